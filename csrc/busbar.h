@@ -1,0 +1,210 @@
+/*
+ * libbusbar: exact access to device memory, and the system calls around it.
+ *
+ * Rules for every function here:
+ *  - the result is 0 or a count, or a negative errno number; values come back through out-pointers;
+ *  - offsets are uint32_t, sizes and addresses uint64_t, strings NUL-terminated UTF-8;
+ *  - a NULL pointer or an overflowing range is -EINVAL, never a crash;
+ *  - nothing that the library allocates is freed by the caller, except handles with a _close function.
+ */
+#ifndef BUSBAR_H
+#define BUSBAR_H
+
+#include <stdint.h>
+
+#define BB_API __attribute__((visibility("default")))
+
+/* Raised whenever a function or structure here changes. The loader refuses any other number. */
+#define BB_ABI_VERSION 1
+
+BB_API uint32_t bb_abi_version(void);
+
+/* ---- mmio.c: registers -------------------------------------------------------------------------------------------
+ *
+ * Every access is one machine instruction of exactly the named width, neither split, merged, repeated nor left out.
+ * The caller has checked that base is mapped, and that offset is in range and a multiple of the width.
+ *
+ * A device that vanishes turns an access into SIGBUS. After bb_guard_install() such a read returns all ones, as a
+ * missing device does on the bus, such a write is dropped, and bb_take_fault() says so. Without it the process dies.
+ */
+
+/* Installs the SIGBUS handler. It handles faults of the functions of this file only, all others go to the handler
+ * that was there before. Safe to call again. */
+BB_API int32_t bb_guard_install(void);
+
+/* 1 when an access of this thread faulted since the last call, else 0. */
+BB_API int32_t bb_take_fault(void);
+
+BB_API uint32_t bb_read8(const void *base, uint32_t offset);
+BB_API uint32_t bb_read16(const void *base, uint32_t offset);
+BB_API uint32_t bb_read32(const void *base, uint32_t offset);
+BB_API uint64_t bb_read64(const void *base, uint32_t offset);
+
+/* 0, or -EFAULT when the access faulted. */
+BB_API int32_t bb_write8(void *base, uint32_t offset, uint32_t value);
+BB_API int32_t bb_write16(void *base, uint32_t offset, uint32_t value);
+BB_API int32_t bb_write32(void *base, uint32_t offset, uint32_t value);
+BB_API int32_t bb_write64(void *base, uint32_t offset, uint64_t value);
+
+/* Copies size bytes between device memory and ordinary memory in ascending single accesses of width 1, 2, 4 or 8
+ * bytes. offset and size are multiples of width. -EFAULT when an access faulted; what was read before it is kept.
+ * size has 32 bits, as offset does: a 64-bit one would cost the caller more than the call itself. */
+BB_API int32_t bb_read_block(const void *base, uint32_t offset, void *to, uint32_t size, uint32_t width);
+BB_API int32_t bb_write_block(void *base, uint32_t offset, const void *from, uint32_t size, uint32_t width);
+
+/* Reads a register of width 1, 2, 4 or 8 bytes until (value & mask) == wanted. Looks once more after the limit of
+ * limit_us microseconds, at most 50,000 because the caller's event loop stands still meanwhile.
+ * The last value read is stored in *last. 0, -ETIMEDOUT, -EFAULT, or -EINVAL. */
+BB_API int32_t bb_poll(const void *base, uint32_t offset, uint32_t width, uint64_t mask, uint64_t wanted,
+                       uint32_t limit_us, uint64_t *last);
+
+/* Orders earlier reads before later reads and writes, as seen by devices. */
+BB_API void bb_read_barrier(void);
+/* Orders earlier writes before later writes, as seen by devices. */
+BB_API void bb_write_barrier(void);
+/* Orders all earlier accesses before all later ones, as seen by devices. */
+BB_API void bb_full_barrier(void);
+
+/* ---- memory.c: mappings ------------------------------------------------------------------------------------------ */
+
+enum {
+  BB_MAP_WRITE = 1,    /* PROT_WRITE too; files are opened read-write */
+  BB_MAP_PRIVATE = 2,  /* MAP_PRIVATE instead of MAP_SHARED (files only) */
+  BB_MAP_POPULATE = 4, /* fault every page in now */
+  BB_MAP_SYNC = 8,     /* MAP_SYNC with MAP_SHARED_VALIDATE: fails with EOPNOTSUPP where the file is not DAX */
+  BB_MAP_HUGE_2M = 16, /* anonymous memory in 2 MiB pages */
+  BB_MAP_HUGE_1G = 32, /* anonymous memory in 1 GiB pages */
+};
+
+/* Maps size bytes of a file or device from offset, read-only unless BB_MAP_WRITE. offset is a multiple of the page
+ * size. A regular file that is shorter than offset + size is -ERANGE: touching the rest would be SIGBUS. */
+BB_API int32_t bb_map_file(const char *path, uint64_t offset, uint64_t size, uint32_t flags, void **out);
+
+/* Maps zeroed anonymous memory, readable and writable, shared with child processes. */
+BB_API int32_t bb_map_anonymous(uint64_t size, uint32_t flags, void **out);
+
+BB_API int32_t bb_unmap(void *address, uint64_t size);
+
+/* msync(MS_SYNC): file contents reach the file. */
+BB_API int32_t bb_sync(void *address, uint64_t size);
+
+BB_API int32_t bb_lock(const void *address, uint64_t size);
+BB_API int32_t bb_unlock(const void *address, uint64_t size);
+
+BB_API uint64_t bb_page_size(void);
+
+/* Virtual to physical: the physical address of each page of size bytes from address (page-aligned), one uint64_t a
+ * page, from /proc/self/pagemap. A page that is not in memory is UINT64_MAX. Without CAP_SYS_ADMIN the kernel hides
+ * the addresses: -EPERM. pages is the room in out; too little is -ERANGE. Returns the number of pages. */
+BB_API int32_t bb_page_map(const void *address, uint64_t size, uint64_t *out, uint64_t pages);
+
+/* Writes the cache lines of a range back to memory and drops or keeps them, then waits until they are there:
+ * clflushopt or clflush and sfence on x86-64, dc civac and dsb on aarch64. */
+BB_API int32_t bb_flush(const void *address, uint64_t size);
+
+/* ---- fd.c: file descriptors -------------------------------------------------------------------------------------- */
+
+enum {
+  BB_OPEN_WRITE = 1,     /* for reading and writing */
+  BB_OPEN_EXCLUSIVE = 2, /* O_EXCL: of a block device, -EBUSY when something in the kernel holds it */
+};
+
+/* Opens a device or file, close-on-exec. Returns the descriptor. */
+BB_API int32_t bb_open(const char *path, uint32_t flags);
+BB_API int32_t bb_close(int32_t fd);
+
+/* Reads or writes at an offset, in one system call. Returns how many bytes. */
+BB_API int32_t bb_pread(int32_t fd, uint64_t offset, void *to, uint32_t size);
+BB_API int32_t bb_pwrite(int32_t fd, uint64_t offset, const void *from, uint32_t size);
+
+/* Maps part of a descriptor, shared, as bb_map_file does. */
+BB_API int32_t bb_map_fd(int32_t fd, uint64_t offset, uint64_t size, uint32_t flags, void **out);
+
+/* An event counter, for interrupts. */
+BB_API int32_t bb_eventfd(void);
+
+/* Waits until an event counter is above zero, at most limit_ms (50 at most), and sets it back to zero.
+ * Returns 1, or 0 when the limit came first. */
+BB_API int32_t bb_eventfd_wait(int32_t fd, uint32_t limit_ms);
+
+/* Takes a lock on an open file without waiting: -EAGAIN when somebody else holds it. It ends with the descriptor. */
+BB_API int32_t bb_lock_file(int32_t fd);
+
+/* ---- vfio.c: devices from user space, linux/vfio.h ---------------------------------------------------------------- */
+
+/* Legacy interface: a container holds groups and their mappings. Each returns as the ioctl does. */
+BB_API int32_t bb_vfio_api_version(int32_t container);
+BB_API int32_t bb_vfio_has_extension(int32_t container, uint32_t extension);
+BB_API int32_t bb_vfio_group_flags(int32_t group, uint32_t *flags);
+BB_API int32_t bb_vfio_group_attach(int32_t group, int32_t container);
+BB_API int32_t bb_vfio_set_iommu(int32_t container, uint32_t type);
+/* The device's descriptor. name is its PCI address as sysfs writes it. */
+BB_API int32_t bb_vfio_device(int32_t group, const char *name);
+
+/* What a device has: out[0] flags, out[1] number of regions, out[2] number of interrupt indexes. */
+BB_API int32_t bb_vfio_device_info(int32_t device, uint32_t *out);
+/* A region: out[0] its size, out[1] its offset in the descriptor, out[2] its flags. */
+BB_API int32_t bb_vfio_region_info(int32_t device, uint32_t index, uint64_t *out);
+
+/* Usable IOVA ranges, first and last address each, into out[2 * room]; page_sizes is a mask. Returns how many there are
+ * (0 where the kernel does not tell), -ERANGE when room is too small. */
+BB_API int32_t bb_vfio_iova_ranges(int32_t container, uint64_t *page_sizes, uint64_t *out, uint32_t room);
+
+/* Maps memory for the device to read and write. -ENOMEM is the memlock limit. */
+BB_API int32_t bb_vfio_map(int32_t container, const void *address, uint64_t iova, uint64_t size);
+/* Returns 0 when exactly size bytes were unmapped, -ENOENT when fewer. */
+BB_API int32_t bb_vfio_unmap(int32_t container, uint64_t iova, uint64_t size);
+
+/* Vectors of an interrupt index (0 INTx, 1 MSI, 2 MSI-X); 0 where it has none. */
+BB_API int32_t bb_vfio_irq_count(int32_t device, uint32_t index);
+/* Connects vectors 0 to count - 1 to event counters; count 0 turns the interrupt off. At most 64. */
+BB_API int32_t bb_vfio_set_irqs(int32_t device, uint32_t index, const int32_t *eventfds, uint32_t count);
+BB_API int32_t bb_vfio_reset(int32_t device);
+
+/* iommufd interface, Linux 6.6. bind returns 0 and the device's id. */
+BB_API int32_t bb_iommufd_bind(int32_t device, int32_t iommufd, uint32_t *id);
+BB_API int32_t bb_iommufd_allocate(int32_t iommufd, uint32_t *ioas);
+BB_API int32_t bb_iommufd_attach(int32_t device, uint32_t ioas);
+BB_API int32_t bb_iommufd_destroy(int32_t iommufd, uint32_t id);
+BB_API int32_t bb_iommufd_iova_ranges(int32_t iommufd, uint32_t ioas, uint64_t *out, uint32_t room);
+BB_API int32_t bb_iommufd_map(int32_t iommufd, uint32_t ioas, const void *address, uint64_t iova, uint64_t size);
+BB_API int32_t bb_iommufd_unmap(int32_t iommufd, uint32_t ioas, uint64_t iova, uint64_t size);
+
+/* ---- nvme_queue.c: the batch loop of an NVMe queue pair ----------------------------------------------------------- */
+
+enum { BB_NVME_SQE_BYTES = 64, BB_NVME_CQE_BYTES = 16 };
+
+typedef struct bb_nvme_queue bb_nvme_queue;
+
+/* A submission and a completion queue, both of entries entries (2 to 65536) in memory that the device reaches, zeroed.
+ * registers is BAR0; the doorbells lie at the two offsets, CSTS at 0x1c. */
+BB_API int32_t bb_nvme_queue_open(void *sq, void *cq, uint32_t entries, void *registers, uint32_t sq_doorbell,
+                                  uint32_t cq_doorbell, bb_nvme_queue **out);
+BB_API void bb_nvme_queue_close(bb_nvme_queue *queue);
+
+/* Back to the state after open, for a controller that was reset. The caller zeroes the completion queue. */
+BB_API void bb_nvme_queue_reset(bb_nvme_queue *queue);
+
+/* Copies up to count commands of 64 bytes into the submission queue and rings once. Returns how many there was room
+ * for, or -EFAULT when the device is gone. */
+BB_API int32_t bb_nvme_submit(bb_nvme_queue *queue, const void *commands, uint32_t count);
+
+/* Takes completions of 16 bytes, at most room, until there are wanted or limit_us (50,000 at most) is over; rings once
+ * when there were any. Looks once more after the limit, so 0 and 0 looks once. Returns how many. While it waits it looks at
+ * CSTS once in a millisecond: -EIO when the controller reports a fatal status, -ENODEV when it reads all ones, -EFAULT
+ * when the access faulted; completions that came before are returned first. */
+BB_API int32_t bb_nvme_reap(bb_nvme_queue *queue, void *completions, uint32_t room, uint32_t wanted, uint32_t limit_us);
+
+/* Both in one call. The result is bb_nvme_reap's; *submitted is bb_nvme_submit's, and an error of that ends the call. */
+BB_API int32_t bb_nvme_submit_and_reap(bb_nvme_queue *queue, const void *commands, uint32_t count, uint32_t *submitted,
+                                       void *completions, uint32_t room, uint32_t wanted, uint32_t limit_us);
+
+/* ---- nvme_ioctl.c: commands through the kernel's driver, linux/nvme_ioctl.h ---------------------------------------- */
+
+/* Carries a command to an open /dev/nvmeN. words are its 16 dwords, of which the identifier and the pointers are the
+ * kernel's; data goes the way that the opcode's two lowest bits say. result receives dword 0 of the completion.
+ * Returns the status field (0 is success), or -errno. The call blocks until the command ends or timeout_ms is over. */
+BB_API int32_t bb_nvme_passthru(int32_t fd, int32_t is_admin, const uint32_t *words, void *data, uint32_t data_size,
+                                void *metadata, uint32_t metadata_size, uint32_t timeout_ms, uint32_t *result);
+
+#endif

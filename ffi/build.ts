@@ -1,0 +1,432 @@
+/**
+ * Finds the C libraries, and builds them where that is allowed. `deno task build` runs this file.
+ *
+ * The file name is the answer: `libbusbar-linux-x86_64-release-<hash>.so`, the hash over sources, headers, flags, the
+ * compiler and its version. It exists or it does not; nothing is stale. Looked for in order: the environment variable,
+ * beside the executable or bundle, `build/` of the checkout, the user's cache. A checkout builds what is missing, into
+ * `build/` if that is writable and ours, else into the cache. A compiled or bundled program never builds.
+ *
+ * Loading a library is running its code. So a file or folder that another user (root excepted) may write is not
+ * loaded from, and root neither loads from nor writes into somebody else's checkout.
+ * @module
+ */
+
+import { BusbarError, systemError } from "../src/core/error.ts";
+
+/** A C library or program of this project. */
+export interface LibrarySpec {
+  /** A program is run, not loaded; it has no `lib` before and no `.so` behind its name. */
+  readonly kind?: "library" | "program";
+  /** Name without `lib` and suffix. */
+  readonly name: string;
+  /** Folder of its `.c` files, below the checkout's root. Its headers are in it and in `csrc`. */
+  readonly folder: string;
+  /** The environment variable that names a library file to use instead. */
+  readonly variable: string;
+  /** What the linker needs besides libc. */
+  readonly linkFlags: readonly string[];
+}
+
+/** Register access, mappings, and the system calls around them. */
+export const BUSBAR: LibrarySpec = {
+  name: "busbar",
+  folder: "csrc",
+  variable: "BUSBAR_LIB",
+  // It holds the SIGBUS handler of the process, so closing it must not take its code away.
+  linkFlags: ["-Wl,-z,nodelete"],
+};
+
+/** The software devices. */
+export const BUSBAR_SOFT: LibrarySpec = {
+  name: "busbar_soft",
+  folder: "csrc/soft",
+  variable: "BUSBAR_SOFT_LIB",
+  linkFlags: ["-pthread"],
+};
+
+/** The program that disables a controller when the process that drives it without an IOMMU ends. */
+export const NVME_GUARDIAN: LibrarySpec = {
+  kind: "program",
+  name: "nvme_guardian",
+  folder: "csrc/guardian",
+  variable: "BUSBAR_NVME_GUARDIAN",
+  linkFlags: [],
+};
+
+/** The page-trap helper of the tests. */
+export const BUSBAR_TRAP: LibrarySpec = {
+  name: "busbar_trap",
+  folder: "tests/c/trap",
+  variable: "BUSBAR_TRAP_LIB",
+  linkFlags: [],
+};
+
+/** How a library is compiled. `BUSBAR_VARIANT` chooses; `release` is the default. */
+export type Variant = "release" | "asan";
+
+const COMMON_FLAGS = ["-std=c11", "-g", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-fPIC"] as const;
+
+const VARIANT_FLAGS: Readonly<Record<Variant, readonly string[]>> = {
+  release: ["-O2"],
+  asan: ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-fno-omit-frame-pointer"],
+};
+
+/** The folder that holds csrc/ and ffi/, or, in a bundle, whatever is above the bundle. */
+const ROOT: string = new URL("../", import.meta.url).pathname.replace(/\/$/, "");
+
+/** What the search needs to know of its surroundings; a test passes its own. */
+export interface Surroundings {
+  /** The folder that holds `csrc/`. */
+  readonly root: string;
+  /** Folders beside a compiled executable or a bundle. */
+  readonly beside: readonly string[];
+  /** Where this user's libraries are cached; null where there is no home. */
+  readonly cache: string | null;
+  /** Reads an environment variable. */
+  readonly env: (name: string) => string | undefined;
+  /** Says that a build has begun. */
+  readonly say: (line: string) => void;
+}
+
+/** The surroundings of this process. */
+export function surroundings(): Surroundings {
+  const env = (name: string): string | undefined => Deno.env.get(name) || undefined;
+  const home = env("HOME");
+  const cacheHome = env("XDG_CACHE_HOME") ?? (home === undefined ? undefined : `${home}/.cache`);
+  const here = new URL(".", import.meta.url).pathname.replace(/\/$/, "");
+  const beside = Deno.build.standalone ? [parent(Deno.execPath()), `${ROOT}/build`] : [here];
+  return {
+    root: ROOT,
+    beside,
+    cache: cacheHome === undefined ? null : `${cacheHome}/busbar/lib`,
+    env,
+    say: (line) => Deno.stderr.writeSync(new TextEncoder().encode(line + "\n")),
+  };
+}
+
+/** The variant that the environment asks for. */
+export function variantFromEnvironment(env: (name: string) => string | undefined): Variant {
+  const name = env("BUSBAR_VARIANT") ?? "release";
+  if (name === "release" || name === "asan") return name;
+  throw new BusbarError("usage", `BUSBAR_VARIANT='${name}' is no variant`, { hint: "use release or asan" });
+}
+
+/**
+ * The path of a library that is there and current, built if need be.
+ *
+ * @throws {BusbarError} `library`: no compiler, a failed build, or a program that may not build, with every path tried
+ */
+export function findLibrary(spec: LibrarySpec, where: Surroundings = surroundings()): string {
+  const explicit = where.env(spec.variable);
+  if (explicit !== undefined) return explicit;
+  const variant = variantFromEnvironment(where.env);
+  const prefix = `${fileName(spec)}-${Deno.build.os}-${Deno.build.arch}-${variant}-`;
+  const tried: string[] = [`$${spec.variable} (not set)`];
+  for (const folder of where.beside) {
+    const found = onlyMatch(folder, prefix);
+    if (found !== null) return found;
+    tried.push(`${folder}/${prefix}*${suffixOf(prefix)}`);
+  }
+  if (Deno.build.standalone || !isFile(`${where.root}/csrc/busbar.h`)) throw notFound(spec, tried, "is missing");
+  const sources = listSources(spec, where.root);
+  const flags = compilerFlags(variant, where);
+  const folders = [buildFolder(where), where.cache].filter((folder) => folder !== null);
+  for (const folder of folders) {
+    const current = currentLibrary(folder, prefix, sources, flags, where);
+    if (current !== null) return current;
+    tried.push(`${folder}/${prefix}*${suffixOf(prefix)}`);
+  }
+  const target = folders.find((folder) => makeFolder(folder, folder === where.cache ? 0o700 : 0o755));
+  if (target === undefined) throw notFound(spec, tried, "is not built, and there is no folder to build it in");
+  return build(spec, target, prefix, sources, flags, where);
+}
+
+function fileName(spec: LibrarySpec): string {
+  return spec.kind === "program" ? spec.name : `lib${spec.name}`;
+}
+
+/** What a file's name ends with: nothing for a program. */
+function suffixOf(prefix: string): string {
+  return prefix.startsWith("lib") ? ".so" : "";
+}
+
+function notFound(spec: LibrarySpec, tried: readonly string[], problem: string): BusbarError {
+  return new BusbarError("library", `${fileName(spec)} ${problem}; tried ${tried.join(", ")}`, {
+    operation: "find library",
+    path: fileName(spec),
+    hint: `set ${spec.variable} to the file, or put the file beside the program`,
+  });
+}
+
+/** `build/` of the checkout, when it is this user's own; null otherwise. */
+function buildFolder(where: Surroundings): string | null {
+  const folder = `${where.root}/build`;
+  const info = stat(folder) ?? stat(where.root);
+  return info !== null && (info.uid === Deno.uid() || info.uid === 0) ? folder : null;
+}
+
+/** Makes a folder for libraries; false when this user cannot write there or others could. */
+function makeFolder(folder: string, mode: number): boolean {
+  try {
+    Deno.mkdirSync(folder, { recursive: true, mode });
+    const probe = `${folder}/.probe-${Deno.pid}`;
+    Deno.writeTextFileSync(probe, "", { createNew: true });
+    Deno.removeSync(probe);
+  } catch {
+    return false;
+  }
+  return isTrusted(folder) && stat(folder)?.uid === Deno.uid();
+}
+
+/** True when only this user or root may change the file or folder. */
+function isTrusted(path: string): boolean {
+  const info = stat(path);
+  return info !== null && (info.uid === Deno.uid() || info.uid === 0) && ((info.mode ?? 0) & 0o022) === 0;
+}
+
+function stat(path: string): Deno.FileInfo | null {
+  try {
+    return Deno.statSync(path);
+  } catch {
+    return null;
+  }
+}
+
+function isFile(path: string): boolean {
+  return stat(path)?.isFile === true;
+}
+
+function parent(path: string): string {
+  return path.slice(0, path.lastIndexOf("/"));
+}
+
+/** The one library with this prefix in a folder that holds libraries ready made; null when there is none. */
+function onlyMatch(folder: string, prefix: string): string | null {
+  try {
+    const names = Array.from(Deno.readDirSync(folder), (entry) => entry.name)
+      .filter((name) => name.startsWith(prefix) && /-[0-9a-f]{16}(\.so)?$/.test(name)).sort();
+    const path = names[0] === undefined ? null : `${folder}/${names[0]}`;
+    return path !== null && (Deno.build.standalone || isTrusted(path)) ? path : null;
+  } catch {
+    return null;
+  }
+}
+
+/** A source file and what tells cheaply whether it changed. */
+type Stamp = readonly [path: string, sizeBytes: number, mtimeMs: number];
+
+function stampOf(path: string): Stamp {
+  const info = stat(path);
+  return [path, info?.size ?? -1, info?.mtime?.getTime() ?? -1];
+}
+
+interface Sources {
+  readonly sources: readonly string[];
+  readonly headers: readonly string[];
+}
+
+function listSources(spec: LibrarySpec, root: string): Sources {
+  const names = (folder: string, suffix: string): string[] => {
+    try {
+      return Array.from(Deno.readDirSync(`${root}/${folder}`), (entry) => entry.name)
+        .filter((name) => name.endsWith(suffix)).sort().map((name) => `${root}/${folder}/${name}`);
+    } catch (cause) {
+      throw systemError(cause, "list", `${root}/${folder}`);
+    }
+  };
+  const headers = new Set([...names("csrc", ".h"), ...names(spec.folder, ".h")]);
+  return { sources: names(spec.folder, ".c"), headers: [...headers] };
+}
+
+function compilerFlags(variant: Variant, where: Surroundings): string[] {
+  const own = (where.env("CFLAGS") ?? "").split(/\s+/).filter((flag) => flag !== "");
+  const places = [`-I${where.root}/csrc`, `-ffile-prefix-map=${where.root}=.`];
+  return [...COMMON_FLAGS, ...VARIANT_FLAGS[variant], ...places, ...own];
+}
+
+/** The compiler: its command as the user says it, and where that is, or null when it is nowhere. */
+function findCompiler(where: Surroundings): { command: string; args: string[]; path: string | null } {
+  const [command = "cc", ...args] = (where.env("CC") ?? "cc").split(/\s+/);
+  if (command.includes("/")) return { command, args, path: isFile(command) ? command : null };
+  for (const folder of (where.env("PATH") ?? "/usr/local/bin:/usr/bin:/bin").split(":")) {
+    if (isFile(`${folder}/${command}`)) return { command, args, path: `${folder}/${command}` };
+  }
+  return { command, args, path: null };
+}
+
+/** Written beside a library, so that the next start need not hash anything. */
+interface Manifest {
+  readonly file: string;
+  readonly flags: readonly string[];
+  readonly compiler: Stamp;
+  readonly stamps: readonly Stamp[];
+}
+
+function manifestPath(folder: string, prefix: string): string {
+  return `${folder}/${prefix.replace(/-$/, "")}.manifest.json`;
+}
+
+/** The library in `folder` that was built from just these files by just this compiler, or null. */
+function currentLibrary(
+  folder: string,
+  prefix: string,
+  files: Sources,
+  flags: readonly string[],
+  where: Surroundings,
+): string | null {
+  if (!isTrusted(folder)) return null;
+  let manifest: Manifest;
+  try {
+    manifest = JSON.parse(Deno.readTextFileSync(manifestPath(folder, prefix)));
+  } catch {
+    return currentByHash(folder, prefix, files, flags, where);
+  }
+  const stamps = [...files.sources, ...files.headers].map(stampOf);
+  const compiler = findCompiler(where);
+  const same = JSON.stringify(manifest.stamps) === JSON.stringify(stamps) &&
+    JSON.stringify(manifest.flags) === JSON.stringify(flags) &&
+    // Where there is no compiler it cannot have changed either.
+    (compiler.path === null || JSON.stringify(manifest.compiler) === JSON.stringify(stampOf(compiler.path)));
+  if (!same) return currentByHash(folder, prefix, files, flags, where);
+  const path = `${folder}/${manifest.file}`;
+  return isFile(path) && isTrusted(path) ? path : null;
+}
+
+/** As {@linkcode currentLibrary} by the name alone: after a checkout moved, or files were touched. */
+function currentByHash(
+  folder: string,
+  prefix: string,
+  files: Sources,
+  flags: readonly string[],
+  where: Surroundings,
+): string | null {
+  const compiler = findCompiler(where);
+  if (compiler.path === null) return null;
+  const path = `${folder}/${prefix}${hashOf(files, flags, where)}${suffixOf(prefix)}`;
+  if (!isFile(path) || !isTrusted(path)) return null;
+  writeManifest(folder, prefix, path, files, flags, compiler.path);
+  return path;
+}
+
+/** 16 hexadecimal digits over everything that goes into a library. Paths are left out, so a moved checkout is the same. */
+function hashOf(files: Sources, flags: readonly string[], where: Surroundings): string {
+  const hash = process.getBuiltinModule("node:crypto").createHash("sha256");
+  const compiler = findCompiler(where);
+  const portable = flags.map((flag) => flag.replaceAll(where.root, "."));
+  hash.update(JSON.stringify([portable, compiler.command, compiler.args, compilerVersion(where)]));
+  for (const path of [...files.sources, ...files.headers]) {
+    hash.update(`\0${path.slice(where.root.length)}\0`);
+    hash.update(Deno.readFileSync(path));
+  }
+  return hash.digest("hex").slice(0, 16);
+}
+
+// Deno has Node's `process` as a global; this is the one function of it that is used, and only on the slow path.
+declare const process: {
+  getBuiltinModule(name: "node:crypto"): {
+    createHash(name: "sha256"): { update(data: string | Uint8Array): void; digest(form: "hex"): string };
+  };
+};
+
+function compilerVersion(where: Surroundings): string {
+  const { command, args } = findCompiler(where);
+  const output = new Deno.Command(command, { args: [...args, "--version"], env: { LD_PRELOAD: "" }, stderr: "null" })
+    .outputSync();
+  return new TextDecoder().decode(output.stdout).split("\n")[0] ?? "";
+}
+
+function build(
+  spec: LibrarySpec,
+  folder: string,
+  prefix: string,
+  files: Sources,
+  flags: readonly string[],
+  where: Surroundings,
+): string {
+  const compiler = findCompiler(where);
+  if (compiler.path === null) {
+    throw new BusbarError(
+      "library",
+      `${fileName(spec)} has to be built and there is no C compiler '${compiler.command}'`,
+      {
+        operation: "build library",
+        path: fileName(spec),
+        hint:
+          `install one (Debian, Ubuntu: apt-get install gcc libc6-dev), set CC, or set ${spec.variable} to a built library`,
+      },
+    );
+  }
+  const path = `${folder}/${prefix}${hashOf(files, flags, where)}${suffixOf(prefix)}`;
+  where.say(`busbar: building ${fileName(spec)} with ${compiler.command} into ${folder}`);
+  // A temporary name and a rename: two builders at once are harmless, and half a library is never loaded.
+  const temporary = `${path}.${Deno.pid}.tmp`;
+  const output = new Deno.Command(compiler.command, {
+    args: [
+      ...compiler.args,
+      ...flags,
+      ...(spec.kind === "program" ? [] : ["-shared"]),
+      "-o",
+      temporary,
+      ...files.sources,
+      ...spec.linkFlags,
+    ],
+    // A sanitizer that is preloaded into this process has no business in the compiler.
+    env: { LD_PRELOAD: "" },
+    stdout: "null",
+    stderr: "piped",
+  }).outputSync();
+  if (!output.success) {
+    const text = new TextDecoder().decode(output.stderr).trim();
+    throw new BusbarError("library", `${fileName(spec)} does not compile: ${text.split("\n")[0]}`, {
+      operation: "build library",
+      path: fileName(spec),
+      hint: `set CC to gcc or clang of the last ten years, and CFLAGS to nothing; the compiler said:\n${text}`,
+    });
+  }
+  try {
+    Deno.chmodSync(temporary, 0o755);
+    using file = Deno.openSync(temporary, { read: true });
+    file.syncSync();
+    Deno.renameSync(temporary, path);
+  } catch (cause) {
+    throw systemError(cause, "put the built library in place", path);
+  }
+  writeManifest(folder, prefix, path, files, flags, compiler.path);
+  return path;
+}
+
+function writeManifest(
+  folder: string,
+  prefix: string,
+  library: string,
+  files: Sources,
+  flags: readonly string[],
+  compilerPath: string,
+): void {
+  const manifest: Manifest = {
+    file: library.slice(folder.length + 1),
+    flags,
+    compiler: stampOf(compilerPath),
+    stamps: [...files.sources, ...files.headers].map(stampOf),
+  };
+  const path = manifestPath(folder, prefix);
+  const temporary = `${path}.${Deno.pid}.tmp`;
+  try {
+    Deno.writeTextFileSync(temporary, JSON.stringify(manifest));
+    Deno.renameSync(temporary, path);
+  } catch {
+    // The folder is read-only for us: the next start hashes again.
+  }
+}
+
+if (import.meta.main) {
+  for (const spec of [BUSBAR, BUSBAR_SOFT, NVME_GUARDIAN]) {
+    try {
+      Deno.stdout.writeSync(new TextEncoder().encode(findLibrary(spec) + "\n"));
+    } catch (error) {
+      if (!(error instanceof BusbarError)) throw error;
+      Deno.stderr.writeSync(new TextEncoder().encode(`build: ${error.message}\n  hint: ${error.hint ?? ""}\n`));
+      Deno.exitCode = error.exitStatus;
+    }
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Opens the C libraries, once for each process, on first use.
+ * @module
+ */
+
+import { BusbarError, errnoError, type ErrorDetails } from "../src/core/error.ts";
+import { BUSBAR, findLibrary, type LibrarySpec } from "./build.ts";
+
+/** The interface of the C libraries that this code was written for: `BB_ABI_VERSION` in csrc/busbar.h. */
+export const ABI_VERSION = 1;
+
+const opened = new Map<string, Deno.DynamicLibrary<Deno.ForeignLibraryInterface>[]>();
+const paths = new Map<string, string>();
+
+/**
+ * Opens a table of symbols of a library. Keep the result: this looks nothing up for you.
+ *
+ * @throws {BusbarError} `library`: not found, not loadable, or made for another version of busbar
+ */
+export function openLibrary<const S extends Deno.ForeignLibraryInterface>(
+  symbols: S,
+  spec: LibrarySpec = BUSBAR,
+): Deno.DynamicLibrary<S>["symbols"] {
+  let path = paths.get(spec.name);
+  if (path === undefined) {
+    path = findLibrary(spec);
+    checkVersion(path, spec);
+    paths.set(spec.name, path);
+  }
+  const library = load(path, symbols, spec);
+  opened.set(spec.name, [...(opened.get(spec.name) ?? []), library]);
+  return library.symbols;
+}
+
+function checkVersion(path: string, spec: LibrarySpec): void {
+  const library = load(path, { bb_abi_version: { parameters: [], result: "u32" } }, spec);
+  const version = library.symbols.bb_abi_version();
+  library.close();
+  if (version !== ABI_VERSION) {
+    throw new BusbarError("library", `${path}: made for interface ${version}, this busbar needs ${ABI_VERSION}`, {
+      operation: "open library",
+      path,
+      hint: Deno.env.get(spec.variable) ? `unset ${spec.variable}, or build it from this checkout` : "deno task build",
+    });
+  }
+}
+
+function load<const S extends Deno.ForeignLibraryInterface>(
+  path: string,
+  symbols: S,
+  spec: LibrarySpec,
+): Deno.DynamicLibrary<S> {
+  try {
+    return Deno.dlopen(path, symbols);
+  } catch (cause) {
+    // Deno says the same thing twice: "Could not open library: Could not open library: …".
+    const text = cause instanceof Error ? cause.message.replace(/^(Could not open library: )+/, "") : String(cause);
+    throw new BusbarError("library", `${path}: cannot be loaded: ${text}`, {
+      operation: "open library",
+      path,
+      hint: Deno.env.get(spec.variable)
+        ? `${spec.variable} names this file: unset it to let busbar find or build its own`
+        : "run with --allow-ffi (or -A); deno task build makes the library",
+      cause,
+    });
+  }
+}
+
+/** Functions that forget the symbols a module of ffi/ has kept; called by {@linkcode closeAll}. */
+const forgetters: (() => void)[] = [];
+
+/**
+ * A table of symbols that is opened on first use and kept.
+ *
+ * @returns a function that gives the symbols
+ */
+export function lazyLibrary<const S extends Deno.ForeignLibraryInterface>(
+  symbols: S,
+  spec: LibrarySpec = BUSBAR,
+  prepare?: (opened: Deno.DynamicLibrary<S>["symbols"]) => void,
+): () => Deno.DynamicLibrary<S>["symbols"] {
+  let kept: Deno.DynamicLibrary<S>["symbols"] | null = null;
+  forgetters.push(() => kept = null);
+  return () => {
+    if (kept === null) {
+      kept = openLibrary(symbols, spec);
+      prepare?.(kept);
+    }
+    return kept;
+  };
+}
+
+/** Closes every library. For tests, which count what is open: nothing that came from them may be used afterwards. */
+export function closeAll(): void {
+  for (const forget of forgetters) forget();
+  for (const library of [...opened.values()].flat()) library.close();
+  opened.clear();
+  paths.clear();
+}
+
+/**
+ * Turns a result of the C library into a number or an error.
+ *
+ * @param result 0 or a count, or a negative error number
+ * @param operation what was being done, such as `mmap`
+ * @returns `result` when it is not negative
+ */
+export function check(result: number, operation: string, details?: ErrorDetails): number {
+  if (result < 0) throw errnoError(-result, operation, details);
+  return result;
+}
+
+/** A NUL-terminated UTF-8 string for C. */
+export function cString(text: string): Uint8Array<ArrayBuffer> {
+  if (text.includes("\0")) throw new BusbarError("usage", "a path cannot hold a NUL character", { path: text });
+  return new TextEncoder().encode(text + "\0");
+}

@@ -1,0 +1,75 @@
+/**
+ * busbar: reach real hardware from TypeScript. Map it, drive it, simulate it.
+ *
+ * ```ts
+ * import { openPciDevice, parseLocator } from "./mod.ts";
+ *
+ * using device = openPciDevice(parseLocator("soft:nvme"), "example");
+ * const bar0 = device.bar(0);
+ * console.log(bar0.read32(0x08).toString(16)); // VS, the version of the specification
+ * ```
+ *
+ * @module
+ */
+
+export * from "./src/core/block_users.ts";
+export * from "./src/core/deadline.ts";
+export * from "./src/core/dma.ts";
+export * from "./src/core/error.ts";
+export * from "./src/core/histogram.ts";
+export * from "./src/core/host.ts";
+export * from "./src/core/layout.ts";
+export * from "./src/core/layout_json.ts";
+export * from "./src/core/layout_text.ts";
+export * from "./src/core/locator.ts";
+export * from "./src/core/mmio.ts";
+export * from "./src/core/pci_address.ts";
+export * from "./src/core/process_uses.ts";
+export * from "./src/core/recorded_host.ts";
+export * from "./src/core/undo.ts";
+export * from "./src/core/units.ts";
+
+export { findLibrary, type LibrarySpec, type Surroundings } from "./ffi/build.ts";
+export * from "./ffi/fd.ts";
+export * from "./ffi/memory.ts";
+export * from "./ffi/mmio.ts";
+export { NvmeQueue, type NvmeQueuePlace } from "./ffi/nvme_queue.ts";
+export { SoftDevice } from "./ffi/soft.ts";
+export type { AddressRange } from "./ffi/vfio.ts";
+
+export * from "./src/pci/bar_bytes.ts";
+export * from "./src/pci/bind.ts";
+export * from "./src/pci/capabilities.ts";
+export * from "./src/pci/config_space.ts";
+export * from "./src/pci/device.ts";
+export * from "./src/pci/doctor.ts";
+export * from "./src/pci/enable.ts";
+export * from "./src/pci/function.ts";
+export * from "./src/pci/held.ts";
+export * from "./src/pci/hold.ts";
+export * from "./src/pci/iova.ts";
+export * from "./src/pci/lock.ts";
+export * from "./src/pci/machine_file.ts";
+export * from "./src/pci/resources.ts";
+export * from "./src/pci/state.ts";
+export * from "./src/pci/vfio.ts";
+
+export * from "./src/nvme/command.ts";
+export * from "./src/nvme/controller.ts";
+export * from "./src/nvme/driver.ts";
+export * from "./src/nvme/identity.ts";
+export * from "./src/nvme/io_job.ts";
+export * from "./src/nvme/kernel.ts";
+export * from "./src/nvme/namespace.ts";
+export * from "./src/nvme/open.ts";
+export * from "./src/nvme/pattern.ts";
+export * from "./src/nvme/prp.ts";
+export * from "./src/nvme/queue_pair.ts";
+export * from "./src/nvme/register_dump.ts";
+export * from "./src/nvme/registers.ts";
+export * from "./src/nvme/sgl.ts";
+export * from "./src/nvme/signature.ts";
+export * from "./src/nvme/status.ts";
+export * from "./src/nvme/transfer_plan.ts";
+export * from "./src/nvme/watch.ts";
+export * from "./src/nvme/write_guard.ts";

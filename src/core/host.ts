@@ -1,0 +1,149 @@
+/**
+ * The machine's text interfaces: everything under `/sys`, `/proc` and `/dev` that is read, listed or written as a file.
+ * Nothing else in busbar opens those paths, so a recorded machine or a failing one can stand in for this one.
+ * @module
+ */
+
+import { BusbarError, isBusbarError, systemError } from "./error.ts";
+
+/** Files larger than this are cut: no text interface of the kernel comes near it. */
+const MAX_READ_BYTES = 16 << 20;
+
+/**
+ * A machine. All paths are absolute. Calls are synchronous.
+ *
+ * Every method throws {@linkcode BusbarError}: `absent` when the path does not exist (also when it vanishes in the
+ * middle of a call), `permission`, or `io`. The two write methods are for the undo journal alone.
+ */
+export interface Host {
+  /** What to call it in messages: `this machine`, `recorded machine saved.dump`. */
+  readonly name: string;
+  /** The whole file as text, with one trailing line break removed. */
+  readText(path: string): string;
+  /** Up to `sizeBytes` bytes from `offset`; fewer where the file ends or the kernel stops. */
+  readBytes(path: string, offset: number, sizeBytes: number): Uint8Array;
+  /** The names in a folder, sorted. */
+  list(path: string): string[];
+  /** What a symbolic link holds. */
+  readLink(path: string): string;
+  /** The path with every symbolic link resolved. */
+  realPath(path: string): string;
+  /** The size of a file in bytes, as stat reports it. */
+  sizeBytes(path: string): number;
+  /** Writes `text` in one call. Only the undo journal may call it. */
+  writeText(path: string, text: string): void;
+  /** Writes bytes at `offset` in one call. Only the undo journal may call it. */
+  writeBytes(path: string, offset: number, bytes: Uint8Array): void;
+}
+
+/** This machine. */
+class LocalHost implements Host {
+  readonly name = "this machine";
+
+  readText(path: string): string {
+    return new TextDecoder().decode(this.readBytes(path, 0, MAX_READ_BYTES)).replace(/\n$/, "");
+  }
+
+  readBytes(path: string, offset: number, sizeBytes: number): Uint8Array {
+    return attempt("read", path, () => {
+      using file = Deno.openSync(path, { read: true });
+      if (offset > 0) file.seekSync(offset, Deno.SeekMode.Start);
+      const chunks: Uint8Array[] = [];
+      let left = sizeBytes;
+      while (left > 0) {
+        const chunk = new Uint8Array(Math.min(left, 65_536));
+        const count = file.readSync(chunk);
+        if (count === null || count === 0) break;
+        chunks.push(chunk.subarray(0, count));
+        left -= count;
+      }
+      return concatenate(chunks);
+    });
+  }
+
+  list(path: string): string[] {
+    return attempt("list", path, () => Array.from(Deno.readDirSync(path), (entry) => entry.name).sort());
+  }
+
+  readLink(path: string): string {
+    return attempt("read link", path, () => Deno.readLinkSync(path));
+  }
+
+  realPath(path: string): string {
+    return attempt("resolve", path, () => Deno.realPathSync(path));
+  }
+
+  sizeBytes(path: string): number {
+    return attempt("stat", path, () => Deno.statSync(path).size);
+  }
+
+  writeText(path: string, text: string): void {
+    writeOnce(path, { write: true, truncate: true }, 0, new TextEncoder().encode(text));
+  }
+
+  writeBytes(path: string, offset: number, bytes: Uint8Array): void {
+    writeOnce(path, { write: true }, offset, bytes);
+  }
+}
+
+function writeOnce(path: string, how: Deno.OpenOptions, offset: number, bytes: Uint8Array): void {
+  attempt("write", path, () => {
+    using file = Deno.openSync(path, how);
+    if (offset > 0) file.seekSync(offset, Deno.SeekMode.Start);
+    const count = file.writeSync(bytes);
+    if (count !== bytes.length) {
+      throw new BusbarError("io", `${path}: only ${count} of ${bytes.length} bytes were accepted`, { path });
+    }
+  });
+}
+
+function attempt<T>(operation: string, path: string, body: () => T): T {
+  try {
+    return body();
+  } catch (cause) {
+    throw systemError(cause, operation, path);
+  }
+}
+
+function concatenate(chunks: readonly Uint8Array[]): Uint8Array {
+  const only = chunks[0];
+  if (chunks.length === 1 && only !== undefined) return only;
+  const whole = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
+}
+
+/** This machine. */
+export const thisMachine: Host = new LocalHost();
+
+/** What `read` returns, or null when the path does not exist. Any other failure is still an error. */
+export function ifPresent<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (isBusbarError(error, "absent")) return null;
+    throw error;
+  }
+}
+
+/**
+ * What `read` returns, or null when it cannot be had: absent, no permission, an I/O error.
+ * For facts that are shown when they are known and that nothing depends on.
+ */
+export function ifReadable<T>(read: () => T): T | null {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof BusbarError) return null;
+    throw error;
+  }
+}
+
+/** True when `path` exists on `host`. */
+export function exists(host: Host, path: string): boolean {
+  return ifPresent(() => host.sizeBytes(path)) !== null;
+}

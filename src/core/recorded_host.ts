@@ -1,0 +1,131 @@
+/**
+ * A recorded machine: the files and links of another machine, or of this one at another time, held in memory.
+ * @module
+ */
+
+import { BusbarError } from "./error.ts";
+import type { Host } from "./host.ts";
+
+/** What was recorded: absolute paths without symbolic links in them, and the links. */
+export interface Recording {
+  /** Contents by path. */
+  readonly files: ReadonlyMap<string, Uint8Array>;
+  /** Link texts by path; relative ones count from the folder that holds the link, as on a file system. */
+  readonly links: ReadonlyMap<string, string>;
+}
+
+/** As many links as Linux follows in one path. */
+const MAX_LINKS = 40;
+
+/** A {@linkcode Host} that answers from a {@linkcode Recording}. Nothing can be written. */
+export class RecordedHost implements Host {
+  readonly name: string;
+  readonly #recording: Recording;
+  readonly #folders = new Map<string, Set<string>>();
+
+  /**
+   * A machine that has what the recording has, and nothing else.
+   *
+   * @param name for messages: `recorded machine saved.dump`
+   */
+  constructor(name: string, recording: Recording) {
+    this.name = name;
+    this.#recording = recording;
+    for (const path of [...recording.files.keys(), ...recording.links.keys()]) this.#addToFolders(path);
+  }
+
+  readText(path: string): string {
+    return new TextDecoder().decode(this.#file(path)).replace(/\n$/, "");
+  }
+
+  readBytes(path: string, offset: number, sizeBytes: number): Uint8Array {
+    return this.#file(path).slice(offset, offset + sizeBytes);
+  }
+
+  list(path: string): string[] {
+    const names = this.#folders.get(this.#resolve(path));
+    if (names === undefined) throw this.#absent(path);
+    return [...names].sort();
+  }
+
+  readLink(path: string): string {
+    const { folder, name } = split(path);
+    const link = this.#recording.links.get(`${this.#resolve(folder)}/${name}`);
+    if (link === undefined) throw this.#absent(path);
+    return link;
+  }
+
+  realPath(path: string): string {
+    const resolved = this.#resolve(path);
+    if (!this.#recording.files.has(resolved) && !this.#folders.has(resolved)) throw this.#absent(path);
+    return resolved;
+  }
+
+  sizeBytes(path: string): number {
+    const resolved = this.realPath(path);
+    return this.#recording.files.get(resolved)?.length ?? 0;
+  }
+
+  writeText(path: string): void {
+    throw this.#readOnly(path);
+  }
+
+  writeBytes(path: string): void {
+    throw this.#readOnly(path);
+  }
+
+  #addToFolders(path: string): void {
+    for (let rest = path; rest !== "";) {
+      const { folder, name } = split(rest);
+      const names = this.#folders.get(folder) ?? new Set();
+      this.#folders.set(folder, names.add(name));
+      rest = folder;
+    }
+  }
+
+  #file(path: string): Uint8Array {
+    const bytes = this.#recording.files.get(this.#resolve(path));
+    if (bytes === undefined) throw this.#absent(path);
+    return bytes;
+  }
+
+  /** The path without symbolic links, `.` and `..`. Whether anything is there is another question. */
+  #resolve(path: string): string {
+    let pending = path.split("/").filter((part) => part !== "");
+    let resolved = "";
+    let links = 0;
+    while (pending.length > 0) {
+      const [part = "", ...rest] = pending;
+      pending = rest;
+      if (part === ".") continue;
+      if (part === "..") {
+        resolved = split(resolved).folder;
+        continue;
+      }
+      const link = this.#recording.links.get(`${resolved}/${part}`);
+      if (link === undefined) {
+        resolved = `${resolved}/${part}`;
+        continue;
+      }
+      if (++links > MAX_LINKS) {
+        throw new BusbarError("io", `${path}: too many symbolic links in ${this.name}`, { operation: "resolve", path });
+      }
+      if (link.startsWith("/")) resolved = "";
+      pending = [...link.split("/").filter((part) => part !== ""), ...rest];
+    }
+    return resolved;
+  }
+
+  #absent(path: string): BusbarError {
+    return new BusbarError("absent", `${path}: not in ${this.name}`, { operation: "read", path });
+  }
+
+  #readOnly(path: string): BusbarError {
+    return new BusbarError("unsupported", `${path}: ${this.name} cannot be changed`, { operation: "write", path });
+  }
+}
+
+function split(path: string): { folder: string; name: string } {
+  const slash = path.lastIndexOf("/");
+  return { folder: path.slice(0, Math.max(0, slash)), name: path.slice(slash + 1) };
+}

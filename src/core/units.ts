@@ -1,0 +1,156 @@
+/**
+ * Sizes, durations and numbers, as text for people and from text that people typed.
+ * @module
+ */
+
+import { BusbarError } from "./error.ts";
+
+const BINARY_UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] as const;
+
+/** Powers of two by the suffix that people type. `K` alone means KiB, as in QEMU and the kernel's command line. */
+const SIZE_SUFFIXES: Readonly<Record<string, bigint>> = {
+  "": 1n,
+  b: 1n,
+  k: 1n << 10n,
+  kib: 1n << 10n,
+  m: 1n << 20n,
+  mib: 1n << 20n,
+  g: 1n << 30n,
+  gib: 1n << 30n,
+  t: 1n << 40n,
+  tib: 1n << 40n,
+  kb: 1000n,
+  mb: 1000n ** 2n,
+  gb: 1000n ** 3n,
+  tb: 1000n ** 4n,
+};
+
+/**
+ * A byte count with its largest exact or two-decimal binary unit: `16 KiB`, `1.50 GiB`, `512 B`.
+ *
+ * @example
+ * ```ts
+ * import { formatBytes } from "./units.ts";
+ * console.assert(formatBytes(16384n) === "16 KiB");
+ * ```
+ */
+export function formatBytes(sizeBytes: bigint | number): string {
+  const size = BigInt(sizeBytes);
+  let unit = 0;
+  while (unit < BINARY_UNITS.length - 1 && size >= 1n << BigInt(10 * (unit + 1))) unit++;
+  const shift = BigInt(10 * unit);
+  const whole = size >> shift;
+  const name = BINARY_UNITS[unit] ?? "B";
+  if (whole << shift === size) return `${whole} ${name}`;
+  const hundredths = ((size - (whole << shift)) * 100n) >> shift;
+  return `${whole}.${hundredths.toString().padStart(2, "0")} ${name}`;
+}
+
+const DECIMAL_UNITS = ["B", "kB", "MB", "GB", "TB", "PB", "EB"] as const;
+
+/**
+ * A byte count as capacities of drives are sold, with two decimals, cut and not rounded: `512.11 GB`, `4 kB`.
+ *
+ * @example
+ * ```ts
+ * import { formatDecimalBytes } from "./units.ts";
+ * console.assert(formatDecimalBytes(512_110_190_592n) === "512.11 GB");
+ * ```
+ */
+export function formatDecimalBytes(sizeBytes: bigint | number): string {
+  const size = BigInt(sizeBytes);
+  let unit = 0;
+  while (unit < DECIMAL_UNITS.length - 1 && size >= 1000n ** BigInt(unit + 1)) unit++;
+  const scale = 1000n ** BigInt(unit);
+  const hundredths = size % scale * 100n / scale;
+  const fraction = hundredths === 0n ? "" : `.${hundredths.toString().padStart(2, "0")}`;
+  return `${size / scale}${fraction} ${DECIMAL_UNITS[unit]}`;
+}
+
+/**
+ * Reads a byte count: `4096`, `0x1000`, `64K`, `64KiB`, `1.5GiB` (exact results only), `10MB` (decimal).
+ *
+ * @throws {BusbarError} `usage` when it is no size, negative or not a whole number of bytes
+ */
+export function parseBytes(text: string): bigint {
+  const match = /^(?:(0x[0-9a-f]+)|(\d+)(?:\.(\d+))?\s*([a-z]*))$/i.exec(text.trim());
+  if (match === null) throw badSize(text);
+  const [, hex, whole, fraction, suffix] = match;
+  if (hex !== undefined) return BigInt(hex);
+  const unit = SIZE_SUFFIXES[(suffix ?? "").toLowerCase()];
+  if (unit === undefined || whole === undefined) throw badSize(text);
+  if (fraction === undefined) return BigInt(whole) * unit;
+  const denominator = 10n ** BigInt(fraction.length);
+  const numerator = BigInt(whole + fraction) * unit;
+  if (numerator % denominator !== 0n) {
+    throw new BusbarError("usage", `'${text}' is not a whole number of bytes`, { hint: "write it in a smaller unit" });
+  }
+  return numerator / denominator;
+}
+
+function badSize(text: string): BusbarError {
+  return new BusbarError("usage", `'${text}' is not a size`, {
+    hint: "write bytes or a unit: 4096, 0x1000, 64KiB, 1GiB",
+  });
+}
+
+/**
+ * Reads an unsigned number, decimal or hexadecimal with `0x`.
+ *
+ * @param what the name of the number in the error: `offset`
+ * @throws {BusbarError} `usage`
+ */
+export function parseUnsigned(text: string, what: string): bigint {
+  if (!/^(?:0x[0-9a-f]+|\d+)$/i.test(text)) {
+    throw new BusbarError("usage", `${what} '${text}' is not a number`, {
+      hint: "write decimal or 0x and hexadecimal",
+    });
+  }
+  return BigInt(text);
+}
+
+const DURATION_SUFFIXES: Readonly<Record<string, number>> = {
+  us: 0.001,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  min: 60_000,
+  h: 3_600_000,
+};
+
+/**
+ * Reads a duration and returns milliseconds: `500ms`, `2s`, `1.5s`, `5m`; a plain number is seconds.
+ *
+ * @throws {BusbarError} `usage` when it is none, or is not above zero
+ */
+export function parseDurationMs(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim());
+  const factor = match === null ? undefined : DURATION_SUFFIXES[(match[2] || "s").toLowerCase()];
+  const milliseconds = Number(match?.[1]) * (factor ?? NaN);
+  if (!Number.isFinite(milliseconds) || milliseconds <= 0) {
+    throw new BusbarError("usage", `'${text}' is not a duration`, { hint: "write a number and a unit: 500ms, 2s, 5m" });
+  }
+  return milliseconds;
+}
+
+/** Milliseconds as people say them: `250 ms`, `7.5 s`, `2 min`. */
+export function formatDurationMs(milliseconds: number): string {
+  if (milliseconds < 1000) return `${trimZeros(milliseconds)} ms`;
+  if (milliseconds < 120_000) return `${trimZeros(milliseconds / 1000)} s`;
+  return `${trimZeros(milliseconds / 60_000)} min`;
+}
+
+/** Microseconds as people say them: `80 µs`, `2.5 ms`, `5 s`. */
+export function formatDurationUs(microseconds: bigint | number): string {
+  const value = Number(microseconds);
+  return value < 1000 ? `${trimZeros(value)} µs` : formatDurationMs(value / 1000);
+}
+
+function trimZeros(value: number): string {
+  return Number(value.toFixed(2)).toString();
+}
+
+/** `0x` and at least `digits` hexadecimal digits. */
+export function hex(value: bigint | number, digits = 1): string {
+  return `0x${value.toString(16).padStart(digits, "0")}`;
+}

@@ -1,0 +1,200 @@
+/**
+ * What a machine says of a PCI function, read once from sysfs.
+ * @module
+ */
+
+import { BusbarError, isBusbarError } from "../core/error.ts";
+import { exists, type Host, ifPresent, ifReadable } from "../core/host.ts";
+import { formatPciAddress, isSysfsPciAddress, parsePciAddress, type PciAddress } from "../core/pci_address.ts";
+import { configUint, EXTENDED_CONFIG_BYTES, formatId, HEADER_BYTES } from "./config_space.ts";
+import { parseResources, type Resource } from "./resources.ts";
+
+/** Where sysfs lists the PCI functions. */
+export const PCI_DEVICES = "/sys/bus/pci/devices";
+
+/** NVM Express, I/O controller: base class, subclass and programming interface. */
+export const CLASS_NVME = 0x010802;
+
+/** A PCI function as a machine describes it. What is not known is null. */
+export interface PciFunction {
+  /** Its address as sysfs writes it, or a software device's locator. */
+  readonly name: string;
+  /** Its address; null for a software device. */
+  readonly address: PciAddress | null;
+  /** Its folder in sysfs; null for a software device. */
+  readonly folder: string | null;
+  /** Configuration space as far as it could be read: 64 bytes without privilege, else 256 or 4096. */
+  readonly config: Uint8Array;
+  /** Vendor ID; 0xffff when the function does not answer. */
+  readonly vendorId: number;
+  /** Device ID. */
+  readonly deviceId: number;
+  /** Base class, subclass and programming interface in one 24-bit number. */
+  readonly classCode: number;
+  /** Address ranges; null when they are not known (what lspci printed has none). */
+  readonly resources: readonly Resource[] | null;
+  /** Name of the kernel driver that holds it; null when none does. */
+  readonly driver: string | null;
+  /** Number of its IOMMU group; null without an IOMMU. */
+  readonly iommuGroup: string | null;
+  /** NUMA node; null when the firmware does not say (sysfs says -1). */
+  readonly numaNode: number | null;
+  /** Power state as the kernel keeps it: `D0`, `D3hot`, `D3cold`; null when it does not say. */
+  readonly powerState: string | null;
+  /** How often the kernel was asked to enable it. */
+  readonly enableCount: number | null;
+  /** The functions on the path from the root complex to it, outermost first, itself left out. */
+  readonly ancestors: readonly string[];
+  /** The host bridge it hangs below: `pci0000:00`; null when not known. */
+  readonly hostBridge: string | null;
+}
+
+/**
+ * Reads what `host` knows of the function at `address`.
+ *
+ * @throws {BusbarError} `absent` when there is none, `device-gone` when it vanished while it was being read
+ */
+export function readPciFunction(host: Host, address: PciAddress | string): PciFunction {
+  const where = typeof address === "string" ? parsePciAddress(address) : address;
+  const name = formatPciAddress(where);
+  const folder = `${PCI_DEVICES}/${name}`;
+  if (!exists(host, folder)) throw absentError(host, name);
+  try {
+    return describe(host, name, where, folder);
+  } catch (error) {
+    if (!isBusbarError(error, "absent") || exists(host, folder)) throw error;
+    throw new BusbarError("device-gone", `${name}: the function vanished while it was being read`, {
+      operation: "read PCI function",
+      path: name,
+      hint: "look at the kernel's log (dmesg) for a hot-unplug",
+      cause: error,
+    });
+  }
+}
+
+function absentError(host: Host, name: string): BusbarError {
+  const known = ifReadable(() => host.list(PCI_DEVICES).length);
+  const why = known === null
+    ? `${host.name} has no PCI bus`
+    : `${host.name} has ${known} PCI functions, and this is none of them`;
+  return new BusbarError("absent", `${name}: no such PCI function (${why})`, {
+    operation: "open PCI function",
+    path: name,
+    hint: "lspci -D lists them; a function that was unplugged comes back with: echo 1 > /sys/bus/pci/rescan",
+  });
+}
+
+function describe(host: Host, name: string, address: PciAddress, folder: string): PciFunction {
+  const config = host.readBytes(`${folder}/config`, 0, EXTENDED_CONFIG_BYTES);
+  if (config.length < HEADER_BYTES) {
+    throw new BusbarError("malformed", `${name}: configuration space of ${config.length} bytes`, {
+      operation: "read PCI function",
+      path: `${folder}/config`,
+    });
+  }
+  const text = (file: string): string | null => ifReadable(() => host.readText(`${folder}/${file}`).trim());
+  const link = (file: string): string | null =>
+    ifPresent(() => host.readLink(`${folder}/${file}`))?.split("/").at(-1) ?? null;
+  const resources = ifPresent(() => host.readText(`${folder}/resource`));
+  const path = (ifReadable(() => host.realPath(folder)) ?? folder).split("/");
+  const fn: PciFunction = {
+    name,
+    address,
+    folder,
+    config,
+    ...identityOf(config),
+    resources: resources === null ? null : parseResources(resources),
+    driver: link("driver"),
+    iommuGroup: link("iommu_group"),
+    numaNode: nodeOf(text("numa_node")),
+    powerState: powerStateOf(text("power_state")),
+    enableCount: countOf(text("enable")),
+    ancestors: path.slice(0, -1).filter(isSysfsPciAddress),
+    hostBridge: path.find((part) => /^pci[0-9a-f]{4,}:[0-9a-f]{2}$/.test(part)) ?? null,
+  };
+  // A function that has vanished loses its files at once: without this last look, "no driver" might be a lie.
+  if (!exists(host, folder)) throw absentError(host, name);
+  return fn;
+}
+
+/** The bridges above a function, outermost first, as far as they can be read. */
+export function readAncestors(host: Host, fn: PciFunction): PciFunction[] {
+  return fn.ancestors.flatMap((name) => ifReadable(() => readPciFunction(host, name)) ?? []);
+}
+
+/** Who a function is, by its configuration header. */
+export function identityOf(config: Uint8Array): Pick<PciFunction, "vendorId" | "deviceId" | "classCode"> {
+  return {
+    vendorId: configUint(config, 0x00, 2),
+    deviceId: configUint(config, 0x02, 2),
+    classCode: configUint(config, 0x09, 3),
+  };
+}
+
+function nodeOf(text: string | null): number | null {
+  const node = countOf(text);
+  return node === null || node < 0 ? null : node;
+}
+
+function countOf(text: string | null): number | null {
+  return text !== null && /^-?\d+$/.test(text) ? Number(text) : null;
+}
+
+function powerStateOf(text: string | null): string | null {
+  return text === null || text === "unknown" || text === "error" ? null : text;
+}
+
+/** One line that says what a function is: class, vendor and device ID, driver. */
+export function summarize(fn: PciFunction): string {
+  const parts = [`${className(fn.classCode)} ${formatId(fn.vendorId, fn.deviceId)}`];
+  if (fn.address === null) parts.push("software device");
+  else parts.push(fn.driver === null ? "no driver" : `driver ${fn.driver}`);
+  if (fn.iommuGroup !== null) parts.push(`IOMMU group ${fn.iommuGroup}`);
+  if (fn.numaNode !== null) parts.push(`NUMA node ${fn.numaNode}`);
+  return parts.join(", ");
+}
+
+/** PCI Code and ID Assignment 1.14: the classes that people meet on a bench. The subclass wins over the base class. */
+const CLASS_NAMES: Readonly<Record<string, string>> = {
+  "0101": "IDE controller",
+  "0106": "SATA controller",
+  "0107": "SAS controller",
+  "0108": "non-volatile memory controller",
+  "010802": "NVMe controller",
+  "010803": "NVMe administrative controller",
+  "01": "mass storage controller",
+  "0200": "Ethernet controller",
+  "0207": "InfiniBand controller",
+  "02": "network controller",
+  "0300": "VGA controller",
+  "0302": "3D controller",
+  "03": "display controller",
+  "0403": "audio device",
+  "04": "multimedia device",
+  "0500": "RAM",
+  "0502": "CXL memory device",
+  "05": "memory controller",
+  "0600": "host bridge",
+  "0601": "ISA bridge",
+  "0604": "PCI bridge",
+  "06": "bridge",
+  "0700": "serial controller",
+  "07": "communication controller",
+  "0806": "IOMMU",
+  "08": "system peripheral",
+  "09": "input device",
+  "0b": "processor",
+  "0c03": "USB controller",
+  "0c05": "SMBus controller",
+  "0c": "serial bus controller",
+  "0d": "wireless controller",
+  "12": "processing accelerator",
+  "13": "non-essential instrumentation",
+  "00": "unclassified device",
+};
+
+/** A class code in words. */
+export function className(classCode: number): string {
+  const digits = classCode.toString(16).padStart(6, "0");
+  return CLASS_NAMES[digits] ?? CLASS_NAMES[digits.slice(0, 4)] ?? CLASS_NAMES[digits.slice(0, 2)] ?? `class ${digits}`;
+}

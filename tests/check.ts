@@ -1,0 +1,110 @@
+// deno-lint-ignore-file no-console
+/**
+ * `deno task check`: what a change must pass besides its tests. Every step runs; exit 1 when any failed.
+ * @module
+ */
+
+Deno.chdir(new URL("..", import.meta.url));
+
+interface Step {
+  readonly name: string;
+  /** Command lines; all must succeed. */
+  readonly commands: readonly (readonly string[])[];
+  /** Why it was not run, or null. */
+  readonly missing: string | null;
+}
+
+const deno = Deno.execPath();
+
+/** Every folder of C sources, with the headers that its files may include. */
+const C_SOURCES: readonly string[] = ["csrc", "csrc/soft", "csrc/guardian", "tests/c", "tests/c/trap"];
+
+function cFiles(): string[] {
+  return C_SOURCES.flatMap((folder) => {
+    const names = Array.from(Deno.readDirSync(folder), (entry) => entry.name).filter((name) => name.endsWith(".c"));
+    return names.sort().map((name) => `${folder}/${name}`);
+  });
+}
+
+function headers(): string[] {
+  return [
+    "csrc/busbar.h",
+    "csrc/internal.h",
+    "csrc/soft/busbar_soft.h",
+    "csrc/soft/model.h",
+    "csrc/soft/nvme.h",
+    "csrc/soft/nvme_spec.h",
+    "tests/c/soft_nvme_driver.h",
+  ];
+}
+
+function has(command: string): boolean {
+  try {
+    return new Deno.Command(command, { args: ["--version"], stdout: "null", stderr: "null" }).outputSync().success;
+  } catch {
+    return false;
+  }
+}
+
+const C_FLAGS = [
+  "-std=c11",
+  "-O2",
+  "-Wall",
+  "-Wextra",
+  "-Wpedantic",
+  "-Wshadow",
+  "-Werror",
+  "-fvisibility=hidden",
+  "-fPIC",
+  "-Icsrc",
+];
+
+/** Compiles every source by itself, and every header by itself: each must stand alone. */
+function compileStep(compiler: string, title: string): Step {
+  const commands = [
+    ...cFiles().map((file) => [compiler, ...C_FLAGS, "-c", "-o", "/dev/null", file]),
+    // A header is no program: what it defines for others is unused in it, and the files that include it say _GNU_SOURCE.
+    ...headers().map((
+      file,
+    ) => [compiler, ...C_FLAGS, "-D_GNU_SOURCE", "-Wno-unused-function", "-fsyntax-only", "-x", "c", file]),
+  ];
+  return { name: title, commands, missing: has(compiler) ? null : `there is no ${compiler}` };
+}
+
+const steps: readonly Step[] = [
+  { name: "format", commands: [[deno, "fmt", "--check", "--quiet"]], missing: null },
+  { name: "lint", commands: [[deno, "lint", "--quiet"]], missing: null },
+  { name: "types", commands: [[deno, "check", "--quiet", "mod.ts", "tools/", "tests/", "bench/"]], missing: null },
+  { name: "documentation", commands: [[deno, "doc", "--lint", "mod.ts"]], missing: null },
+  { name: "lock file", commands: [[deno, "install", "--frozen", "--quiet"]], missing: null },
+  {
+    name: "rules",
+    commands: [[deno, "test", "-A", "--no-check", "--quiet", "--reporter=dot", "tests/unit/rules_test.ts"]],
+    missing: null,
+  },
+  compileStep("gcc", "C warnings, gcc"),
+  compileStep("clang", "C warnings, clang"),
+  compileStep("aarch64-linux-gnu-gcc", "C warnings, aarch64"),
+];
+
+let failed = false;
+const lines: string[] = [];
+for (const step of steps) {
+  if (step.missing !== null) {
+    lines.push(`not run  ${step.name}: ${step.missing}`);
+    continue;
+  }
+  let ok = true;
+  for (const [command = "", ...args] of step.commands) {
+    const output = new Deno.Command(command, { args, stdout: "piped", stderr: "piped" }).outputSync();
+    if (output.success) continue;
+    ok = false;
+    console.log(`\n=== ${step.name}: ${[command, ...args].join(" ")}`);
+    Deno.stdout.writeSync(output.stdout);
+    Deno.stdout.writeSync(output.stderr);
+  }
+  failed ||= !ok;
+  lines.push(`${ok ? "ok     " : "FAILED "}  ${step.name}`);
+}
+console.log(lines.join("\n"));
+Deno.exit(failed ? 1 : 0);

@@ -1,0 +1,104 @@
+/**
+ * Tests that run inside a lab machine.
+ *
+ * One file of tests for one machine; the same file is imported on both sides. On the host a test asks the guest to run
+ * its body, in the guest the body is itself. So a test reads like any other, and fails with its own file and line:
+ *
+ * ```ts
+ * const lab = machine("nvme.yaml", import.meta.url);
+ *
+ * lab.test("the kernel sees the controller", () => {
+ *   assertEquals(Deno.readTextFileSync("/sys/class/nvme/nvme0/serial").trim(), "BUSBAR0001");
+ * });
+ *
+ * lab.hostTest("pulling it out removes it", async (guest, qmp) => {
+ *   await qmp.unplug("nvme0");
+ *   assertEquals((await guest.run(["ls", "/sys/class/nvme"])).stdout, "");
+ * });
+ * ```
+ *
+ * The machine boots when its first test runs. A panic, or a test that takes too long, fails that test with the last
+ * lines of the kernel; the next test gets a new boot, at most one. `BUSBAR_LAB_KEEP=1` leaves the guest up after a
+ * failure. `lab run nvme -- deno test -A FILE` runs the same file wholly inside.
+ * @module
+ */
+
+import type { Guest } from "../../src/lab/guest.ts";
+import { cannotStart } from "../../src/lab/parts.ts";
+import type { Qmp } from "../../src/lab/qmp.ts";
+import { TEST_RUNNER_VARIABLE, testBodies, type TestBody } from "../../src/lab/test_registry.ts";
+import { TestSession } from "../../src/lab/test_session.ts";
+import { note } from "../../tools/render/output.ts";
+import { prepareHost } from "./prepare.ts";
+
+/** A test that hangs is ended after this time. */
+const DEFAULT_TIMEOUT_MS = 60_000;
+
+/** How a lab test runs. */
+export interface LabTestOptions {
+  /** Milliseconds that the test may take; 60,000 by default. Booting does not count. */
+  readonly timeoutMs?: number;
+}
+
+/** The tests of one machine. */
+export interface Lab {
+  /** Registers a test whose body runs in the guest. Its name must be the same on both sides. */
+  test(name: string, body: TestBody, options?: LabTestOptions): void;
+  /** Registers a test whose body runs on the host and acts on the guest and on its machine. */
+  hostTest(name: string, body: (guest: Guest, qmp: Qmp) => Promise<void>, options?: LabTestOptions): void;
+}
+
+/**
+ * The machine that the tests of a file run in.
+ *
+ * @param name a machine that comes with busbar (`nvme.yaml`), or a YAML file, relative to the current folder
+ * @param testFile `import.meta.url` of the file with the tests
+ */
+export function machine(name: string, testFile: string): Lab {
+  if (Deno.env.has(TEST_RUNNER_VARIABLE)) return inGuest;
+  if (Deno.env.has("BUSBAR_LAB_GUEST")) return wholeFileInGuest;
+  const reason = Deno.env.get("BUSBAR_LAB_SKIP") || cannotStart()?.message;
+  return reason ? notRun(reason) : onHost(name, testFile);
+}
+
+/** In the guest: bodies wait until the host asks for them. */
+const inGuest: Lab = {
+  test: (name, body) => testBodies.set(name, body),
+  hostTest: () => {},
+};
+
+/** `lab run M -- deno test FILE`: bodies are ordinary tests. */
+const wholeFileInGuest: Lab = {
+  test: (name, body) => Deno.test(name, async () => await body()),
+  hostTest: (name) => Deno.test({ name: `${name} (not run: it acts from the host)`, ignore: true, fn: () => {} }),
+};
+
+function notRun(reason: string): Lab {
+  const ignored = (name: string): void =>
+    Deno.test({ name: `${name} (not run: ${reason})`, ignore: true, fn: () => {} });
+  return { test: ignored, hostTest: ignored };
+}
+
+function onHost(name: string, testFile: string): Lab {
+  const keepAfterFailure = Deno.env.get("BUSBAR_LAB_KEEP") === "1";
+  const onKept = (line: string): void => note(line);
+  const session = new TestSession({ machine: name, testFile, prepareHost, keepAfterFailure, onKept });
+  Deno.test.afterAll(async () => await session.close());
+  // The machine outlives each test, so what it holds open on the host is no leak; the guest checks its own side.
+  const sanitize = { sanitizeOps: false, sanitizeResources: false };
+  return {
+    test: (name, _body, { timeoutMs = DEFAULT_TIMEOUT_MS } = {}) => {
+      const limits = { timeoutMs, where: callSite() };
+      Deno.test({ name, ...sanitize, fn: async () => await session.runInGuest(name, limits) });
+    },
+    hostTest: (name, body, { timeoutMs = DEFAULT_TIMEOUT_MS } = {}) => {
+      const limits = { timeoutMs, where: callSite() };
+      Deno.test({ name, ...sanitize, fn: async () => await session.runOnHost(body, limits) });
+    },
+  };
+}
+
+/** The line of the test file that registers a test: what a failure of the lab itself points at. */
+function callSite(): string {
+  return new Error().stack?.split("\n")[3] ?? "";
+}

@@ -1,0 +1,10 @@
+/** Many NVMe controllers, ordinary and odd: our driver against nvme-cli and the kernel. */
+
+import { machine } from "./lab.ts";
+import { nvmeDataTests } from "./nvme_data.ts";
+import { nvmePagesTests } from "./nvme_pages.ts";
+
+const lab = machine("nvme-zoo.yaml", import.meta.url);
+
+nvmePagesTests(lab);
+nvmeDataTests(lab);

@@ -1,0 +1,21 @@
+/**
+ * What the host does before a lab machine boots for tests.
+ * @module
+ */
+
+import { BUSBAR, BUSBAR_SOFT, findLibrary } from "../../ffi/build.ts";
+
+/**
+ * Makes on the host what a guest could only make slowly: builds the libraries, and brings every module into the cache.
+ *
+ * @returns environment for the tests in the guest. The guest's root is another user than the host's, so it would not
+ * trust the host's library by itself; naming it in the environment is what says that it may.
+ */
+export async function prepareHost(): Promise<Readonly<Record<string, string>>> {
+  const root = new URL("../..", import.meta.url);
+  const tools = ["busbar", "bind", "dump_bar0", "nvme_io", "restore"].map((name) =>
+    new URL(`tools/${name}.ts`, root).pathname
+  );
+  await new Deno.Command(Deno.execPath(), { args: ["cache", "--quiet", ...tools] }).output();
+  return { BUSBAR_LIB: findLibrary(BUSBAR), BUSBAR_SOFT_LIB: findLibrary(BUSBAR_SOFT) };
+}

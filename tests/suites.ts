@@ -1,0 +1,225 @@
+/**
+ * The test suites: what each needs, how it is run, and what came of it.
+ * @module
+ */
+
+import { BUSBAR, findLibrary } from "../ffi/build.ts";
+
+/** A suite of tests. */
+export interface Suite {
+  /** What it is called on the command line. */
+  readonly name: string;
+  /** Arguments of `deno test`, besides those that all have. */
+  readonly args: readonly string[];
+  /** Environment variables. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Why this machine cannot run it, or null. */
+  readonly missing: string | null;
+}
+
+/** One test that was started or left out. */
+export interface TestCase {
+  /** The file, relative to the checkout. */
+  readonly file: string;
+  /** The test's name. */
+  readonly name: string;
+  /** How it ended. */
+  readonly outcome: "passed" | "failed" | "ignored";
+  /** How long it took. */
+  readonly seconds: number;
+}
+
+/** What came of a suite. */
+export interface SuiteResult {
+  /** The suite. */
+  readonly suite: Suite;
+  /** Its tests; empty when it was not run. */
+  readonly cases: readonly TestCase[];
+  /** True when `deno test` ended with success and reported at least one test. */
+  readonly ok: boolean;
+  /** Wall time. */
+  readonly seconds: number;
+}
+
+/** The long tests: files named `*.full_test.ts`, and `*.full.test.ts` for the lab. */
+export function fullSuites(): Suite[] {
+  const sanitize = ["--sanitize-ops", "--sanitize-resources"];
+  return [
+    {
+      name: "full",
+      args: [...sanitize, ...fullFiles("tests/unit"), ...fullFiles("tests/soft")],
+      env: {},
+      missing: null,
+    },
+    { name: "full-lab", args: fullFiles("tests/lab"), env: {}, missing: null },
+  ].filter((suite) => suite.args.some(isFull));
+}
+
+function fullFiles(folder: string): string[] {
+  return namesIn(folder).filter(isFull).map((name) => `${folder}/${name}`);
+}
+
+function isFull(name: string): boolean {
+  return name.endsWith(".full_test.ts") || name.endsWith(".full.test.ts");
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return Array.from(Deno.readDirSync(folder), (entry) => entry.name).sort();
+  } catch {
+    return [];
+  }
+}
+
+/** Every suite of the daily run, from fast to real. */
+export function allSuites(): Suite[] {
+  return [
+    { name: "unit", args: ["--sanitize-ops", "--sanitize-resources", "tests/unit"], env: {}, missing: null },
+    { name: "soft", args: ["--sanitize-ops", "--sanitize-resources", "tests/soft"], env: {}, missing: noCompiler() },
+    // Examples open libraries and rely on the end of the process to close them, so they run without sanitizers.
+    { name: "doc", args: ["--doc", "mod.ts", "src", "ffi"], env: {}, missing: noCompiler() },
+    asanSuite(),
+    { name: "lab", args: ["tests/lab"], env: {}, missing: null },
+    { name: "gpu", args: ["tests/gpu"], env: {}, missing: null },
+  ].filter((suite) => suite.missing !== null || hasTests(suite));
+}
+
+function hasTests(suite: Suite): boolean {
+  const folder = suite.args.find((arg) => arg.startsWith("tests/"));
+  return folder === undefined || namesIn(folder).some((name) => /[._]test\.ts$/.test(name) && !isFull(name));
+}
+
+function noCompiler(): string | null {
+  try {
+    findLibrary(BUSBAR);
+    return null;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** The soft suite again, with the C libraries under AddressSanitizer and UndefinedBehaviorSanitizer. */
+function asanSuite(): Suite {
+  const runtime = sanitizerRuntime("libasan.so");
+  return {
+    name: "soft-asan",
+    args: ["--sanitize-ops", "--sanitize-resources", "tests/soft"],
+    env: {
+      BUSBAR_VARIANT: "asan",
+      LD_PRELOAD: runtime ?? "",
+      // Deno itself leaks at exit; leaks of the C libraries are looked for in tests/c.
+      ASAN_OPTIONS: "detect_leaks=0:handle_sigbus=0:allow_user_segv_handler=1",
+      UBSAN_OPTIONS: "print_stacktrace=1",
+    },
+    missing: noCompiler() ?? (runtime === null ? "the compiler has no AddressSanitizer runtime (libasan)" : null),
+  };
+}
+
+/** The full path of a sanitizer's shared library, or null when the compiler has none. */
+function sanitizerRuntime(name: string): string | null {
+  const [compiler = "cc", ...args] = (Deno.env.get("CC") || "cc").split(/\s+/);
+  try {
+    const output = new Deno.Command(compiler, { args: [...args, `-print-file-name=${name}`] }).outputSync();
+    const path = new TextDecoder().decode(output.stdout).trim();
+    return path.startsWith("/") ? path : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Runs a suite, with its output on this terminal unless it is to be quiet. */
+export async function runSuite(
+  suite: Suite,
+  extra: readonly string[] = [],
+  output: "inherit" | "null" = "inherit",
+): Promise<SuiteResult> {
+  const started = performance.now();
+  if (suite.missing !== null) return { suite, cases: [], ok: true, seconds: 0 };
+  const report = await Deno.makeTempFile({ suffix: ".xml" });
+  try {
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["test", "-A", "--no-check", ...without(suite), `--junit-path=${report}`, ...suite.args, ...extra],
+      env: suite.env,
+      stdout: output,
+      stderr: output,
+    }).spawn();
+    const { success } = await child.status;
+    const cases = parseJunit(await Deno.readTextFile(report));
+    return { suite, cases, ok: success && cases.length > 0, seconds: (performance.now() - started) / 1000 };
+  } finally {
+    await Deno.remove(report);
+  }
+}
+
+/** The daily run leaves the long tests out. */
+function without(suite: Suite): string[] {
+  const long = fullSuites().flatMap((full) => full.args).filter(isFull);
+  return long.length === 0 || suite.args.some(isFull) ? [] : [`--ignore=${long.join(",")}`];
+}
+
+/** Reads Deno's JUnit report. */
+export function parseJunit(xml: string): TestCase[] {
+  const cases: TestCase[] = [];
+  for (
+    const [, attributes = "", selfClosed, body = ""] of xml.matchAll(
+      /<testcase ([^>]*?)(?:(\/)>|>([\s\S]*?)<\/testcase>)/g,
+    )
+  ) {
+    const attribute = (name: string): string =>
+      unescapeXml(new RegExp(`${name}="([^"]*)"`).exec(attributes)?.[1] ?? "");
+    const outcome = selfClosed
+      ? "passed"
+      : /<(failure|error)\b/.test(body)
+      ? "failed"
+      : /<skipped\b/.test(body)
+      ? "ignored"
+      : "passed";
+    cases.push({
+      file: attribute("classname").replace(/^\.\//, ""),
+      name: attribute("name"),
+      outcome,
+      seconds: Number(attribute("time")) || 0,
+    });
+  }
+  return cases;
+}
+
+function unescapeXml(text: string): string {
+  const named: Readonly<Record<string, string>> = { quot: '"', apos: "'", lt: "<", gt: ">", amp: "&" };
+  return text.replace(/&(?:#(\d+)|#x([0-9a-f]+)|(\w+));/gi, (whole, decimal, hexadecimal, name) => {
+    if (decimal !== undefined) return String.fromCodePoint(Number(decimal));
+    if (hexadecimal !== undefined) return String.fromCodePoint(parseInt(hexadecimal, 16));
+    return named[name] ?? whole;
+  });
+}
+
+/** The table at the end of a run: what ran, what did not and why, and the slowest tests. */
+export function summary(results: readonly SuiteResult[]): string[] {
+  const count = (result: SuiteResult, outcome: TestCase["outcome"]): number =>
+    result.cases.filter((one) => one.outcome === outcome).length;
+  const lines = ["", "suite       passed  failed  not run    time"];
+  for (const result of results) {
+    const numbers = (["passed", "failed", "ignored"] as const).map((outcome) =>
+      String(count(result, outcome)).padStart(6)
+    );
+    const state = result.suite.missing === null ? "" : `  not run: ${result.suite.missing}`;
+    const broken = result.ok || count(result, "failed") > 0 ? "" : "  FAILED outside its tests";
+    lines.push(
+      `${result.suite.name.padEnd(10)}  ${numbers.join("  ")}  ${
+        `${result.seconds.toFixed(1)} s`.padStart(9)
+      }${state}${broken}`,
+    );
+  }
+  const all = results.flatMap((result) => result.cases);
+  const notRun = all.filter((one) => one.outcome === "ignored");
+  if (notRun.length > 0) lines.push("", "not run:", ...notRun.map((one) => `  ${one.name} (${one.file})`));
+  const failed = all.filter((one) => one.outcome === "failed");
+  if (failed.length > 0) lines.push("", "failed:", ...failed.map((one) => `  ${one.name} (${one.file})`));
+  const slowest = all.toSorted((a, b) => b.seconds - a.seconds).slice(0, 10);
+  lines.push(
+    "",
+    "slowest:",
+    ...slowest.map((one) => `  ${one.seconds.toFixed(2).padStart(7)} s  ${one.name} (${one.file})`),
+  );
+  return lines;
+}

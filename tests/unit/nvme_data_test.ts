@@ -1,0 +1,136 @@
+import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+
+import { Histogram } from "../../src/core/histogram.ts";
+import { BlockPattern } from "../../src/nvme/pattern.ts";
+import { findSignatures } from "../../src/nvme/signature.ts";
+
+Deno.test("a histogram's percentiles are those of the sorted values, to the width of a bin", () => {
+  const histogram = new Histogram();
+  const values = Array.from({ length: 10_000 }, (_, i) => 1 + (i * 7919 % 10_000) / 3);
+  for (const value of values) histogram.add(value);
+  const sorted = values.toSorted((a, b) => a - b);
+  for (const percent of [1, 10, 50, 90, 99, 99.9]) {
+    const exact = sorted[Math.ceil(10_000 * percent / 100) - 1] ?? 0;
+    assertAlmostEquals(histogram.percentile(percent) / exact, 1, 0.03);
+  }
+  assertEquals([histogram.count, histogram.min, histogram.max], [10_000, sorted[0], sorted.at(-1)] as unknown[]);
+  assertAlmostEquals(histogram.mean, values.reduce((a, b) => a + b) / values.length, 1e-6);
+  assertEquals(histogram.octaves().reduce((sum, one) => sum + one.count, 0), 10_000);
+  const empty = new Histogram();
+  assertEquals([empty.min, empty.max, empty.mean, empty.percentile(99)], [0, 0, 0, 0]);
+});
+
+Deno.test("a pattern recognises its own blocks, and says what it found in their place", () => {
+  const pattern = new BlockPattern(7, 512);
+  const memory = new Uint8Array(4 * 512);
+  pattern.fill(memory, 1000n);
+  assertEquals(pattern.check(memory, 1000n), null);
+  assertEquals(pattern.check(memory.subarray(512), 1001n), null, "a block depends on its address only");
+  const found = (change: (bytes: Uint8Array) => void, lba = 1000n): string | undefined => {
+    const copy = memory.slice();
+    change(copy);
+    return pattern.check(copy, lba)?.text;
+  };
+  assertEquals(pattern.check(memory, 1001n), { lba: 1001n, offset: 0, text: "it holds block 1000" });
+  assertEquals(found((bytes) => bytes.fill(0, 0, 512)), "it is all zeros");
+  assertEquals(found((bytes) => bytes.fill(0xff, 0, 512)), "it is all ones");
+  assertEquals(found((bytes) => bytes[300] = (bytes[300] ?? 0) ^ 1), "its bytes differ from 300 on");
+  assertEquals(found((bytes) => crypto.getRandomValues(bytes.subarray(0, 512))), "it holds something else");
+  assertEquals(new BlockPattern(8, 512).check(memory, 1000n)?.text, "it holds block 1000 of seed 7");
+  // Every byte counts: any single one that is flipped is seen.
+  for (let at = 0; at < 512; at++) {
+    const copy = memory.slice(0, 512);
+    copy[at] = (copy[at] ?? 0) ^ 0x80;
+    assertEquals(pattern.check(copy, 1000n)?.offset, at);
+  }
+});
+
+async function signaturesOf(bytes: Uint8Array, blockBytes = 512): Promise<string[]> {
+  const found = await findSignatures(
+    (offset, sizeBytes) => Promise.resolve(bytes.subarray(Number(offset), Number(offset) + sizeBytes)),
+    BigInt(bytes.length),
+    blockBytes,
+  );
+  return found.map((one) => one.name);
+}
+
+Deno.test("an empty drive carries no signature, whatever its size", async () => {
+  for (const size of [512, 4096, 65536, 1 << 20, (1 << 20) + 512]) {
+    assertEquals(await signaturesOf(new Uint8Array(size)), []);
+  }
+});
+
+/** Programs that make what a drive may carry, and what blkid calls the result. */
+const MAKERS: readonly [program: string, args: readonly string[], blkid: string, ours: string][] = [
+  ["mkfs.ext4", ["-q", "-F"], "ext4", "ext2, ext3 or ext4"],
+  ["mkfs.ext2", ["-q", "-F"], "ext2", "ext2, ext3 or ext4"],
+  ["mkfs.xfs", ["-q", "-f"], "xfs", "XFS"],
+  ["mkfs.btrfs", ["-q", "-f"], "btrfs", "btrfs"],
+  ["mkfs.vfat", ["-F", "32"], "vfat", "FAT32"],
+  ["mkswap", ["-q"], "swap", "swap space"],
+];
+
+function has(program: string): boolean {
+  try {
+    new Deno.Command(program, { args: ["--version"], stdout: "null", stderr: "null" }).outputSync();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+for (const [program, args, blkid, ours] of MAKERS) {
+  const missing = !has(program) || !has("blkid");
+  const note = missing ? ` (not run: this machine has no ${has(program) ? "blkid" : program})` : "";
+  Deno.test(`what ${program} makes is recognised, as blkid recognises it${note}`, { ignore: missing }, async () => {
+    const path = await Deno.makeTempFile();
+    try {
+      await Deno.truncate(path, 512 << 20);
+      const made = await new Deno.Command(program, { args: [...args, path], stdout: "null", stderr: "piped" }).output();
+      assert(made.success, new TextDecoder().decode(made.stderr));
+      const { stdout } = await new Deno.Command("blkid", { args: ["-p", "-o", "value", "-s", "TYPE", path] }).output();
+      assertEquals(new TextDecoder().decode(stdout).trim(), blkid);
+      using file = await Deno.open(path);
+      const found = await findSignatures(
+        async (offset, sizeBytes) => {
+          const bytes = new Uint8Array(sizeBytes);
+          await file.seek(offset, Deno.SeekMode.Start);
+          for (let done = 0; done < sizeBytes;) done += await file.read(bytes.subarray(done)) ?? sizeBytes;
+          return bytes;
+        },
+        512n << 20n,
+        512,
+      );
+      assert(found.some((one) => one.name === ours), found.map((one) => one.name).join(", "));
+    } finally {
+      await Deno.remove(path);
+    }
+  });
+}
+
+Deno.test("signatures that need no program: partition tables, LVM, md, LUKS, ZFS", async () => {
+  const text = (characters: string): Uint8Array => new TextEncoder().encode(characters);
+  const drive = (...parts: readonly [number, Uint8Array][]): Uint8Array => {
+    const bytes = new Uint8Array(4 << 20);
+    for (const [at, part] of parts) bytes.set(part, at < 0 ? bytes.length + at : at);
+    return bytes;
+  };
+  const md = Uint8Array.fromHex("fc4e2ba9");
+  const uberblock = Uint8Array.fromHex("0cb1ba0000000000");
+  const cases: readonly [string, Uint8Array, number?][] = [
+    ["GPT partition table", drive([512, text("EFI PART")])],
+    ["GPT partition table", drive([4096, text("EFI PART")]), 4096],
+    ["GPT partition table (second header)", drive([-512, text("EFI PART")])],
+    ["MBR partition table", drive([446 + 4, Uint8Array.of(0x83)], [510, Uint8Array.of(0x55, 0xaa)])],
+    ["boot sector", drive([510, Uint8Array.of(0x55, 0xaa)])],
+    ["LVM2 physical volume", drive([512, text("LABELONE")])],
+    ["LUKS", drive([0, text("LUKS")], [4, Uint8Array.of(0xba, 0xbe)])],
+    ["Linux RAID (md 1.1)", drive([0, md])],
+    ["Linux RAID (md 1.2)", drive([4096, md])],
+    ["Linux RAID (md 1.0)", drive([-8192, md])],
+    ["Linux RAID (md 0.90)", drive([-65536, md])],
+    ["ZFS pool member", drive([(128 << 10) + 7 * 1024, uberblock])],
+    ["ZFS pool member", drive([-(128 << 10) + 1024, uberblock])],
+  ];
+  for (const [name, bytes, blockBytes] of cases) assertEquals(await signaturesOf(bytes, blockBytes), [name], name);
+});

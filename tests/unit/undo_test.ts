@@ -1,0 +1,309 @@
+import { assert, assertEquals, assertThrows } from "@std/assert";
+
+import { BusbarError } from "../../src/core/error.ts";
+import { FaultyHost } from "../../src/core/faulty_host.ts";
+import type { Host } from "../../src/core/host.ts";
+import { findJournals, rollBackAll, UndoJournal } from "../../src/core/undo.ts";
+import { MadeUpMachine } from "./machines.ts";
+
+/** Runs `body` with a folder for journals, which must be gone or empty afterwards. */
+function withFolder(body: (folder: string) => void): void {
+  const parent = Deno.makeTempDirSync();
+  try {
+    body(`${parent}/journals`);
+  } finally {
+    Deno.removeSync(parent, { recursive: true });
+  }
+}
+
+function machineWithKnobs(): MadeUpMachine {
+  return new MadeUpMachine().file("/sys/a", "1\n").file("/sys/b", "off\n").file(
+    "/sys/config",
+    Uint8Array.of(0, 1, 2, 3, 4, 5, 6, 7),
+  );
+}
+
+function journalOn(host: Host, folder: string): UndoJournal {
+  return new UndoJournal(host, { command: "test", folder });
+}
+
+const A = { what: "knob a", write: { path: "/sys/a", text: "2" } };
+const B = { what: "knob b", write: { path: "/sys/b", text: "on" } };
+
+function lines(journal: UndoJournal): Record<string, unknown>[] {
+  return Deno.readTextFileSync(journal.path ?? "").trimEnd().split("\n").map((line) => JSON.parse(line));
+}
+
+Deno.test("changes are put back newest first, and the journal file is gone afterwards", () => {
+  withFolder((folder) => {
+    const machine = machineWithKnobs();
+    {
+      using journal = journalOn(machine, folder);
+      journal.change(A);
+      journal.change(B);
+      assertEquals([machine.readText("/sys/a"), machine.readText("/sys/b")], ["2", "on"]);
+      assertEquals(
+        findJournals(folder).map((found) => [found.state, found.changes.map((change) => change.what)]),
+        [["alive", ["knob b", "knob a"]]] as unknown[],
+      );
+    }
+    assertEquals(machine.writes, ["/sys/a=2", "/sys/b=on", "/sys/b=off", "/sys/a=1"]);
+    assertEquals(findJournals(folder), []);
+    assertThrows(() => Deno.statSync(folder), Deno.errors.NotFound);
+  });
+});
+
+Deno.test("the journal is on disk, private, before the machine is changed", () => {
+  withFolder((folder) => {
+    const machine = machineWithKnobs();
+    let seen = "";
+    machine.onWrite = (): void => {
+      const [entry] = Array.from(Deno.readDirSync(folder));
+      const path = `${folder}/${entry?.name}`;
+      seen = Deno.readTextFileSync(path);
+      assertEquals((Deno.statSync(path).mode ?? 0) & 0o777, 0o600);
+      assertEquals((Deno.statSync(folder).mode ?? 0) & 0o777, 0o700);
+    };
+    using journal = journalOn(machine, folder);
+    journal.change(A);
+    assert(seen.includes('"what":"knob a"') && seen.includes('"old":"1"'), seen);
+    assert(/\/\d+-\d+\.jsonl$/.test(journal.path ?? ""), journal.path ?? "");
+  });
+});
+
+Deno.test("a write that fails and changed nothing leaves nothing to undo; one that failed half-way is undone", () => {
+  withFolder((folder) => {
+    const machine = machineWithKnobs();
+    machine.onWrite = (): void => {
+      throw new BusbarError("busy", "taken");
+    };
+    using journal = journalOn(machine, folder);
+    assertThrows(() => journal.change(A), BusbarError, "taken");
+    assertEquals([journal.path, findJournals(folder)], [null, []] as unknown[]);
+    machine.onWrite = (path): void => {
+      machine.onWrite = (): void => {};
+      machine.file(path, "half\n");
+      throw new BusbarError("io", "interrupted");
+    };
+    assertThrows(() => journal.change(A), BusbarError, "interrupted");
+    assertEquals(journal.rollBack().map((restored) => restored.outcome), ["restored"]);
+    assertEquals(machine.readText("/sys/a"), "1");
+  });
+});
+
+Deno.test("what somebody else changed since is reported and left alone", () => {
+  withFolder((folder) => {
+    const machine = machineWithKnobs();
+    const journal = journalOn(machine, folder);
+    journal.change(A);
+    machine.file("/sys/a", "99\n");
+    const error = assertThrows(() => journal[Symbol.dispose](), BusbarError);
+    assertEquals([error.code, error.message], [
+      "busy",
+      "knob a was left alone: somebody else changed it from '2' to '99'",
+    ]);
+    assertEquals(machine.readText("/sys/a"), "99");
+    assertEquals(findJournals(folder), []);
+  });
+});
+
+Deno.test("a state that shows otherwise than it is written is compared with what was read after the write", () => {
+  withFolder((folder) => {
+    const machine = machineWithKnobs().file("/sys/mode", "[off] on\n");
+    machine.onWrite = (path, text): void => {
+      if (path === "/sys/mode") queueMicrotask(() => {});
+      void text;
+    };
+    const shows: Host = new FaultyHost(machine, [{
+      call: "readText",
+      path: "/sys/mode",
+      after: 1,
+      times: 2,
+      value: "off [on]",
+    }]);
+    const journal = journalOn(shows, folder);
+    journal.change({
+      what: "mode",
+      write: { path: "/sys/mode", text: "on" },
+      undo: () => [{ path: "/sys/mode", text: "off" }],
+    });
+    assertEquals(journal.rollBack().map((restored) => [restored.outcome, restored.found]), [["failed", "off"]]);
+    // It reads "off" now, where "[off] on" stood at first: said, not hidden. The entry stays for another try.
+    machine.file("/sys/mode", "[off] on\n");
+    assertEquals(journal.rollBack().map((restored) => restored.outcome), ["unchanged"]);
+    journal[Symbol.dispose]();
+  });
+});
+
+Deno.test("bytes are put back under their mask; the bits around them stay as they are", () => {
+  withFolder((folder) => {
+    const machine = machineWithKnobs();
+    {
+      using journal = journalOn(machine, folder);
+      journal.change({
+        what: "bits",
+        probe: { kind: "bytes", path: "/sys/config", offset: 4, mask: "0300" },
+        after: "0300",
+      });
+      // The kernel sets the bits, and somebody sets others.
+      machine.file("/sys/config", Uint8Array.of(0, 1, 2, 3, 0xf7, 0xaa, 6, 7));
+    }
+    assertEquals(machine.readBytes("/sys/config", 4, 2), Uint8Array.of(0xf4, 0xaa));
+  });
+});
+
+Deno.test("a link is a state too: undo runs the writes that bring it back", () => {
+  withFolder((folder) => {
+    const machine = machineWithKnobs().link("/sys/dev/driver", "../drivers/nvme").file("/sys/dev/unbind", "").file(
+      "/sys/probe",
+      "",
+    );
+    machine.onWrite = (path): void => {
+      if (path === "/sys/dev/unbind") machine.links.delete("/sys/dev/driver");
+      if (path === "/sys/probe") machine.link("/sys/dev/driver", "../drivers/nvme");
+    };
+    {
+      using journal = journalOn(machine, folder);
+      journal.change({
+        what: "driver",
+        write: { path: "/sys/dev/unbind", text: "0000:01:00.0" },
+        probe: { kind: "link", path: "/sys/dev/driver" },
+        undo: () => [{ path: "/sys/probe", text: "0000:01:00.0" }],
+      });
+      assertEquals(machine.links.has("/sys/dev/driver"), false);
+    }
+    assertEquals(machine.readLink("/sys/dev/driver"), "../drivers/nvme");
+  });
+});
+
+Deno.test("a path that vanished is said to be gone; a write that fails keeps its entry for busbar restore", () => {
+  withFolder((folder) => {
+    const machine = machineWithKnobs();
+    const journal = journalOn(machine, folder);
+    journal.change(A);
+    journal.change(B);
+    machine.files.delete("/sys/b");
+    machine.onWrite = (): void => {
+      throw new BusbarError("permission", "locked");
+    };
+    assertEquals(journal.rollBack().map((restored) => restored.outcome), ["vanished", "failed"]);
+    const error = assertThrows(
+      () => journal[Symbol.dispose](),
+      BusbarError,
+      "knob a could not be put back to '1': locked",
+    );
+    assert(error.hint?.startsWith("try again with: busbar restore"));
+    assertEquals(findJournals(folder).map((found) => found.changes.map((change) => change.what)), [["knob a"]]);
+  });
+});
+
+Deno.test("a dry run lists every change and makes none", () => {
+  withFolder((folder) => {
+    const machine = machineWithKnobs();
+    const said: string[] = [];
+    {
+      using journal = new UndoJournal(machine, { command: "test", folder, dryRun: (line) => said.push(line) });
+      journal.change(A);
+      journal.change({ what: "side effect", probe: { kind: "text", path: "/sys/b" }, after: "on" });
+    }
+    assertEquals(said, ["knob a: 1 → write '2' to /sys/a", "side effect: off → on (follows by itself; /sys/b)"]);
+    assertEquals(machine.writes, []);
+    assertThrows(() => Deno.statSync(folder), Deno.errors.NotFound);
+  });
+});
+
+Deno.test("without a place for the journal nothing is changed", () => {
+  const machine = machineWithKnobs();
+  using journal = journalOn(machine, "/proc/busbar");
+  const error = assertThrows(() => journal.change(A), BusbarError);
+  assert(error.hint?.includes("nothing on the machine is changed"));
+  assertEquals(machine.writes, []);
+});
+
+Deno.test("rollBackAll puts back what every open journal changed, newest journal first", () => {
+  withFolder((folder) => {
+    const machine = machineWithKnobs();
+    using first = journalOn(machine, folder);
+    using second = journalOn(machine, folder);
+    first.change(A);
+    second.change(B);
+    assertEquals(rollBackAll().map((restored) => restored.what), ["knob b", "knob a"]);
+    assertEquals([first.path, second.path], [null, null]);
+  });
+});
+
+Deno.test("changes that are to stay are kept", () => {
+  withFolder((folder) => {
+    const machine = machineWithKnobs();
+    {
+      using journal = journalOn(machine, folder);
+      journal.change(A);
+      journal.keepChanges();
+    }
+    assertEquals(machine.readText("/sys/a"), "2");
+    assertEquals(findJournals(folder), []);
+  });
+});
+
+/** Leaves a journal as a killed process does: its file as it was at that moment, with a pid that is no longer that process. */
+function killAfter(folder: string, machine: MadeUpMachine, body: (journal: UndoJournal) => void, cutBytes = 0): string {
+  const journal = journalOn(machine, folder);
+  body(journal);
+  const path = journal.path ?? "";
+  const text = Deno.readTextFileSync(path).replace(/"startTime":"\d+"/, '"startTime":"1"');
+  journal.keepChanges();
+  journal[Symbol.dispose]();
+  const dead = `${folder}/${Deno.pid}-1.jsonl`;
+  Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+  Deno.writeTextFileSync(dead, text.slice(0, text.length - cutBytes), { mode: 0o600 });
+  return dead;
+}
+
+Deno.test("the journal of a killed process is found and restored, also when its last line is torn", () => {
+  // The last line, {"seq":2,"after":"on"}, has 23 bytes; a tear in the line before it means a write that never was.
+  for (const cut of [0, 1, 10, 23, 30]) {
+    withFolder((folder) => {
+      const machine = machineWithKnobs();
+      const dead = killAfter(folder, machine, (journal) => {
+        journal.change(A);
+        journal.change(B);
+      }, cut);
+      const [found] = findJournals(folder);
+      assertEquals([found?.path, found?.state, found?.command], [dead, "dead", "test"]);
+      const restored = UndoJournal.restore(dead, machine).map((one) => [one.what, one.outcome]);
+      assertEquals(restored, cut <= 23 ? [["knob b", "restored"], ["knob a", "restored"]] : [["knob a", "restored"]]);
+      assertEquals([machine.readText("/sys/a"), machine.readText("/sys/b")], ["1", cut <= 23 ? "off" : "on"]);
+      assertEquals(findJournals(folder), []);
+      assertThrows(() => UndoJournal.restore(dead, machine), BusbarError, "no such journal");
+    });
+  }
+});
+
+Deno.test("the journal of a living process is not touched, one from before the last boot is only removed", () => {
+  withFolder((folder) => {
+    const machine = machineWithKnobs();
+    using journal = journalOn(machine, folder);
+    journal.change(A);
+    assertEquals(assertThrows(() => UndoJournal.restore(journal.path ?? "", machine), BusbarError).code, "busy");
+    assertEquals(lines(journal).length, 3);
+    const old = killAfter(folder, machineWithKnobs(), (other) => other.change(B));
+    Deno.writeTextFileSync(old, Deno.readTextFileSync(old).replace(/"bootId":"[^"]+"/, '"bootId":"another"'));
+    assertEquals(findJournals(folder).map((found) => found.state).sort(), ["alive", "earlier boot"]);
+    assertEquals(UndoJournal.restore(old, machine), []);
+  });
+});
+
+Deno.test("files that are no journals, or that others may write, are not believed", () => {
+  withFolder((folder) => {
+    const machine = machineWithKnobs();
+    const dead = killAfter(folder, machine, (journal) => journal.change(A));
+    Deno.writeTextFileSync(`${folder}/1-1.jsonl`, "not json\n", { mode: 0o600 });
+    Deno.writeTextFileSync(`${folder}/2-1.jsonl`, "", { mode: 0o600 });
+    Deno.writeTextFileSync(`${folder}/3-1.jsonl`, Deno.readTextFileSync(dead));
+    Deno.chmodSync(`${folder}/3-1.jsonl`, 0o666);
+    Deno.symlinkSync(dead, `${folder}/4-1.jsonl`);
+    Deno.writeTextFileSync(`${folder}/readme.txt`, "hello");
+    assertEquals(findJournals(folder).map((found) => found.path), [dead]);
+    assertThrows(() => UndoJournal.restore(`${folder}/3-1.jsonl`, machine), BusbarError, "no such journal");
+  });
+});

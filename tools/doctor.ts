@@ -1,0 +1,57 @@
+/**
+ * `doctor`: what this machine lacks for work with devices from user space.
+ * @module
+ */
+
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { bold, green, red, yellow } from "@std/fmt/colors";
+
+import { thisMachine } from "../src/core/host.ts";
+import { closedObject, type JsonObject } from "../src/core/layout_json.ts";
+import { examineMachine, type Finding } from "../src/pci/doctor.ts";
+import { print, printJson } from "./render/output.ts";
+import { documentSchema, raiseExitStatus, run } from "./run.ts";
+
+const SCHEMA: JsonObject = documentSchema("doctor", [
+  closedObject({
+    schema: { const: "doctor/1" },
+    findings: {
+      type: "array",
+      items: closedObject({
+        name: { type: "string" },
+        result: { enum: ["good", "limited", "bad", "unknown"] },
+        text: { type: "string" },
+        evidence: { type: "string" },
+        remedy: { type: ["string", "null"] },
+      }),
+    },
+  }),
+]);
+
+const COLORS: Readonly<Record<Finding["result"], (text: string) => string>> = {
+  good: green,
+  limited: yellow,
+  bad: red,
+  unknown: yellow,
+};
+
+/** The command line of `doctor`. */
+export const command: CommandUnknownOpts = new Command("doctor")
+  .description(
+    "Look at what work with devices from user space needs: IOMMU, VFIO, huge pages, limits. Exit 1 when bad.",
+  )
+  .option("--json", "print one JSON document")
+  .option("--json-schema", "print the schema of --json, and stop")
+  .action((options) => {
+    if (options.jsonSchema) return printJson(SCHEMA);
+    const findings = examineMachine(thisMachine);
+    if (findings.some((finding) => finding.result === "bad")) raiseExitStatus("no");
+    if (options.json) return printJson({ schema: "doctor/1", findings });
+    for (const finding of findings) {
+      print(`${COLORS[finding.result](finding.result.padEnd(7))}  ${bold(finding.name)}: ${finding.text}`);
+      print(`         (${finding.evidence})`);
+      if (finding.remedy !== null) print(`         ${finding.remedy}`);
+    }
+  });
+
+if (import.meta.main) await run(command);

@@ -1,0 +1,99 @@
+/**
+ * Parsers of option values, for every tool. Each throws with a sentence that names the value and shows a right one.
+ * @module
+ */
+
+import { InvalidArgumentError } from "commander";
+
+import { BusbarError } from "../../src/core/error.ts";
+import type { AccessBytes } from "../../src/core/mmio.ts";
+import { parseBytes, parseDurationMs, parseUnsigned } from "../../src/core/units.ts";
+
+/** A run of bytes: `0x1000+64`. */
+export interface ByteRange {
+  /** First byte. */
+  readonly offset: number;
+  /** How many. */
+  readonly sizeBytes: number;
+}
+
+function refuse(text: string, sentence: string): never {
+  throw new InvalidArgumentError(`'${text}' ${sentence}`);
+}
+
+/** `START+LENGTH`, both with units or in hexadecimal. */
+export function byteRange(text: string): ByteRange {
+  const [start, length, ...rest] = text.split("+");
+  if (start === undefined || length === undefined || rest.length > 0) {
+    refuse(text, "is no range: write START+LENGTH, as in 0x1000+64");
+  }
+  const range = { offset: Number(sizeOf(start, text)), sizeBytes: Number(sizeOf(length, text)) };
+  if (range.sizeBytes === 0 || !Number.isSafeInteger(range.offset + range.sizeBytes)) {
+    refuse(text, "is no range: its length is not usable");
+  }
+  return range;
+}
+
+function sizeOf(part: string, whole: string): bigint {
+  try {
+    return parseBytes(part);
+  } catch {
+    return refuse(whole, "is no range: write START+LENGTH, as in 0x1000+64");
+  }
+}
+
+/** A register width in bytes. */
+export function accessBytes(text: string): AccessBytes {
+  switch (text) {
+    case "1":
+    case "2":
+    case "4":
+    case "8":
+      return Number(text) as AccessBytes;
+    default:
+      return refuse(text, "is no access width: write 1, 2, 4 or 8 (bytes)");
+  }
+}
+
+/** A BAR's number. */
+export function barIndex(text: string): number {
+  return /^[0-5]$/.test(text) ? Number(text) : refuse(text, "is no BAR: write 0 to 5");
+}
+
+/** A duration in milliseconds: `500ms`, `2s`. */
+export function durationMs(text: string): number {
+  return orRefuse(text, () => parseDurationMs(text), "is no duration: write it as in 500ms, 2s or 5m");
+}
+
+/** A size in bytes: `64KiB`. */
+export function sizeBytes(text: string): bigint {
+  return orRefuse(text, () => parseBytes(text), "is no size: write it as in 4096, 64KiB or 1GiB");
+}
+
+/** An unsigned number, decimal or hexadecimal. */
+export function unsigned(text: string): bigint {
+  return orRefuse(text, () => parseUnsigned(text, "number"), "is no number: write decimal or 0x and hexadecimal");
+}
+
+function orRefuse<T>(text: string, parse: () => T, sentence: string): T {
+  try {
+    return parse();
+  } catch (error) {
+    if (error instanceof BusbarError) refuse(text, sentence);
+    throw error;
+  }
+}
+
+/** A whole number from 1 on. */
+export function wholeNumber(text: string): number {
+  const value = Number(text);
+  return /^\d+$/.test(text) && value >= 1 && Number.isSafeInteger(value)
+    ? value
+    : refuse(text, "is no whole number from 1 on");
+}
+
+/** A number from 0 to 1. */
+export function ratio(text: string): number {
+  const value = Number(text);
+  return /^\d*\.?\d+$/.test(text) && value <= 1 ? value : refuse(text, "is no share: write a number from 0 to 1");
+}
