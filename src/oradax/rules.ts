@@ -69,7 +69,9 @@ export function brokenRules(ccb: Ccb, where: CcbSurroundings = {}): BrokenRule[]
   checkInput(ccb, version, rule);
   checkOutput(ccb, version, rule);
   checkCommand(ccb, rule);
-  if (broken.length === 0 && where.pageBytesAt !== undefined) checkPages(ccb, where.pageBytesAt, rule);
+  if (broken.length === 0 && where.pageBytesAt !== undefined) {
+    checkPages(ccb, (address) => where.pageBytesAt?.(address) ?? null, rule);
+  }
   return broken;
 }
 

@@ -210,6 +210,7 @@ export class LocalOradax implements OradaxTransport {
     this.#handle.dequeue();
   }
 
+  /** Closes the device and frees what was allocated of it. */
   [Symbol.dispose](): void {
     if (this.#soft !== null) this.#soft[Symbol.dispose]();
     // The driver stops using memory when the device is closed, so it is closed first.
