@@ -77,6 +77,28 @@ Deno.test("a controller with fewer queues than asked for gets as many as it has"
   await one.controller.namespace(1).read(0, new Uint8Array(512));
 });
 
+Deno.test("submission queues in the controller's own memory carry commands, also after a reset", async () => {
+  await using one = await openController("cmb=1MiB", { cmbQueues: true, ioQueues: 3, ioEntries: 64 });
+  const { controller, soft } = one;
+  for (const round of [1, 2]) {
+    await Promise.all(Array.from({ length: 200 }, (_, i) => controller.namespace(1).write(i, noise(512, round + i))));
+    for (let i = 0; i < 200; i++) {
+      const back = new Uint8Array(512);
+      await controller.namespace(1).read(i, back);
+      assertEquals(back, noise(512, round + i));
+    }
+    await controller.reset();
+  }
+  assertEquals(soft.counter("dma_errors"), 0n);
+});
+
+Deno.test("submission queues that do not fit into the controller's memory, or have none to lie in, are refused", async () => {
+  const none = await failsWith("unsupported", "no buffer", openController("", { cmbQueues: true }));
+  assertStringIncludes(none.message, "has no memory buffer");
+  const full = openController("cmb=16KiB", { cmbQueues: true, ioQueues: 4, ioEntries: 128 });
+  assertStringIncludes((await failsWith("out-of-range", "too much", full)).message, "do not fit");
+});
+
 Deno.test("a wide doorbell stride moves every doorbell", async () => {
   await using one = await openController("dstrd=4", { ioQueues: 3 });
   for (let i = 0; i < 9; i++) await one.controller.namespace(1).read(i, new Uint8Array(512));
