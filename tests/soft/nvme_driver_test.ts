@@ -416,3 +416,20 @@ Deno.test("a function level reset leaves a controller that can be taken over aga
   device.reset();
   assertEquals(registers.read32(0x24), 0);
 });
+
+Deno.test("a controller that is open, with its queues, costs under 8 MiB besides the loaded libraries", async () => {
+  const script = `
+    import { NvmeController } from "./mod.ts";
+    import { pageSizeBytes } from "./ffi/memory.ts";
+    pageSizeBytes();
+    const before = Deno.memoryUsage().rss;
+    await using controller = await NvmeController.open("soft:nvme", { ioQueues: 4 });
+    await controller.namespace(1).read(0, new Uint8Array(4096));
+    console.log(Deno.memoryUsage().rss - before);
+  `;
+  const args = ["eval", "--no-check", "--cached-only", "--ext=ts", script];
+  const cwd = new URL("../..", import.meta.url);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd, env: { LD_PRELOAD: "" } }).output();
+  const bytes = Number(new TextDecoder().decode(stdout));
+  assert(bytes > 0 && bytes < 8 << 20, `${bytes} bytes ${new TextDecoder().decode(stderr)}`);
+});
