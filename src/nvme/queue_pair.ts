@@ -37,6 +37,8 @@ export interface QueuePairOptions {
   readonly device: string;
   /** Memory for the submission queue. */
   readonly sq: DmaBuffer;
+  /** True when that memory is the controller's own. */
+  readonly isSqInDevice: boolean;
   /** Memory for the completion queue. */
   readonly cq: DmaBuffer;
   /** Interrupts, and this pair's vector, where it has one. */
@@ -73,7 +75,10 @@ export class QueuePair implements Disposable {
   readonly #options: QueuePairOptions;
   readonly #queue: NvmeQueue;
   readonly #flights: (Flight | null)[];
-  readonly #freeIds: number[];
+  /** Identifiers in the order in which they became free: the longest unused goes first, as a ring. */
+  readonly #freeIds: Uint16Array<ArrayBuffer>;
+  #freeAt = 0;
+  #freeCount: number;
   readonly #waiting: Flight[] = [];
   readonly #commands: Uint32Array<ArrayBuffer>;
   readonly #completions: Uint32Array<ArrayBuffer>;
@@ -85,16 +90,18 @@ export class QueuePair implements Disposable {
 
   /** The controller is told of it by whoever makes it. */
   constructor(options: QueuePairOptions) {
-    const { id, entries, registers, strideBytes, device, sq, cq } = options;
+    const { id, entries, registers, strideBytes, device, sq, cq, isSqInDevice } = options;
     this.id = id;
     this.depth = entries - 1;
     this.#options = options;
     const name = id === 0 ? `admin queue of ${device}` : `queue ${id} of ${device}`;
     const sqDoorbell = FIRST_DOORBELL + 2 * id * strideBytes;
     const cqDoorbell = sqDoorbell + strideBytes;
-    this.#queue = new NvmeQueue({ name, sq: sq.pointer, cq: cq.pointer, entries, registers, sqDoorbell, cqDoorbell });
+    const place = { name, sq: sq.pointer, cq: cq.pointer, isSqInDevice, entries };
+    this.#queue = new NvmeQueue({ ...place, registers, sqDoorbell, cqDoorbell });
     this.#flights = Array.from({ length: entries }, () => null);
-    this.#freeIds = Array.from({ length: this.depth }, (_, i) => this.depth - 1 - i);
+    this.#freeIds = Uint16Array.from({ length: this.depth }, (_, i) => i);
+    this.#freeCount = this.depth;
     this.#commands = new Uint32Array(this.depth * SQE_WORDS);
     this.#completions = new Uint32Array(entries * CQE_WORDS);
   }
@@ -143,14 +150,14 @@ export class QueuePair implements Disposable {
     this.#waiting.length = 0;
     this.#inFlight = 0;
     this.#timed = 0;
-    this.#freeIds.length = 0;
-    for (let id = this.depth - 1; id >= 0; id--) this.#freeIds.push(id);
+    for (let id = 0; id < this.depth; id++) this.#freeIds[id] = id;
+    this.#freeAt = 0;
+    this.#freeCount = this.depth;
   }
 
   /** Ready again after a controller reset: both queues are empty. */
   restart(): void {
     this.fail(new BusbarError("device-failed", `${this.#options.device}: the controller was reset`));
-    this.#options.sq.bytes.fill(0);
     this.#options.cq.bytes.fill(0);
     this.#queue.reset();
     this.#failure = null;
@@ -213,10 +220,10 @@ export class QueuePair implements Disposable {
   /** Gives waiting commands an identifier and a place in the batch. */
   #stage(): number {
     let count = 0;
-    while (this.#waiting.length > 0 && this.#freeIds.length > 0) {
+    while (this.#freeCount > 0) {
       const flight = this.#waiting.shift();
-      const id = this.#freeIds.pop();
-      if (flight === undefined || id === undefined) break;
+      if (flight === undefined) break;
+      const id = this.#takeId();
       const { words } = flight.command;
       words[0] = (words[0] ?? 0) & 0xffff | id << 16;
       this.#commands.set(words, count * SQE_WORDS);
@@ -243,9 +250,22 @@ export class QueuePair implements Disposable {
 
   #release(id: number, flight: Flight): void {
     this.#flights[id] = null;
-    this.#freeIds.push(id);
+    this.#giveId(id);
     this.#inFlight--;
     if (flight.deadline.limitMs !== Infinity) this.#timed--;
+  }
+
+  /** The identifier that has been free for longest: a completion that comes twice then finds nobody for a while. */
+  #takeId(): number {
+    const id = this.#freeIds[this.#freeAt] ?? 0;
+    this.#freeAt = (this.#freeAt + 1) % this.depth;
+    this.#freeCount--;
+    return id;
+  }
+
+  #giveId(id: number): void {
+    this.#freeIds[(this.#freeAt + this.#freeCount) % this.depth] = id;
+    this.#freeCount++;
   }
 
   /** Tells those whose time is over. Their identifiers stay taken: the controller may still answer. */
