@@ -38,6 +38,7 @@ export { NvmeQueue, type NvmeQueuePlace } from "./ffi/nvme_queue.ts";
 export { SoftDevice } from "./ffi/soft.ts";
 export type { AddressRange } from "./ffi/vfio.ts";
 
+export * from "./src/pci/acs.ts";
 export * from "./src/pci/bar_bytes.ts";
 export * from "./src/pci/bind.ts";
 export * from "./src/pci/capabilities.ts";
@@ -49,10 +50,14 @@ export * from "./src/pci/function.ts";
 export * from "./src/pci/held.ts";
 export * from "./src/pci/hold.ts";
 export * from "./src/pci/iova.ts";
+export * from "./src/pci/link.ts";
 export * from "./src/pci/lock.ts";
 export * from "./src/pci/machine_file.ts";
+export * from "./src/pci/p2p.ts";
 export * from "./src/pci/resources.ts";
+export * from "./src/pci/root_complexes.ts";
 export * from "./src/pci/state.ts";
+export * from "./src/pci/topology.ts";
 export * from "./src/pci/vfio.ts";
 
 export * from "./src/memory/devdax.ts";
