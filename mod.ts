@@ -14,6 +14,7 @@
 
 export * from "./src/core/block_users.ts";
 export * from "./src/core/deadline.ts";
+export * from "./src/core/decoded.ts";
 export * from "./src/core/dma.ts";
 export * from "./src/core/error.ts";
 export * from "./src/core/histogram.ts";
@@ -65,11 +66,16 @@ export * from "./src/memory/devdax.ts";
 export * from "./src/nvme/command.ts";
 export * from "./src/nvme/controller.ts";
 export * from "./src/nvme/driver.ts";
+export * from "./src/nvme/facts.ts";
+export * from "./src/nvme/features.ts";
+export * from "./src/nvme/fetch.ts";
 export * from "./src/nvme/identity.ts";
 export * from "./src/nvme/io_job.ts";
 export * from "./src/nvme/kernel.ts";
 export * from "./src/nvme/namespace.ts";
 export * from "./src/nvme/open.ts";
+export * from "./src/nvme/page_file.ts";
+export * from "./src/nvme/pages.ts";
 export * from "./src/nvme/pattern.ts";
 export * from "./src/nvme/prp.ts";
 export * from "./src/nvme/queue_pair.ts";
