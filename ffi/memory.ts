@@ -155,16 +155,18 @@ export class Mapping implements Disposable {
    * Touching pages that the file lost since is SIGBUS and ends the process.
    */
   bytes(offset: number = 0, sizeBytes: number = this.sizeBytes - offset): Uint8Array<ArrayBuffer> {
-    this.#checkRange(offset, sizeBytes);
+    this.checkRange(offset, sizeBytes);
     const start = Deno.UnsafePointer.offset(this.pointer, offset);
-    const buffer = sizeBytes === 0 || start === null ? new ArrayBuffer(0) : Deno.UnsafePointerView.getArrayBuffer(start, sizeBytes);
+    const buffer = sizeBytes === 0 || start === null
+      ? new ArrayBuffer(0)
+      : Deno.UnsafePointerView.getArrayBuffer(start, sizeBytes);
     this.#buffers.push(buffer);
     return new Uint8Array(buffer);
   }
 
   /** Writes changed pages of a file back to it and waits (msync): those that hold bytes of the range. */
   sync(offset: number = 0, sizeBytes: number = this.sizeBytes - offset): void {
-    this.#checkRange(offset, sizeBytes);
+    this.checkRange(offset, sizeBytes);
     const first = offset - offset % pageSizeBytes();
     const start = Deno.UnsafePointer.offset(this.pointer, first);
     check(library().bb_sync(start, BigInt(offset + sizeBytes - first)), "sync", { path: this.name });
@@ -197,13 +199,19 @@ export class Mapping implements Disposable {
 
   /** Writes the cache lines of a range back to memory and waits until they are there. */
   flush(offset: number = 0, sizeBytes: number = this.sizeBytes - offset): void {
-    this.#checkRange(offset, sizeBytes);
+    this.checkRange(offset, sizeBytes);
     const start = Deno.UnsafePointer.offset(this.pointer, offset);
     check(library().bb_flush(start, BigInt(sizeBytes)), "flush", { path: this.name });
   }
 
-  #checkRange(offset: number, sizeBytes: number): void {
-    if (offset >= 0 && sizeBytes >= 0 && offset + sizeBytes <= this.sizeBytes) return;
+  /**
+   * Does nothing for a range inside the mapping.
+   *
+   * @throws {BusbarError} `out-of-range`; `closed` after dispose
+   */
+  checkRange(offset: number, sizeBytes: number): void {
+    const isInside = offset >= 0 && sizeBytes >= 0 && offset + sizeBytes <= this.sizeBytes;
+    if (isInside && this.pointer !== null) return;
     throw new BusbarError("out-of-range", `${this.name}: ${sizeBytes} bytes at ${offset} lie outside`, {
       path: this.name,
     });
