@@ -61,7 +61,13 @@ export * from "./src/pci/state.ts";
 export * from "./src/pci/topology.ts";
 export * from "./src/pci/vfio.ts";
 
+export * from "./src/memory/backend.ts";
 export * from "./src/memory/devdax.ts";
+export * from "./src/memory/evidence.ts";
+export * from "./src/memory/files.ts";
+export * from "./src/memory/mounts.ts";
+export * from "./src/memory/resource.ts";
+export * from "./src/memory/settings.ts";
 
 export * from "./src/nvme/command.ts";
 export * from "./src/nvme/controller.ts";
