@@ -33,6 +33,9 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
   pcie_topology: {
     title: "the tree of PCI functions, and who can reach whom",
     load: () => import("./pcie_topology.ts"),
+  oradax: {
+    title: "scan and extract packed data by an accelerator, or in software",
+    load: () => import("./oradax.ts"),
   },
   restore: { title: "put back what killed runs left changed", load: () => import("./restore.ts") },
 };
