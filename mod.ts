@@ -51,6 +51,7 @@ export * from "./src/pci/enable.ts";
 export * from "./src/pci/function.ts";
 export * from "./src/pci/held.ts";
 export * from "./src/pci/hold.ts";
+export * from "./src/pci/ids.ts";
 export * from "./src/pci/iova.ts";
 export * from "./src/pci/link.ts";
 export * from "./src/pci/lock.ts";
@@ -62,7 +63,13 @@ export * from "./src/pci/state.ts";
 export * from "./src/pci/topology.ts";
 export * from "./src/pci/vfio.ts";
 
+export * from "./src/memory/backend.ts";
 export * from "./src/memory/devdax.ts";
+export * from "./src/memory/evidence.ts";
+export * from "./src/memory/files.ts";
+export * from "./src/memory/mounts.ts";
+export * from "./src/memory/resource.ts";
+export * from "./src/memory/settings.ts";
 
 export * from "./src/nvme/command.ts";
 export * from "./src/nvme/controller.ts";

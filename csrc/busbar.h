@@ -85,7 +85,15 @@ BB_API int32_t bb_map_anonymous(uint64_t size, uint32_t flags, void **out);
 
 BB_API int32_t bb_unmap(void *address, uint64_t size);
 
-/* msync(MS_SYNC): file contents reach the file. */
+/* Lets pages of a range that are touched later come from this NUMA node only (mbind, MPOL_BIND). Where the node has no
+ * room, touching them ends the process: check before. -EINVAL where the node has no memory. */
+BB_API int32_t bb_bind_node(void *address, uint64_t size, uint32_t node);
+
+/* 1 when a file is accessed directly, without the page cache (statx, STATX_ATTR_DAX), 0 when not, -EOPNOTSUPP where the
+ * kernel does not tell. */
+BB_API int32_t bb_file_is_dax(const char *path);
+
+/* msync(MS_SYNC): file contents reach the file. address is a multiple of the page size. */
 BB_API int32_t bb_sync(void *address, uint64_t size);
 
 BB_API int32_t bb_lock(const void *address, uint64_t size);
@@ -99,7 +107,7 @@ BB_API uint64_t bb_page_size(void);
 BB_API int32_t bb_page_map(const void *address, uint64_t size, uint64_t *out, uint64_t pages);
 
 /* Writes the cache lines of a range back to memory and drops or keeps them, then waits until they are there:
- * clflushopt or clflush and sfence on x86-64, dc civac and dsb on aarch64. */
+ * clwb, clflushopt or clflush, and sfence, on x86-64, dc civac and dsb on aarch64. */
 BB_API int32_t bb_flush(const void *address, uint64_t size);
 
 /* ---- fd.c: file descriptors -------------------------------------------------------------------------------------- */
