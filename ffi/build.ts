@@ -421,6 +421,8 @@ function build(
     ],
     // A sanitizer that is preloaded into this process has no business in the compiler.
     env: { LD_PRELOAD: "" },
+    // The folder it runs in is written into the library; this one is written as "." (-ffile-prefix-map).
+    cwd: where.root,
     stdout: "null",
     stderr: "piped",
   }).outputSync();
