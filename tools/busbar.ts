@@ -24,6 +24,10 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
   dump_bar0: { title: "show the registers in a BAR of a PCI function", load: () => import("./dump_bar0.ts") },
   lab: { title: "virtual machines with real kernels and real-shaped hardware", load: () => import("./lab.ts") },
   man: { title: "manual pages", load: () => import("./man.ts") },
+  nvme_identify: {
+    title: "what an NVMe controller says of itself",
+    load: () => import("./nvme_identify.ts"),
+  },
   nvme_io: { title: "read, write, verify and measure NVMe blocks", load: () => import("./nvme_io.ts") },
   restore: { title: "put back what killed runs left changed", load: () => import("./restore.ts") },
 };

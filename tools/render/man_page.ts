@@ -106,7 +106,13 @@ function item(term: string, text: string): string[] {
   return [".TP", term, escaped(text)];
 }
 
-/** Text as troff takes it: a backslash, and a line that begins with a full stop or an apostrophe, mean something else. */
+/**
+ * Text as troff takes it: ASCII, other characters by their number; and a backslash, and a line that begins with a full
+ * stop or an apostrophe, mean something else.
+ */
 function escaped(text: string): string {
-  return text.replaceAll("\\", "\\e").replaceAll("-", "\\-").replace(/^(?=[.'])/gm, "\\&");
+  return text.replaceAll("\\", "\\e").replaceAll("-", "\\-").replace(/^(?=[.'])/gm, "\\&").replace(
+    /[\u{80}-\u{10ffff}]/gu,
+    (character) => `\\[u${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}]`,
+  );
 }
