@@ -49,6 +49,7 @@ export * from "./src/pci/enable.ts";
 export * from "./src/pci/function.ts";
 export * from "./src/pci/held.ts";
 export * from "./src/pci/hold.ts";
+export * from "./src/pci/ids.ts";
 export * from "./src/pci/iova.ts";
 export * from "./src/pci/link.ts";
 export * from "./src/pci/lock.ts";
