@@ -33,12 +33,13 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
     load: () => import("./nvme_identify.ts"),
   },
   nvme_io: { title: "read, write, verify and measure NVMe blocks", load: () => import("./nvme_io.ts") },
-  pcie_topology: {
-    title: "the tree of PCI functions, and who can reach whom",
-    load: () => import("./pcie_topology.ts"),
   oradax: {
     title: "scan and extract packed data by an accelerator, or in software",
     load: () => import("./oradax.ts"),
+  },
+  pcie_topology: {
+    title: "the tree of PCI functions, and who can reach whom",
+    load: () => import("./pcie_topology.ts"),
   },
   restore: { title: "put back what killed runs left changed", load: () => import("./restore.ts") },
 };
