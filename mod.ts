@@ -54,6 +54,8 @@ export * from "./src/pci/resources.ts";
 export * from "./src/pci/state.ts";
 export * from "./src/pci/vfio.ts";
 
+export * from "./src/memory/devdax.ts";
+
 export * from "./src/nvme/command.ts";
 export * from "./src/nvme/controller.ts";
 export * from "./src/nvme/driver.ts";
