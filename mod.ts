@@ -54,6 +54,15 @@ export * from "./src/pci/resources.ts";
 export * from "./src/pci/state.ts";
 export * from "./src/pci/vfio.ts";
 
+export * from "./src/cxl/equivalents.ts";
+export * from "./src/cxl/gate.ts";
+export * from "./src/cxl/plan.ts";
+export * from "./src/cxl/region.ts";
+export * from "./src/cxl/state.ts";
+export * from "./src/cxl/topology.ts";
+
+export * from "./src/memory/blocks.ts";
+export * from "./src/memory/dax_mode.ts";
 export * from "./src/memory/devdax.ts";
 
 export * from "./src/nvme/command.ts";

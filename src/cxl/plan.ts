@@ -220,7 +220,12 @@ function chooseType(window: CxlWindow, request: RegionRequest, devices: readonly
   const possible = (["ram", "pmem"] as const).filter(has);
   const [only] = possible;
   if (possible.length === 1 && only !== undefined) return only;
-  if (only === undefined) throw usage(`${window.name} and these devices have no type of memory in common`);
+  if (only === undefined) {
+    throw usage(
+      `${window.name} and these devices have no type of memory in common`,
+      "cxl_region list shows what each has",
+    );
+  }
   throw usage("both volatile and persistent memory is possible here", "say --type ram or --type pmem");
 }
 
@@ -230,7 +235,7 @@ function chooseType(window: CxlWindow, request: RegionRequest, devices: readonly
  * @throws {BusbarError} `usage` when there is none
  */
 function orderMemdevs(window: CxlWindow, devices: readonly CxlMemdev[]): CxlMemdev[] {
-  if (new Set(devices).size !== devices.length) throw usage("a memory device is named twice");
+  if (new Set(devices).size !== devices.length) throw usage("a memory device is named twice", "name each device once");
   for (const device of devices) {
     if (device.endpoint !== null) continue;
     throw new BusbarError("unreachable", `${device.name} has no endpoint: no CXL driver reached it`, {

@@ -118,10 +118,15 @@ export interface CxlRegion {
 
 /** Everything on the CXL bus. */
 export interface CxlTopology {
+  /** The windows, by number. */
   readonly windows: readonly CxlWindow[];
+  /** The ports, the root among them. */
   readonly ports: readonly CxlPort[];
+  /** The decoders of ports and endpoints; those of the root are the windows. */
   readonly decoders: readonly CxlDecoder[];
+  /** The memory devices, by number. */
   readonly memdevs: readonly CxlMemdev[];
+  /** The regions, by number. */
   readonly regions: readonly CxlRegion[];
 }
 

@@ -345,7 +345,7 @@ Deno.test("a dry run goes on where an earlier change would have created the file
 });
 
 Deno.test("a slow write lets the event loop go on, has a limit, and is put back like any other", async () => {
-  const parent = Deno.makeTempDirSync();
+  const parent = await Deno.makeTempDir();
   try {
     const machine = machineWithKnobs();
     const journal = journalOn(machine, `${parent}/journals`);
@@ -370,6 +370,6 @@ Deno.test("a slow write lets the event loop go on, has a limit, and is put back 
     assertEquals(journal.rollBack().map((restored) => [restored.what, restored.outcome]), [["knob b", "restored"]]);
     journal[Symbol.dispose]();
   } finally {
-    Deno.removeSync(parent, { recursive: true });
+    await Deno.remove(parent, { recursive: true });
   }
 });
