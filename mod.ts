@@ -14,6 +14,7 @@
 
 export * from "./src/core/block_users.ts";
 export * from "./src/core/deadline.ts";
+export * from "./src/core/decoded.ts";
 export * from "./src/core/dma.ts";
 export * from "./src/core/error.ts";
 export * from "./src/core/histogram.ts";
@@ -37,6 +38,7 @@ export { NvmeQueue, type NvmeQueuePlace } from "./ffi/nvme_queue.ts";
 export { SoftDevice } from "./ffi/soft.ts";
 export type { AddressRange } from "./ffi/vfio.ts";
 
+export * from "./src/pci/acs.ts";
 export * from "./src/pci/bar_bytes.ts";
 export * from "./src/pci/bind.ts";
 export * from "./src/pci/capabilities.ts";
@@ -48,10 +50,14 @@ export * from "./src/pci/function.ts";
 export * from "./src/pci/held.ts";
 export * from "./src/pci/hold.ts";
 export * from "./src/pci/iova.ts";
+export * from "./src/pci/link.ts";
 export * from "./src/pci/lock.ts";
 export * from "./src/pci/machine_file.ts";
+export * from "./src/pci/p2p.ts";
 export * from "./src/pci/resources.ts";
+export * from "./src/pci/root_complexes.ts";
 export * from "./src/pci/state.ts";
+export * from "./src/pci/topology.ts";
 export * from "./src/pci/vfio.ts";
 
 export * from "./src/cxl/equivalents.ts";
@@ -68,11 +74,16 @@ export * from "./src/memory/devdax.ts";
 export * from "./src/nvme/command.ts";
 export * from "./src/nvme/controller.ts";
 export * from "./src/nvme/driver.ts";
+export * from "./src/nvme/facts.ts";
+export * from "./src/nvme/features.ts";
+export * from "./src/nvme/fetch.ts";
 export * from "./src/nvme/identity.ts";
 export * from "./src/nvme/io_job.ts";
 export * from "./src/nvme/kernel.ts";
 export * from "./src/nvme/namespace.ts";
 export * from "./src/nvme/open.ts";
+export * from "./src/nvme/page_file.ts";
+export * from "./src/nvme/pages.ts";
 export * from "./src/nvme/pattern.ts";
 export * from "./src/nvme/prp.ts";
 export * from "./src/nvme/queue_pair.ts";

@@ -182,6 +182,9 @@ BB_API int32_t bb_nvme_queue_open(void *sq, void *cq, uint32_t entries, void *re
                                   uint32_t cq_doorbell, bb_nvme_queue **out);
 BB_API void bb_nvme_queue_close(bb_nvme_queue *queue);
 
+/* The submission queue lies in memory of the device: it is written by 64-bit stores that survive a vanished device. */
+BB_API void bb_nvme_queue_in_device(bb_nvme_queue *queue);
+
 /* Back to the state after open, for a controller that was reset. The caller zeroes the completion queue. */
 BB_API void bb_nvme_queue_reset(bb_nvme_queue *queue);
 

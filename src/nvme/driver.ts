@@ -16,6 +16,7 @@ import type { MappedMmio } from "../../ffi/mmio.ts";
 import type { HeldPciDevice, PciInterrupts } from "../pci/held.ts";
 import type { ExecuteOptions, NvmeCommand, NvmeCompletion, NvmeQueueKind, NvmeTransport } from "./command.ts";
 import { DmaPool } from "./dma_pool.ts";
+import { ControllerMemoryBuffer } from "./memory_buffer.ts";
 import { type DmaSegment, prpEntries, type PrpListPage, prpListPages, writePrps } from "./prp.ts";
 import { type PreparedCommand, QueuePair } from "./queue_pair.ts";
 import { NVME_REGISTERS } from "./registers.ts";
@@ -64,6 +65,9 @@ const ALL_ONES = 0xffff_ffffn;
 const ADMIN_ENTRIES = 64;
 const ADMIN_TIMEOUT_MS = 15_000;
 const IO_TIMEOUT_MS = 30_000;
+const SHUTDOWN_MS = 10_000;
+/** Between two looks at configuration space while commands are in flight. */
+const PRESENCE_MS = 100;
 /** After a command is lost: how long its Abort may take, and the command to end by it. */
 const ABORT_MS = 2_000;
 
@@ -88,7 +92,9 @@ export interface DriverOptions {
   readonly wait?: "poll" | "interrupt";
   /** Describe data by SGLs where the controller takes them; PRPs by default. */
   readonly sgl?: boolean;
-  /** Milliseconds for each wait of the controller's own, in place of CAP.TO. */
+  /** Keep the I/O submission queues in the controller's own memory (CMB); an error where it has none. */
+  readonly cmbQueues?: boolean;
+  /** Milliseconds for each wait until it is ready, disabled or shut down, in place of CAP.TO and 10 s. */
   readonly readyTimeoutMs?: number;
   /** Ends waits early. */
   readonly signal?: AbortSignal | undefined;
@@ -113,6 +119,9 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
   >();
   #cc = 0n;
   #nextQueue = 0;
+  #resets = 0;
+  /** When to look again whether the function is still there. */
+  #presence: Deadline = Deadline.after(PRESENCE_MS);
   #resetting: Promise<void> | null = null;
   #closed = false;
   /** Somebody stopped waiting for a command that the controller may still carry out. Its memory is kept. */
@@ -183,13 +192,22 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
   }
 
   /**
-   * Asks whether the kernel leaves the function with us.
-   * @throws {BusbarError} `device-gone` once the kernel wants it back, because it is being pulled out
+   * Asks whether there is any use in waiting on. Cheap enough for every millisecond: one register read, and now and then a
+   * look at configuration space.
+   *
+   * @throws {BusbarError} `device-gone` when the function has vanished, or once the kernel wants it back because it is
+   * being pulled out; `device-failed` when the controller reports a fatal status
    */
   checkAlive(): void {
     if (this.#device.isRequestedBack()) {
       throw goneError(this.name, "the kernel asks for it back: it is being unplugged or unbound");
     }
+    const csts = BigInt(this.#registers.read32(REG.CSTS));
+    if (csts === ALL_ONES) throw goneError(this.name, "CSTS reads all ones");
+    if ((csts & CSTS_CFS) !== 0n) throw this.#fatal(csts);
+    if (!this.#presence.expired) return;
+    this.#presence = Deadline.after(PRESENCE_MS);
+    if (!this.#device.isPresent()) throw goneError(this.name, "its configuration space does not answer");
   }
 
   /** Memory that the controller can reach: for data that is not to be copied. The caller disposes it. */
@@ -226,7 +244,13 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
     await this.#resetting;
   }
 
+  /** How often it was reset since it was taken over: by {@linkcode reset}, or because a command was lost. */
+  get resets(): number {
+    return this.#resets;
+  }
+
   async #doReset(): Promise<void> {
+    this.#resets++;
     await this.#disable();
     this.#admin.restart();
     for (const pair of this.#io) pair.restart();
@@ -240,7 +264,10 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
    *
    * @param kind `abrupt` when there is no time: the drive does only what it must
    */
-  async shutdown(kind: "normal" | "abrupt" = "normal", timeoutMs = 10_000): Promise<void> {
+  async shutdown(
+    kind: "normal" | "abrupt" = "normal",
+    timeoutMs: number = this.#options.readyTimeoutMs ?? SHUTDOWN_MS,
+  ): Promise<void> {
     if ((this.#registers.read32(REG.CSTS) & 1) === 0) return;
     const cc = withField(BigInt(this.#registers.read32(REG.CC)), CC.SHN, kind === "normal" ? 1n : 2n);
     this.#registers.write32(REG.CC, Number(cc));
@@ -405,9 +432,9 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
     return (css & 1n) === 1n ? 0n : 7n;
   }
 
-  #makePair(id: number, entries: number, vector: number): QueuePair {
+  #makePair(id: number, entries: number, vector: number, buffer: ControllerMemoryBuffer | null = null): QueuePair {
     const bytes = QueuePair.memoryBytes(entries);
-    const sq = this.#allocate(bytes.sq);
+    const sq = buffer?.allocate(bytes.sq, this.pageBytes) ?? this.#allocate(bytes.sq);
     const cq = this.#allocate(bytes.cq);
     this.#memory.push(sq, cq);
     this.#queueMemory.set(id, { sq, cq, entries });
@@ -416,7 +443,8 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
       : { from: this.#interrupts, vector };
     const strideBytes = 4 << Number(fieldOf(this.#cap, CAP.DSTRD));
     const checkAlive = (): void => this.checkAlive();
-    const place = { id, entries, registers: this.#registers, strideBytes, device: this.name, sq, cq };
+    const isSqInDevice = buffer !== null;
+    const place = { id, entries, registers: this.#registers, strideBytes, device: this.name, sq, cq, isSqInDevice };
     return new QueuePair({ ...place, interrupts, checkAlive });
   }
 
@@ -429,8 +457,11 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
     if (this.#commandSet() === 7n) return;
     const count = await this.#negotiateQueues(wanted);
     const entries = Math.min(this.#options.ioEntries ?? 256, this.maxEntries);
+    const buffer = this.#options.cmbQueues === true
+      ? await ControllerMemoryBuffer.open(this.#device, this.#registers, this.#cap)
+      : null;
     for (let id = 1; id <= count; id++) {
-      const pair = this.#makePair(id, entries, id);
+      const pair = this.#makePair(id, entries, id, buffer);
       await this.#announce(pair);
       this.#io.push(pair);
     }

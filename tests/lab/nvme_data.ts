@@ -229,6 +229,20 @@ export function nvmeDataTests(lab: Lab): void {
     closeAll();
   });
 
+  lab.test("submission queues in the controller's own memory carry the same data", async () => {
+    const { address } = await controllerWith("ZOO-CMB");
+    const data = new Random("CMB").noise(512 * 1024);
+    await driven(address, async (controller) => {
+      await controller.namespace(1).write(99, data);
+    }, { cmbQueues: true, ioQueues: 2 });
+    await driven(address, async (controller) => {
+      const back = new Uint8Array(data.length);
+      await controller.namespace(1).read(99, back);
+      assertEquals(back, data);
+    });
+    closeAll();
+  });
+
   lab.test("SGLs carry the same data as PRPs", async () => {
     const { address } = await controllerWith("ZOO-PLAIN");
     const data = new Random("SGL").bytes(300 * 512);
