@@ -68,8 +68,11 @@ export * from "./src/cxl/state.ts";
 export * from "./src/cxl/topology.ts";
 
 export * from "./src/memory/blocks.ts";
+export * from "./src/memory/command.ts";
+export * from "./src/memory/counters.ts";
 export * from "./src/memory/dax_mode.ts";
 export * from "./src/memory/devdax.ts";
+export * from "./src/memory/tiers.ts";
 
 export * from "./src/nvme/command.ts";
 export * from "./src/nvme/controller.ts";
