@@ -40,7 +40,7 @@ export interface MemoryTier {
 }
 
 /** How a setting's text is read. */
-type SettingKind = "number" | "flag" | "hex";
+export type SettingKind = "number" | "flag" | "hex";
 
 /** One setting that concerns the moving of pages. */
 export interface TierSetting {
