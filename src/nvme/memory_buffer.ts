@@ -73,7 +73,7 @@ export class ControllerMemoryBuffer {
     // Before 1.4 the buffer was simply there, at the BAR's own bus address.
     const hasControl = fieldOf(capabilities, CAP_CMBS) === 1n;
     if (hasControl) registers.write32(CMBMSC, CRE);
-    const size = await readSize(registers, hasControl, name);
+    const size = await readSize(registers, hasControl);
     if (size === 0n) throw refuse("the controller has no memory buffer");
     if (fieldOf(size, SQS) === 0n) throw refuse("its memory buffer takes no submission queues");
     const location = BigInt(registers.read32(CMBLOC));
@@ -124,7 +124,7 @@ export class ControllerMemoryBuffer {
 }
 
 /** CMBSZ, once it shows something: CRE takes effect when the controller gets to it. */
-async function readSize(registers: MappedMmio, hasControl: boolean, name: string): Promise<bigint> {
+async function readSize(registers: MappedMmio, hasControl: boolean): Promise<bigint> {
   if (!hasControl) return BigInt(registers.read32(CMBSZ));
   return await pollRegister(registers, {
     offset: CMBSZ,

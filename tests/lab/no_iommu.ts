@@ -11,7 +11,7 @@ import { pause } from "../../src/core/deadline.ts";
 import { NvmeController } from "../../src/nvme/controller.ts";
 import { toolArgs } from "../soft/tool.ts";
 import { Random } from "../unit/random.ts";
-import { kernelControllers, must } from "./controllers.ts";
+import { blockDevice, kernelControllers, must } from "./controllers.ts";
 import { comparePaths, type DataPath } from "./data_path.ts";
 import type { Lab } from "./lab.ts";
 
@@ -71,15 +71,7 @@ const UNPROTECTED: DataPath = {
     assertEquals(await isBusMaster(), false);
     await bind();
   },
-  blockDevice: async () => {
-    for (let i = 0; i < 200; i++) {
-      if (await Deno.stat("/dev/nvme0n1").then(({ isBlockDevice }) => isBlockDevice, () => false)) {
-        return "/dev/nvme0n1";
-      }
-      await pause(50);
-    }
-    throw new Error("no block device");
-  },
+  blockDevice: () => blockDevice(NVME, 1),
 };
 
 /** Registers the data path of `sizeBytes`, both ways. */

@@ -60,12 +60,12 @@ Deno.test("isBusbarError tells codes apart", () => {
 
 Deno.test("a process that ended between opening its /proc file and reading it is absent", async () => {
   const child = new Deno.Command("sleep", { args: ["60"] }).spawn();
-  using file = Deno.openSync(`/proc/${child.pid}/stat`);
+  using file = await Deno.open(`/proc/${child.pid}/stat`);
   child.kill("SIGKILL");
   await child.status;
   let thrown: unknown = null;
   try {
-    file.readSync(new Uint8Array(100));
+    await file.read(new Uint8Array(100));
   } catch (error) {
     thrown = error;
   }

@@ -118,3 +118,8 @@ export function cpuList(text: string): number[] {
     return Array.from({ length: to - from + 1 }, (_, i) => from + i);
   });
 }
+
+/** A NUMA node's number. */
+export function nodeNumber(text: string): number {
+  return /^\d{1,4}$/.test(text) ? Number(text) : refuse(text, "is no node: write its number, as in 0");
+}
