@@ -35,7 +35,9 @@ export * from "./ffi/fd.ts";
 export * from "./ffi/memory.ts";
 export * from "./ffi/mmio.ts";
 export { NvmeQueue, type NvmeQueuePlace } from "./ffi/nvme_queue.ts";
+export { OradaxHandle, type OradaxTaken } from "./ffi/oradax.ts";
 export { SoftDevice } from "./ffi/soft.ts";
+export { SoftOradax, SoftOradaxMemory } from "./ffi/soft_oradax.ts";
 export type { AddressRange } from "./ffi/vfio.ts";
 
 export * from "./src/pci/acs.ts";
@@ -49,6 +51,7 @@ export * from "./src/pci/enable.ts";
 export * from "./src/pci/function.ts";
 export * from "./src/pci/held.ts";
 export * from "./src/pci/hold.ts";
+export * from "./src/pci/ids.ts";
 export * from "./src/pci/iova.ts";
 export * from "./src/pci/link.ts";
 export * from "./src/pci/lock.ts";
@@ -60,7 +63,13 @@ export * from "./src/pci/state.ts";
 export * from "./src/pci/topology.ts";
 export * from "./src/pci/vfio.ts";
 
+export * from "./src/memory/backend.ts";
 export * from "./src/memory/devdax.ts";
+export * from "./src/memory/evidence.ts";
+export * from "./src/memory/files.ts";
+export * from "./src/memory/mounts.ts";
+export * from "./src/memory/resource.ts";
+export * from "./src/memory/settings.ts";
 
 export * from "./src/nvme/command.ts";
 export * from "./src/nvme/controller.ts";
@@ -86,3 +95,13 @@ export * from "./src/nvme/status.ts";
 export * from "./src/nvme/transfer_plan.ts";
 export * from "./src/nvme/watch.ts";
 export * from "./src/nvme/write_guard.ts";
+
+export * from "./src/oradax/ccb.ts";
+export * from "./src/oradax/ccb_tables.ts";
+export * from "./src/oradax/codes.ts";
+export * from "./src/oradax/command.ts";
+export * from "./src/oradax/open.ts";
+export * from "./src/oradax/rules.ts";
+export * from "./src/oradax/session.ts";
+export * from "./src/oradax/transport.ts";
+export * from "./src/oradax/vector.ts";

@@ -18,6 +18,10 @@ interface Tool {
 /** The tools, by name: the file's name without `.ts`. */
 export const TOOLS: Readonly<Record<string, Tool>> = {
   bind: { title: "give a PCI function to user space, and back", load: () => import("./bind.ts") },
+  dax_config: {
+    title: "direct-access memory: settings, checks, proofs, shell lines",
+    load: () => import("./dax_config.ts"),
+  },
   doctor: { title: "what this machine lacks for devices in user space", load: () => import("./doctor.ts") },
   dump_bar0: { title: "show the registers in a BAR of a PCI function", load: () => import("./dump_bar0.ts") },
   lab: { title: "virtual machines with real kernels and real-shaped hardware", load: () => import("./lab.ts") },
@@ -26,6 +30,14 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
     load: () => import("./nvme_identify.ts"),
   },
   nvme_io: { title: "read, write, verify and measure NVMe blocks", load: () => import("./nvme_io.ts") },
+  oradax: {
+    title: "scan and extract packed data by an accelerator, or in software",
+    load: () => import("./oradax.ts"),
+  },
+  pcie_topology: {
+    title: "the tree of PCI functions, and who can reach whom",
+    load: () => import("./pcie_topology.ts"),
+  },
   restore: { title: "put back what killed runs left changed", load: () => import("./restore.ts") },
 };
 

@@ -118,6 +118,7 @@ export function isBusbarError(error: unknown, ...codes: ErrorCode[]): error is B
 const ERRNO: Readonly<Record<string, { number: number; text: string; code: ErrorCode }>> = {
   EPERM: { number: 1, text: "operation not permitted", code: "permission" },
   ENOENT: { number: 2, text: "no such file or directory", code: "absent" },
+  ESRCH: { number: 3, text: "no such process", code: "absent" },
   EINTR: { number: 4, text: "interrupted system call", code: "io" },
   EIO: { number: 5, text: "input/output error", code: "io" },
   ENXIO: { number: 6, text: "no such device or address", code: "absent" },

@@ -1,7 +1,8 @@
 /**
  * PCI Express links: what a link runs at, what both of its ends could do, and whether that is less than it could be.
  *
- * Sources: PCI Express Base 6.0 §7.5.3.6 (Link Capabilities), §7.5.3.8 (Link Status), §7.5.3.18 (Link Capabilities 2);
+ * Sources: PCI Express Base 6.0 §7.5.3.6 (Link Capabilities), §7.5.3.8 (Link Status), §7.5.3.11 (Slot Status),
+ * §7.5.3.18 (Link Capabilities 2);
  * Linux drivers/pci/pci-sysfs.c (current_link_speed and its siblings).
  * @module
  */
@@ -28,7 +29,7 @@ export interface LinkEnd {
   readonly max: LinkRate;
   /** The speed it was told to aim at (Link Control 2); null where it does not say. */
   readonly target: number | null;
-  /** True when the data link layer is up, false when not; null where this end does not report it. */
+  /** Data link layer up, or else a card in the slot; null where this end reports neither. */
   readonly active: boolean | null;
   /** Where it was read: `LnkCap, LnkSta` or `sysfs`. */
   readonly source: string;
@@ -66,7 +67,11 @@ export function readLinkEnd(host: Host | null, fn: PciFunction, capabilities: Ca
     current: width === 0 ? { speed: null, width: null } : { speed: speedCode(status & 0xf), width },
     max: { speed: maxSpeed(cap, isVersion2 ? at(0x2c, 4) : 0), width: (cap >>> 4 & 0x3f) || null },
     target: isVersion2 ? speedCode(at(0x30, 2) & 0xf) : null,
-    active: (cap & 1 << 20) === 0 ? null : (status & 1 << 13) !== 0,
+    active: (cap & 1 << 20) !== 0
+      ? (status & 1 << 13) !== 0
+      : (flags & 1 << 8) !== 0
+      ? (at(0x1a, 2) & 1 << 6) !== 0
+      : null,
     source: "LnkCap, LnkSta",
   };
 }
@@ -114,8 +119,16 @@ export interface Link {
   readonly remedy: string | null;
 }
 
-/** Puts the two ends of a link together. Either may be unknown. */
-export function joinLink(upper: LinkEnd | null, lower: LinkEnd | null): Link | null {
+/**
+ * Puts the two ends of a link together. Either may be unknown.
+ *
+ * @param isOccupied something answers below, whether it shows a link or not
+ */
+export function joinLink(
+  upper: LinkEnd | null,
+  lower: LinkEnd | null,
+  isOccupied: boolean = lower !== null,
+): Link | null {
   const near = lower ?? upper;
   if (near === null) return null;
   const current = near.current.width === null && lower !== null && upper !== null ? upper.current : near.current;
@@ -129,16 +142,16 @@ export function joinLink(upper: LinkEnd | null, lower: LinkEnd | null): Link | n
     current,
     possible,
     max: near.max,
-    state: stateOf(current, upper, lower),
+    state: stateOf(current, upper, isOccupied),
     isSlower,
     isNarrower,
     remedy: remedyFor(isSlower, isNarrower, possible.speed, [upper?.target ?? null, lower?.target ?? null]),
   };
 }
 
-/** A device that answered proves its link; of an empty port only its own word can be taken. */
-function stateOf(current: LinkRate, upper: LinkEnd | null, lower: LinkEnd | null): Link["state"] {
-  if (lower !== null) return current.width === null ? "unknown" : "up";
+/** A device that answers proves its link; of an empty port only its own word can be taken. */
+function stateOf(current: LinkRate, upper: LinkEnd | null, isOccupied: boolean): Link["state"] {
+  if (isOccupied) return current.width === null ? "unknown" : "up";
   return current.width === null || upper?.active === false ? "down" : "up";
 }
 

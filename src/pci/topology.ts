@@ -392,7 +392,7 @@ function byAddress(a: TopologyNode, b: TopologyNode): number {
 function linkOf(node: TopologyNode, end: LinkEnd | null, drafts: ReadonlyMap<string, Draft>): Link | null {
   const endOf = (other: TopologyNode | null | undefined): LinkEnd | null =>
     other === null || other === undefined ? null : drafts.get(other.function.name)?.end ?? null;
-  if (leadsDown(node.kind)) return joinLink(end, endOf(node.children[0]));
+  if (leadsDown(node.kind)) return joinLink(end, endOf(node.children[0]), node.children.length > 0);
   const above = node.parent !== null && leadsDown(node.parent.kind) ? endOf(node.parent) : null;
   return end === null ? null : joinLink(above, end);
 }
@@ -406,4 +406,19 @@ function readProcessor(host: Host): Processor | null {
     return value === null || !/^\d+$/.test(value) ? null : Number(value);
   };
   return { vendor: line("vendor_id"), family: number("cpu family"), model: number("model"), name: line("model name") };
+}
+
+/** Base classes of devices that move data by themselves: storage, network, display, processors, accelerators. */
+const PEER_CLASSES: readonly number[] = [0x01, 0x02, 0x03, 0x0b, 0x12];
+
+/** True for the devices between which people want traffic: drives, network, GPUs, accelerators, CXL memory. */
+export function isPeer(node: TopologyNode): boolean {
+  const { classCode } = node.function;
+  const isDevice = node.kind === "endpoint" || node.kind === "legacy endpoint" || node.kind === "device";
+  return isDevice && (PEER_CLASSES.includes(classCode >>> 16) || classCode >>> 8 === 0x0502);
+}
+
+/** An address without its domain where that is 0: `01:00.0`. */
+export function shortAddress(fn: Pick<PciFunction, "name">): string {
+  return fn.name.replace(/^0000:/, "");
 }

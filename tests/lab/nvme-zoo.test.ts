@@ -3,8 +3,10 @@
 import { machine } from "./lab.ts";
 import { nvmeDataTests } from "./nvme_data.ts";
 import { nvmePagesTests } from "./nvme_pages.ts";
+import { nvmeRefusalTests } from "./nvme_refusals.ts";
 
 const lab = machine("nvme-zoo.yaml", import.meta.url);
 
 nvmePagesTests(lab);
 nvmeDataTests(lab);
+nvmeRefusalTests(lab);
