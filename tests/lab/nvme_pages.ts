@@ -182,7 +182,7 @@ export function nvmePagesTests(lab: Lab): void {
       assert(features >= 150, `${features} features`);
       closeAll();
     },
-    { timeoutMs: 240_000 },
+    { timeoutMs: 400_000 },
   );
 }
 
