@@ -63,6 +63,19 @@ export * from "./src/pci/state.ts";
 export * from "./src/pci/topology.ts";
 export * from "./src/pci/vfio.ts";
 
+export * from "./src/cxl/equivalents.ts";
+export * from "./src/cxl/gate.ts";
+export * from "./src/cxl/plan.ts";
+export * from "./src/cxl/region.ts";
+export * from "./src/cxl/state.ts";
+export * from "./src/cxl/topology.ts";
+
+export * from "./src/memory/blocks.ts";
+export * from "./src/memory/command.ts";
+export * from "./src/memory/counters.ts";
+export * from "./src/memory/dax_mode.ts";
+export * from "./src/memory/devdax.ts";
+export * from "./src/memory/tiers.ts";
 export * from "./src/memory/backend.ts";
 export * from "./src/memory/devdax.ts";
 export * from "./src/memory/evidence.ts";

@@ -20,6 +20,7 @@ interface Tool {
 export const TOOLS: Readonly<Record<string, Tool>> = {
   bind: { title: "give a PCI function to user space, and back", load: () => import("./bind.ts") },
   completion: { title: "complete command lines in bash, zsh and fish", load: () => import("./completion.ts") },
+  cxl_region: { title: "create, destroy and use regions of CXL memory", load: () => import("./cxl_region.ts") },
   dax_config: {
     title: "direct-access memory: settings, checks, proofs, shell lines",
     load: () => import("./dax_config.ts"),
@@ -28,6 +29,10 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
   dump_bar0: { title: "show the registers in a BAR of a PCI function", load: () => import("./dump_bar0.ts") },
   lab: { title: "virtual machines with real kernels and real-shaped hardware", load: () => import("./lab.ts") },
   man: { title: "manual pages", load: () => import("./man.ts") },
+  numa_stats: {
+    title: "count placement, promotion, demotion and migration of pages",
+    load: () => import("./numa_stats.ts"),
+  },
   nvme_identify: {
     title: "what an NVMe controller says of itself",
     load: () => import("./nvme_identify.ts"),
@@ -42,6 +47,7 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
     load: () => import("./pcie_topology.ts"),
   },
   restore: { title: "put back what killed runs left changed", load: () => import("./restore.ts") },
+  tiering: { title: "memory tiers, and the settings that move pages between them", load: () => import("./tiering.ts") },
 };
 
 /** What `busbar` takes: all tools, loaded, as its subcommands. */

@@ -33,11 +33,11 @@ import { prepareHost } from "./prepare.ts";
 import { registerAt } from "./register.ts";
 
 /** A test that hangs is ended after this time. */
-const DEFAULT_TIMEOUT_MS = 60_000;
+const DEFAULT_TIMEOUT_MS = 120_000;
 
 /** How a lab test runs. */
 export interface LabTestOptions {
-  /** Milliseconds that the test may take; 60,000 by default. Booting does not count. */
+  /** Milliseconds that the test may take; 120,000 by default. Booting does not count. */
   readonly timeoutMs?: number;
 }
 
