@@ -33,6 +33,7 @@ export * from "./src/core/units.ts";
 export { findLibrary, type LibrarySpec, type Surroundings } from "./ffi/build.ts";
 export * from "./ffi/fd.ts";
 export * from "./ffi/memory.ts";
+export { type Slice, type StreamKind } from "./ffi/membench.ts";
 export * from "./ffi/mmio.ts";
 export { NvmeQueue, type NvmeQueuePlace } from "./ffi/nvme_queue.ts";
 export { OradaxHandle, type OradaxTaken } from "./ffi/oradax.ts";
@@ -63,11 +64,28 @@ export * from "./src/pci/state.ts";
 export * from "./src/pci/topology.ts";
 export * from "./src/pci/vfio.ts";
 
+export * from "./src/cxl/equivalents.ts";
+export * from "./src/cxl/gate.ts";
+export * from "./src/cxl/plan.ts";
+export * from "./src/cxl/region.ts";
+export * from "./src/cxl/state.ts";
+export * from "./src/cxl/topology.ts";
+
+export * from "./src/memory/blocks.ts";
+export * from "./src/memory/command.ts";
+export * from "./src/memory/counters.ts";
+export * from "./src/memory/dax_mode.ts";
+export * from "./src/memory/devdax.ts";
+export * from "./src/memory/tiers.ts";
 export * from "./src/memory/backend.ts";
+export * from "./src/memory/bench_environment.ts";
+export * from "./src/memory/bench_guard.ts";
 export * from "./src/memory/devdax.ts";
 export * from "./src/memory/evidence.ts";
 export * from "./src/memory/files.ts";
+export * from "./src/memory/membench.ts";
 export * from "./src/memory/mounts.ts";
+export * from "./src/memory/random_stream.ts";
 export * from "./src/memory/resource.ts";
 export * from "./src/memory/settings.ts";
 

@@ -191,6 +191,12 @@ export function systemError(cause: unknown, operation: string, path: string, hin
   return new BusbarError("io", `${path}: cannot ${operation}: ${text}`, { operation, path, hint, cause });
 }
 
+/** The name of the Linux error number that an error was made of, such as `EBUSY`; null for any other error. */
+export function errnoNameOf(error: BusbarError): string | null {
+  const name = /\((E[A-Z0-9]+)\)/.exec(error.message)?.[1];
+  return name !== undefined && Object.hasOwn(ERRNO, name) ? name : null;
+}
+
 /** The Linux error number in an error that Deno threw, or null where it has none. */
 export function errnoOf(error: unknown): number | null {
   if (!(error instanceof Error)) return null;

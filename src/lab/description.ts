@@ -17,6 +17,8 @@ export interface Machine {
   readonly memory: bigint;
   /** Use the host's KVM. Emulation is the default, and what the machines are tested with. */
   readonly kvm: boolean;
+  /** Show the processor's hypervisor bit, as ordinary guests do. Hidden by default: else Linux commits no CXL region. */
+  readonly hypervisor: boolean;
   /** An Intel IOMMU with interrupt remapping, on. */
   readonly iommu: boolean;
   /** NUMA nodes in order of their numbers; none means a single unnamed one. */
@@ -217,6 +219,10 @@ export interface CxlType3 extends Part {
   readonly volatile?: bigint | undefined;
   /** Persistent bytes, a multiple of 256 MiB. */
   readonly persistent?: bigint | undefined;
+  /** The file or device that holds the persistent bytes; a file in the run's folder by default. */
+  readonly file?: string | undefined;
+  /** Bytes that their mapping on the host is aligned to: those of a dax device. */
+  readonly align?: bigint | undefined;
   /** Bytes of the label area of a persistent device; 1 MiB by default. */
   readonly lsa?: bigint | undefined;
   /** Serial number; the position among the machine's devices by default. */
