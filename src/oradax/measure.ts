@@ -27,11 +27,15 @@ export interface MeasureOptions {
 
 /** What one command with one width costs. */
 export interface Measurement {
+  /** The command. */
   readonly command: MeasuredCommand;
   /** Width of an element in bits. */
   readonly bits: number;
+  /** How many elements went in. */
   readonly elements: number;
+  /** Bytes that they take. */
   readonly inputBytes: number;
+  /** Bytes that came out. */
   readonly outputBytes: number;
   /** Processor time of the fastest run. */
   readonly seconds: number;
