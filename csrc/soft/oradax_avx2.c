@@ -178,7 +178,7 @@ AVX2 static inline __attribute__((always_inline)) uint64_t scan_dwords(const str
 
 AVX2 static uint64_t scan(const struct packed *in, uint64_t groups, const struct scan_test *test, uint8_t *bits) {
   const int range = test->is_range;
-  if (in->width == 1) return scan_single_bits(in, groups, test, bits);
+  if (in->width == 1) return results_of_bits(in, groups, scan_matches(test, 0), scan_matches(test, 1), bits);
   if (in->width == 32) return range ? scan_dwords(in, groups, test, bits, 1) : scan_dwords(in, groups, test, bits, 0);
   if (in->width == 16 && in->start == 0) {
     return range ? scan_words(in, groups, test, bits, 1) : scan_words(in, groups, test, bits, 0);
@@ -266,25 +266,27 @@ AVX2 static uint64_t compress(const uint16_t *elements, uint64_t groups, const u
 }
 
 /* Elements of at most 8 bits: the table is 32 bytes or less, and a byte shuffle looks 16 of them up at once. */
-AVX2 static uint64_t translate_bytes(const uint16_t *elements, uint64_t groups, const struct lookup *how, uint8_t *bits) {
+AVX2 static uint64_t translate_bytes(const struct packed *in, uint64_t groups, const struct lookup *how, uint8_t *bits) {
   const __m256i lower = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)how->table));
   const __m256i upper = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(how->table + 16)));
-  const __m256i bit_of = _mm256_setr_epi8((char)128, 64, 32, 16, 8, 4, 2, 1, (char)128, 64, 32, 16, 8, 4, 2, 1, (char)128,
-                                          64, 32, 16, 8, 4, 2, 1, (char)128, 64, 32, 16, 8, 4, 2, 1);
-  const __m256i seven = _mm256_set1_epi8(7), low_nibble = _mm256_set1_epi8(15), above = _mm256_set1_epi8((char)0x80);
+  const __m256i bit_of = _mm256_set1_epi64x(0x0102040810204080);
+  const __m256i seven = _mm256_set1_epi8(7), low_nibble = _mm256_set1_epi8(15), five_bits = _mm256_set1_epi8(31);
   const uint32_t flip = how->invert ? UINT32_MAX : 0;
+  const struct spread s = spread_for(in, LAST_FIRST);
+  const uint8_t *from = in->from;
+  const unsigned w = in->width;
   uint64_t ones = 0;
-  for (uint64_t i = 0; i < 2 * groups; i++, elements += 32, bits += 4) {
-    const __m256i a = _mm256_loadu_si256((const __m256i *)elements), b = _mm256_loadu_si256((const __m256i *)(elements + 16));
-    const __m256i e = _mm256_permute4x64_epi64(_mm256_packus_epi16(a, b), 0xd8);
-    const __m256i byte = _mm256_and_si256(_mm256_srli_epi16(e, 3), _mm256_set1_epi8(31));
-    const __m256i is_upper = _mm256_cmpgt_epi8(byte, low_nibble);
-    const __m256i found = _mm256_blendv_epi8(_mm256_shuffle_epi8(lower, byte),
-                                             _mm256_shuffle_epi8(upper, _mm256_and_si256(byte, low_nibble)), is_upper);
+  for (uint64_t i = 0; i < 2 * groups; i++, from += 4 * w, bits += 4) {
+    const __m256i even = spread(&s, load_pair(from, from + 2 * w), 0);
+    const __m256i odd = spread(&s, load_pair(from + w, from + 3 * w), 0);
+    const __m256i e = _mm256_packus_epi16(even, odd);
+    const __m256i byte = _mm256_and_si256(_mm256_srli_epi16(e, 3), five_bits);
+    const __m256i found =
+        _mm256_blendv_epi8(_mm256_shuffle_epi8(lower, byte), _mm256_shuffle_epi8(upper, _mm256_and_si256(byte, low_nibble)),
+                           _mm256_cmpgt_epi8(byte, low_nibble));
     const __m256i bit = _mm256_shuffle_epi8(bit_of, _mm256_and_si256(e, seven));
     const __m256i is_set = _mm256_cmpeq_epi8(_mm256_and_si256(found, bit), bit);
-    const __m256i turned = _mm256_shuffle_epi8(is_set, last_byte_first_of_8());
-    ones += put32(bits, (uint32_t)_mm256_movemask_epi8(_mm256_and_si256(turned, above)), flip);
+    ones += put32(bits, (uint32_t)_mm256_movemask_epi8(is_set), flip);
   }
   return ones;
 }
@@ -313,9 +315,18 @@ AVX2 static uint64_t translate_gather(const uint16_t *elements, uint64_t groups,
   return ones;
 }
 
-AVX2 static uint64_t translate(const uint16_t *elements, uint64_t groups, unsigned width, const struct lookup *how,
-                               uint8_t *bits) {
-  return width <= 8 ? translate_bytes(elements, groups, how, bits) : translate_gather(elements, groups, how, bits);
+AVX2 static uint64_t translate(const struct packed *in, uint64_t groups, const struct lookup *how, uint8_t *bits) {
+  if (in->width == 1) return results_of_bits(in, groups, lookup_bit(how, 0), lookup_bit(how, 1), bits);
+  if (in->width <= 8) return translate_bytes(in, groups, how, bits);
+  uint16_t elements[UNPACKED_GROUPS * KERNEL_GROUP];
+  uint64_t ones = 0;
+  for (uint64_t done = 0; done < groups; done += UNPACKED_GROUPS) {
+    const uint64_t some = groups - done < UNPACKED_GROUPS ? groups - done : UNPACKED_GROUPS;
+    const struct packed part = packed_after(in, done);
+    unpack(&part, some, elements);
+    ones += translate_gather(elements, some, how, bits + 8 * done);
+  }
+  return ones;
 }
 
 const struct oradax_kernels oradax_avx2 = {"avx2", scan, unpack, widen, compress, translate};

@@ -54,9 +54,8 @@ struct oradax_kernels {
   void (*widen)(const uint16_t *elements, uint64_t count, const struct widening *how, uint8_t *out);
   /* Keeps the elements whose bit in mask is 1. out has room for 64 more than are kept. Returns how many are kept. */
   uint64_t (*compress)(const uint16_t *elements, uint64_t groups, const uint8_t *mask, uint16_t *out);
-  /* One bit of the table for each element of at most width bits. Returns the number of ones. */
-  uint64_t (*translate)(const uint16_t *elements, uint64_t groups, unsigned width, const struct lookup *how,
-                        uint8_t *bits);
+  /* One bit of the table for each element. Returns the number of ones. */
+  uint64_t (*translate)(const struct packed *in, uint64_t groups, const struct lookup *how, uint8_t *bits);
 };
 
 extern const struct oradax_kernels oradax_portable;
@@ -119,20 +118,28 @@ static inline int lookup_bit(const struct lookup *how, uint32_t element) {
   return (how->table[index >> 3] >> (7 - (index & 7)) & 1) != how->invert;
 }
 
-/* Elements of one bit: every result bit is the bit itself, its inverse, or always the same. */
-static inline __attribute__((always_inline)) uint64_t scan_single_bits(const struct packed *in, uint64_t groups, const struct scan_test *test,
-                                        uint8_t *bits) {
-  const uint64_t of_zero = scan_matches(test, 0) ? UINT64_MAX : 0, of_one = scan_matches(test, 1) ? UINT64_MAX : 0;
+/* Results for elements of one bit: each is the bit itself, its inverse, or always the same. */
+static inline __attribute__((always_inline)) uint64_t results_of_bits(const struct packed *in, uint64_t groups, int of_zero,
+                                                                      int of_one, uint8_t *bits) {
+  const uint64_t zero = of_zero ? UINT64_MAX : 0, one = of_one ? UINT64_MAX : 0;
   uint64_t ones = 0;
   for (uint64_t g = 0; g < groups; g++) {
     const uint8_t *at = in->from + 8 * g;
     const uint64_t next = in->start == 0 ? 0 : (uint64_t)(at[8] >> (8 - in->start));
     const uint64_t value = load_be64(at) << in->start | next;
-    const uint64_t result = (value & of_one) | (~value & of_zero);
+    const uint64_t result = (value & one) | (~value & zero);
     store_be64(bits + 8 * g, result);
     ones += (uint64_t)__builtin_popcountll(result);
   }
   return ones;
+}
+
+/* So many groups are unpacked at a time, where a loop needs elements as numbers. */
+enum { UNPACKED_GROUPS = 16 };
+
+/* The place so many groups further on. */
+static inline struct packed packed_after(const struct packed *in, uint64_t groups) {
+  return (struct packed){in->from + 8 * groups * in->width, in->start, in->width};
 }
 
 #endif

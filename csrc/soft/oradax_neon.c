@@ -60,7 +60,7 @@ static inline uint32x4_t matches32(const struct scan_test *t, uint32x4_t v) {
 static inline uint32x4_t load_be_4(const uint8_t *from) { return vreinterpretq_u32_u8(vrev32q_u8(vld1q_u8(from))); }
 
 static uint64_t scan(const struct packed *in, uint64_t groups, const struct scan_test *test, uint8_t *bits) {
-  if (in->width == 1) return scan_single_bits(in, groups, test, bits);
+  if (in->width == 1) return results_of_bits(in, groups, scan_matches(test, 0), scan_matches(test, 1), bits);
   const unsigned flip = test->invert ? 0xff : 0;
   uint64_t ones = 0;
   if (in->width == 32) {
@@ -135,16 +135,17 @@ static uint64_t compress(const uint16_t *elements, uint64_t groups, const uint8_
 }
 
 /* Elements of at most 8 bits look up 32 bytes; longer ones are not gathered on this processor. */
-static uint64_t translate(const uint16_t *elements, uint64_t groups, unsigned width, const struct lookup *how,
-                          uint8_t *bits) {
-  if (width > 8) return oradax_portable.translate(elements, groups, width, how, bits);
+static uint64_t translate(const struct packed *in, uint64_t groups, const struct lookup *how, uint8_t *bits) {
+  if (in->width > 8) return oradax_portable.translate(in, groups, how, bits);
   static const uint8_t bit_of[16] = {128, 64, 32, 16, 8, 4, 2, 1};
+  const struct spread s = spread_for(in);
   const uint8x16x2_t table = {{vld1q_u8(how->table), vld1q_u8(how->table + 16)}};
   const uint8x16_t weights = vcombine_u8(vld1_u8(bit_of), vld1_u8(bit_of));
   const unsigned flip = how->invert ? 0xff : 0;
   uint64_t ones = 0;
-  for (uint64_t i = 0; i < 4 * groups; i++, elements += 16, bits += 2) {
-    const uint8x16_t e = vcombine_u8(vmovn_u16(vld1q_u16(elements)), vmovn_u16(vld1q_u16(elements + 8)));
+  for (uint64_t i = 0; i < 4 * groups; i++, bits += 2) {
+    const uint8_t *from = in->from + 2 * i * in->width;
+    const uint8x16_t e = vcombine_u8(vmovn_u16(spread(&s, from)), vmovn_u16(spread(&s, from + in->width)));
     const uint8x16_t bit = vqtbl1q_u8(vld1q_u8(bit_of), vandq_u8(e, vdupq_n_u8(7)));
     const uint8x16_t is_set = vandq_u8(vtstq_u8(vqtbl2q_u8(table, vshrq_n_u8(e, 3)), bit), weights);
     bits[0] = (uint8_t)(vaddv_u8(vget_low_u8(is_set)) ^ flip);

@@ -12,7 +12,7 @@ static uint32_t element_at(const uint8_t *from, unsigned position, unsigned widt
 }
 
 static uint64_t scan(const struct packed *in, uint64_t groups, const struct scan_test *test, uint8_t *bits) {
-  if (in->width == 1) return scan_single_bits(in, groups, test, bits);
+  if (in->width == 1) return results_of_bits(in, groups, scan_matches(test, 0), scan_matches(test, 1), bits);
   uint64_t ones = 0;
   for (uint64_t i = 0; i < 8 * groups; i++) {
     const uint8_t *from = in->from + i * in->width;
@@ -59,13 +59,14 @@ static uint64_t compress(const uint16_t *elements, uint64_t groups, const uint8_
   return kept;
 }
 
-static uint64_t translate(const uint16_t *elements, uint64_t groups, unsigned width, const struct lookup *how,
-                          uint8_t *bits) {
-  (void)width;
+static uint64_t translate(const struct packed *in, uint64_t groups, const struct lookup *how, uint8_t *bits) {
   uint64_t ones = 0;
   for (uint64_t i = 0; i < 8 * groups; i++) {
+    const uint8_t *from = in->from + i * in->width;
     unsigned result = 0;
-    for (unsigned j = 0; j < 8; j++) result = result << 1 | (unsigned)lookup_bit(how, elements[8 * i + j]);
+    for (unsigned j = 0; j < 8; j++) {
+      result = result << 1 | (unsigned)lookup_bit(how, element_at(from, in->start + j * in->width, in->width));
+    }
     bits[i] = (uint8_t)result;
     ones += (uint64_t)__builtin_popcount(result);
   }

@@ -8,7 +8,7 @@
 #include "oradax.h"
 
 enum { MAX_SYMBOLS = 1024, MAX_SYMBOL_BYTES = 8, MAX_OZIP_TABLE_BYTES = 8192 };
-enum { BLOCK_GROUPS = 16, BLOCK_ELEMENTS = BLOCK_GROUPS * KERNEL_GROUP, SCAN_BLOCK_GROUPS = 512 };
+enum { BLOCK_GROUPS = 16, BLOCK_ELEMENTS = BLOCK_GROUPS * KERNEL_GROUP, RESULT_BLOCK_GROUPS = 512 };
 
 /* Bits from memory, most significant first. */
 struct bits {
@@ -330,15 +330,12 @@ static uint64_t result_block(struct run *run, unsigned width, const struct looku
   const int translates = ccb_operation(ccb) == OPCODE_TRANSLATE, makes_bits = ccb->output_format == OUTPUT_BITS;
   const unsigned index_bytes = ccb->output_format == OUTPUT_INDEX_2 ? 2 : 4;
   const uint64_t room = (run->room - run->produced) / (makes_bits ? 8 : index_bytes * (uint64_t)KERNEL_GROUP);
-  const uint64_t most = translates ? BLOCK_GROUPS : SCAN_BLOCK_GROUPS;
-  const uint64_t groups = least(least(groups_readable(run, width), room), most);
+  const uint64_t groups = least(least(groups_readable(run, width), room), RESULT_BLOCK_GROUPS);
   if (groups == 0) return 0;
-  uint8_t kept[8 * SCAN_BLOCK_GROUPS], *bits = makes_bits ? run->to + run->produced : kept;
+  uint8_t kept[8 * RESULT_BLOCK_GROUPS], *bits = makes_bits ? run->to + run->produced : kept;
   const struct packed in = packed_here(run, width);
   if (translates) {
-    uint16_t elements[BLOCK_ELEMENTS];
-    run->kernels->unpack(&in, groups, elements);
-    run->out->ones += run->kernels->translate(elements, groups, width, lookup, bits);
+    run->out->ones += run->kernels->translate(&in, groups, lookup, bits);
   } else {
     const struct scan_test test = scan_test_of(ccb);
     run->out->ones += run->kernels->scan(&in, groups, &test, bits);
