@@ -35,7 +35,9 @@ export * from "./ffi/fd.ts";
 export * from "./ffi/memory.ts";
 export * from "./ffi/mmio.ts";
 export { NvmeQueue, type NvmeQueuePlace } from "./ffi/nvme_queue.ts";
+export { OradaxHandle, type OradaxTaken } from "./ffi/oradax.ts";
 export { SoftDevice } from "./ffi/soft.ts";
+export { SoftOradax, SoftOradaxMemory } from "./ffi/soft_oradax.ts";
 export type { AddressRange } from "./ffi/vfio.ts";
 
 export * from "./src/pci/acs.ts";
@@ -61,7 +63,26 @@ export * from "./src/pci/state.ts";
 export * from "./src/pci/topology.ts";
 export * from "./src/pci/vfio.ts";
 
+export * from "./src/cxl/equivalents.ts";
+export * from "./src/cxl/gate.ts";
+export * from "./src/cxl/plan.ts";
+export * from "./src/cxl/region.ts";
+export * from "./src/cxl/state.ts";
+export * from "./src/cxl/topology.ts";
+
+export * from "./src/memory/blocks.ts";
+export * from "./src/memory/command.ts";
+export * from "./src/memory/counters.ts";
+export * from "./src/memory/dax_mode.ts";
 export * from "./src/memory/devdax.ts";
+export * from "./src/memory/tiers.ts";
+export * from "./src/memory/backend.ts";
+export * from "./src/memory/devdax.ts";
+export * from "./src/memory/evidence.ts";
+export * from "./src/memory/files.ts";
+export * from "./src/memory/mounts.ts";
+export * from "./src/memory/resource.ts";
+export * from "./src/memory/settings.ts";
 
 export * from "./src/nvme/command.ts";
 export * from "./src/nvme/controller.ts";
@@ -87,3 +108,13 @@ export * from "./src/nvme/status.ts";
 export * from "./src/nvme/transfer_plan.ts";
 export * from "./src/nvme/watch.ts";
 export * from "./src/nvme/write_guard.ts";
+
+export * from "./src/oradax/ccb.ts";
+export * from "./src/oradax/ccb_tables.ts";
+export * from "./src/oradax/codes.ts";
+export * from "./src/oradax/command.ts";
+export * from "./src/oradax/open.ts";
+export * from "./src/oradax/rules.ts";
+export * from "./src/oradax/session.ts";
+export * from "./src/oradax/transport.ts";
+export * from "./src/oradax/vector.ts";
