@@ -123,18 +123,18 @@ class Values {
 }
 
 /** What lspci would print of a capability, or null when our tables do not decode it. */
-export function expectedLines(capability: Capability, config: Uint8Array): string[] | null {
+export function expectedLines(name: string, capability: Capability, config: Uint8Array): string[] | null {
   if (capabilityLayout(capability, config) === null) return null;
   const values = new Values(capability, config);
   const version = capability.list === "extended" ? ` v${capability.version}` : "";
   const head = `Capabilities: [${capability.offset.toString(16)}${version}]`;
   const print = (capability.list === "standard" ? STANDARD : EXTENDED)[capability.id];
   if (print === undefined) throw new Error(`no prediction for ${capability.name}, which our tables decode`);
-  const [first = "", ...rest] = print(values, config, capability);
+  const [first = "", ...rest] = print(values, config, capability, name);
   return [`${head} ${first}`, ...rest].map((line) => line.replace(/\s+/g, " ").trim());
 }
 
-type Printer = (v: Values, config: Uint8Array, capability: Capability) => string[];
+type Printer = (v: Values, config: Uint8Array, capability: Capability, name: string) => string[];
 
 const SPEEDS = ["unknown", "2.5GT/s", "5GT/s", "8GT/s", "16GT/s", "32GT/s", "64GT/s"];
 const POWER_STATES = ["D0", "D1", "D2", "D3"];
@@ -199,7 +199,7 @@ const TIMEOUTS: Readonly<Record<number, string>> = {
   14: "17s to 64s",
 };
 
-function pcieLines(v: Values): string[] {
+function pcieLines(v: Values, _config: Uint8Array, _capability: Capability, name: string): string[] {
   const type = v.of("FLAGS.TYPE");
   const isRoot = type === 4;
   const isDownstream = type === 6;
@@ -212,7 +212,8 @@ function pcieLines(v: Values): string[] {
     ...(slot.includes("+") ? pcieSlotLines(v) : []),
     ...(isRoot ? pcieRootLines(v) : []),
     ...pcieDevice2Lines(v, isRoot, isDownstream, isEndpoint),
-    ...pcieLink2Lines(v, isDownstream),
+    // Of a device with several functions only the first controls the link.
+    ...pcieLink2Lines(v, isDownstream, !isEndpoint || name.endsWith(":00.0")),
   ];
 }
 
@@ -428,7 +429,7 @@ function pcieDevice2Lines(v: Values, isRoot: boolean, isDownstream: boolean, isE
   ];
 }
 
-function pcieLink2Lines(v: Values, isDownstream: boolean): string[] {
+function pcieLink2Lines(v: Values, isDownstream: boolean, controls: boolean): string[] {
   const deemphasis = (value: number): string => value === 1 ? "-3.5dB" : "-6dB";
   // Presets of compliance mode, PCI Express Base 6.0 table 4-3; in the lab all are 0.
   const vector = v.of("LNKCAP2.SLS_VECTOR");
@@ -445,15 +446,17 @@ function pcieLink2Lines(v: Values, isDownstream: boolean): string[] {
   }
   return [
     ...lines,
-    `LnkCtl2: Target Link Speed: ${SPEEDS[v.of("LNKCTL2.TLS") || 1]}, ${
-      v.flags("LNKCTL2", [["EnterCompliance", "ENTER_COMP"], ["SpeedDis", "HASD"]])
-    }${isDownstream ? `, Selectable De-emphasis: ${deemphasis(v.of("LNKCTL2.DEEMPHASIS"))}` : ""}`,
-    `Transmit Margin: ${v.of("LNKCTL2.TX_MARGIN") === 0 ? "Normal Operating Range" : "not predicted"}, ${
-      v.flags("LNKCTL2", [["EnterModifiedCompliance", "ENTER_MOD_COMP"], ["ComplianceSOS", "COMP_SOS"]])
-    }`,
-    `Compliance Preset/De-emphasis: ${
-      v.of("LNKCTL2.COMP_PRESET") === 0 ? "-6dB de-emphasis, 0dB preshoot" : "not predicted"
-    }`,
+    ...(!controls ? [] : [
+      `LnkCtl2: Target Link Speed: ${SPEEDS[v.of("LNKCTL2.TLS") || 1]}, ${
+        v.flags("LNKCTL2", [["EnterCompliance", "ENTER_COMP"], ["SpeedDis", "HASD"]])
+      }${isDownstream ? `, Selectable De-emphasis: ${deemphasis(v.of("LNKCTL2.DEEMPHASIS"))}` : ""}`,
+      `Transmit Margin: ${v.of("LNKCTL2.TX_MARGIN") === 0 ? "Normal Operating Range" : "not predicted"}, ${
+        v.flags("LNKCTL2", [["EnterModifiedCompliance", "ENTER_MOD_COMP"], ["ComplianceSOS", "COMP_SOS"]])
+      }`,
+      `Compliance Preset/De-emphasis: ${
+        v.of("LNKCTL2.COMP_PRESET") === 0 ? "-6dB de-emphasis, 0dB preshoot" : "not predicted"
+      }`,
+    ]),
     `LnkSta2: Current De-emphasis Level: ${deemphasis(v.of("LNKSTA2.DEEMPHASIS"))}, ${
       v.flags("LNKSTA2", [["EqualizationComplete", "EQ_COMPLETE"], ["EqualizationPhase1", "EQ_PHASE1"]])
     }`,
@@ -614,7 +617,7 @@ function dvsecLines(v: Values, config: Uint8Array, capability: Capability): stri
     dvsecId.toString(16).padStart(4, "0")
   } Rev=${revision} Len=${sizeBytes}:`;
   const print = vendorId === 0x1e98 ? CXL[dvsecId] : undefined;
-  return [`${head} ${vendorId === 0x1e98 ? "CXL" : "<?>"}`, ...print?.(v, config, capability) ?? []];
+  return [`${head} ${vendorId === 0x1e98 ? "CXL" : "<?>"}`, ...print?.(v, config, capability, "") ?? []];
 }
 
 const CXL_BITS = [["Cache", "CACHE"], ["IO", "IO"], ["Mem", "MEM"]] as const;
@@ -726,7 +729,7 @@ export function capabilityDifferences(block: LspciBlock, config: Uint8Array): { 
   }
   for (const capability of capabilities) {
     const theirs = block.capabilities.get(capability.offset);
-    const ours = expectedLines(capability, config);
+    const ours = expectedLines(block.name, capability, config);
     if (theirs === undefined) {
       differences.push(`${block.name}: lspci has no ${capability.name} at ${capability.offset.toString(16)}`);
       continue;
