@@ -169,12 +169,9 @@ export function startDamon(
     });
   }
   for (const kdamond of kdamonds) checkCgroup(host, kdamond);
-  journal.change({
-    what: "number of kdamonds",
-    write: { path: NR_KDAMONDS, text: String(kdamonds.length) },
-    // Not what was there: dropped kdamonds do not come back, and empty ones are of no use.
-    undo: () => [{ path: NR_KDAMONDS, text: "0" }],
-  });
+  // What is dropped by force does not come back: so the state before ours is none, and no entry says otherwise.
+  if (owner !== "nobody") journal.changeInside("kdamonds of somebody else", { path: NR_KDAMONDS, text: "0" });
+  journal.change({ what: "number of kdamonds", write: { path: NR_KDAMONDS, text: String(kdamonds.length) } });
   for (const [index, kdamond] of kdamonds.entries()) {
     for (const { path, text, optional } of kdamondWrites(kdamond, index)) {
       if (optional && (journal.isDryRun || !exists(host, path))) continue;
