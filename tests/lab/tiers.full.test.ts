@@ -180,7 +180,7 @@ lab.test(
       );
       const reclaim = "echo 32M >/sys/fs/cgroup/pressed/memory.reclaim";
       const counted: Counted = JSON.parse(await tool("numa_stats", "--json", "--during", reclaim));
-      const { counters } = counted.runs[0] ?? { counters: {} };
+      const counters: Readonly<Record<string, string>> = counted.runs[0]?.counters ?? {};
       assert(
         Number(counters["pgdemote_direct"]) + Number(counters["pgdemote_kswapd"]) > 4096,
         JSON.stringify(counters),
