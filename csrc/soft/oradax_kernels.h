@@ -13,7 +13,7 @@
 struct packed {
   const uint8_t *from;
   unsigned start;
-  unsigned width; /* 1 to 16 bits; 32 for scan only, and there start is 0 */
+  unsigned width; /* 1 to 15 bits; with start 0 also 16, and 32 for scan only */
 };
 
 /* A kernel may read so many bytes behind the last group that it was asked for. */

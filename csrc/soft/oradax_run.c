@@ -392,7 +392,9 @@ static void run_blocks(struct run *run, const struct lookup *lookup, const atomi
   const unsigned operation = ccb_operation(ccb);
   const int scans = operation == OPCODE_SCAN_VALUE || operation == OPCODE_SCAN_RANGE;
   if (ccb->format & (FORMAT_VARIABLE | FORMAT_RUNS | FORMAT_COMPRESSED)) return;
-  if (width > 16 && !(scans && width == 32 && run->primary.position % 8 == 0)) return;
+  /* 8 elements have to lie in 16 bytes. */
+  const int is_aligned = run->primary.position % 8 == 0;
+  if (width >= 16 && !(is_aligned && (width == 16 || (width == 32 && scans)))) return;
   for (uint64_t groups = 1; groups != 0 && !atomic_load_explicit(kill, memory_order_relaxed);) {
     groups = ccb_makes_bits(ccb) ? result_block(run, width, lookup) : element_block(run, width);
     groups_done(run, groups, width);

@@ -192,7 +192,9 @@ class Planner {
     const words = ["console=ttyS0"];
     if (runsLabGuest(this.#machine)) {
       // A panic ends QEMU at once, and a crash of the kernel's own code is no reason to go on.
-      words.push("quiet", "panic=-1", "oops=panic", `hostname=${this.#places.name}`);
+      words.push("quiet", "panic=-1", "oops=panic");
+      // At boot the kernel counts timer interrupts within some milliseconds. On a busy host emulation is late, and it panics.
+      words.push("no_timer_check", `hostname=${this.#places.name}`);
       if (this.#places.sockets === null) words.push("lab.shell");
     }
     if (this.#machine.iommu) words.push("intel_iommu=on");
@@ -332,7 +334,12 @@ class Planner {
       memory["volatile-memdev"] = id;
     }
     if (device.persistent !== undefined) {
-      memory["persistent-memdev"] = this.#backing(`${device.id}-persistent`, device.persistent);
+      memory["persistent-memdev"] = this.#backing(
+        `${device.id}-persistent`,
+        device.persistent,
+        device.file,
+        device.align,
+      );
       // QEMU refuses persistent memory without a label area.
       memory["lsa"] = this.#backing(`${device.id}-labels`, device.lsa ?? 1n << 20n);
     }
@@ -420,10 +427,13 @@ class Planner {
   }
 
   /** A memory backend with a file behind it. */
-  #backing(id: string, sizeBytes: bigint, file?: string): string {
+  #backing(id: string, sizeBytes: bigint, file?: string, align?: bigint): string {
     const name = `${id}-memory`;
-    const path = this.#file(id, sizeBytes, file);
-    this.#option("-object", "memory-backend-file", { id: name, share: true, "mem-path": path, size: sizeBytes });
+    // A device is there already, and has its size.
+    const isDevice = file !== undefined && /^\/dev\/(?!shm\/)/.test(file);
+    const path = isDevice ? file : this.#file(id, sizeBytes, file);
+    const options = { id: name, share: true, "mem-path": path, size: sizeBytes, ...defined({ align }) };
+    this.#option("-object", "memory-backend-file", options);
     return name;
   }
 

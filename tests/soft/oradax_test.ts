@@ -1,10 +1,12 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 
 import { parseLocator } from "../../src/core/locator.ts";
 import { openOradax } from "../../src/oradax/open.ts";
 import type { OradaxBuffer, OradaxTransport } from "../../src/oradax/transport.ts";
+import { Random } from "../unit/random.ts";
+import { compareWithModel } from "./oradax_compare.ts";
 import { fromHex, WORKED_EXAMPLES, type WorkedExample } from "./oradax_cases.ts";
-import { withOradax } from "./oradax_device.ts";
+import { finished, withOradax } from "./oradax_device.ts";
 
 withOradax();
 
@@ -38,17 +40,17 @@ function place(example: WorkedExample, buffer: OradaxBuffer): Uint8Array<ArrayBu
 function runExample(dax: OradaxTransport, example: WorkedExample): void {
   using buffer = dax.allocate(8192);
   assertEquals(dax.submit(5, place(example, buffer)).status, 0);
-  const done = dax.poll(5, 50_000);
+  const done = finished(dax, 5);
   const [error, errorValue] = example.error ?? [0, 0];
   const output = fromHex(example.output);
-  assertEquals({ status: done?.status, error: done?.error, errorValue: done?.errorValue }, {
+  assertEquals({ status: done.status, error: done.error, errorValue: done.errorValue }, {
     status: 1,
     error,
     errorValue,
   });
-  assertEquals(buffer.read(2048, done?.outputBytes ?? 0), output);
-  assertEquals(done?.elements, example.elements);
-  assertEquals(done?.returnValue, example.returnValue ?? 0n);
+  assertEquals(buffer.read(2048, done.outputBytes), output);
+  assertEquals(done.elements, example.elements);
+  assertEquals(done.returnValue, example.returnValue ?? 0n);
 }
 
 for (const loops of ["auto", "portable"]) {
@@ -63,3 +65,14 @@ for (const loops of ["auto", "portable"]) {
     }
   });
 }
+
+Deno.test("3,000 random CCBs of every kind come out as the slow model says, on DAX1 and DAX2", () => {
+  const random = new Random("oradax against the model");
+  const two = compareWithModel(1500, "soft:oradax?dax=2&units=1", random);
+  compareWithModel(500, "soft:oradax?dax=1&units=1", random);
+  compareWithModel(1000, "soft:oradax?dax=2&units=1&loops=portable", random);
+  // The comparison means something only when all of it was met.
+  for (const outcome of ["1/0", "1/128", "2/1", "2/2", "2/3", "2/10", "refused 6", "refused 12"]) {
+    assert(two.outcomes.has(outcome), `${outcome} never happened: ${[...two.outcomes]}`);
+  }
+});
