@@ -14,11 +14,11 @@ export const DAMO_SCHEMAS = ["2.4", "3.0"] as const;
 /** The version of damo that a file is for. */
 export type DamoSchema = typeof DAMO_SCHEMAS[number];
 
-/** An object of a file. */
-type Tree = { readonly [key: string]: unknown };
+/** What a damo file holds: an object of objects, lists and texts. */
+export type DamoTree = { readonly [key: string]: unknown };
 
 /** Kdamonds as the object that a damo file holds; YAML and JSON of it are both read by damo. */
-export function toDamo(kdamonds: readonly Kdamond[], schema: DamoSchema = "2.4"): Tree {
+export function toDamo(kdamonds: readonly Kdamond[], schema: DamoSchema = "2.4"): DamoTree {
   const newer = schema === "3.0";
   return {
     kdamonds: kdamonds.map((kdamond) => ({
@@ -45,7 +45,7 @@ export function toDamo(kdamonds: readonly Kdamond[], schema: DamoSchema = "2.4")
   };
 }
 
-function schemeTree(kdamond: Kdamond, newer: boolean): Tree {
+function schemeTree(kdamond: Kdamond, newer: boolean): DamoTree {
   const { aggregateUs, sampleUs } = kdamond.intervals;
   const looks = BigInt(Math.floor(aggregateUs / sampleUs));
   const [size, accesses, age] = kdamond.quota.weightsPermil;
@@ -161,31 +161,31 @@ class DamoReader {
     return { ...value };
   }
 
-  list(object: Tree, key: string, place: string): Record<string, unknown>[] {
+  list(object: DamoTree, key: string, place: string): Record<string, unknown>[] {
     const value = object[key];
     const at = place === "" ? key : `${place}.${key}`;
     if (!Array.isArray(value)) throw this.wrong(at, value === undefined ? "it is missing" : "it is no list");
     return value.map((one, i) => this.object(one, `${at}[${i}]`));
   }
 
-  only(object: Tree, key: string, place: string): Record<string, unknown> {
+  only(object: DamoTree, key: string, place: string): Record<string, unknown> {
     const [first, ...others] = this.list(object, key, place);
     if (first === undefined || others.length > 0) throw this.wrong(`${place}.${key}`, "busbar takes exactly one");
     return first;
   }
 
-  rest(object: Tree, known: readonly string[], place: string): void {
+  rest(object: DamoTree, known: readonly string[], place: string): void {
     for (const key of Object.keys(object)) if (!known.includes(key)) this.ignored.push(`${place}.${key}`);
   }
 
-  number(object: Tree, key: string, place: string, units: ReadonlyMap<string, bigint>): bigint {
+  number(object: DamoTree, key: string, place: string, units: ReadonlyMap<string, bigint>): bigint {
     const value = object[key];
     const found = parseAmount(value, units);
     if (found === null) throw this.wrong(`${place}.${key}`, `${JSON.stringify(value) ?? "nothing"} is no value for it`);
     return found;
   }
 
-  range(object: Tree, key: string, place: string, read: (value: unknown) => bigint | null): DamonRange {
+  range(object: DamoTree, key: string, place: string, read: (value: unknown) => bigint | null): DamonRange {
     const range = this.object(object[key], `${place}.${key}`);
     const one = (name: "min" | "max"): bigint => {
       const value = read(range[name]);
