@@ -25,7 +25,7 @@ import { RecordedHost } from "../core/recorded_host.ts";
 import { hex, parseUnsigned } from "../core/units.ts";
 import { configUint, EXTENDED_CONFIG_BYTES } from "./config_space.ts";
 import { PCI_DEVICES, type PciFunction, summarize } from "./function.ts";
-import { formatResources } from "./resources.ts";
+import { type BarRegister, formatResources, type Resource, resourceFlags } from "./resources.ts";
 
 /** Registers that were recorded. */
 export interface RecordedRegion {
@@ -198,7 +198,8 @@ export function readMachineFile(path: string): RecordedMachine {
 }
 
 /**
- * Reads the text of a recorded machine, or what `lspci -xxx` or `-xxxx` printed (with `-v`, `-D`, `-nn` as you like).
+ * Reads the text of a recorded machine, or what `lspci -xxx` or `-xxxx` printed (with `-v`, `-D`, `-nn` as you like: from
+ * `-vv` come IOMMU groups, NUMA nodes, drivers and the sizes of BARs too).
  *
  * @param path what to call it in messages
  * @throws {BusbarError} `malformed`, with the number of the line that is wrong
@@ -216,6 +217,43 @@ interface PendingRegion {
   readonly pieces: { offset: number; bytes: Uint8Array<ArrayBuffer> }[];
 }
 
+/** What `lspci -v` says of a function besides its bytes. */
+interface PrintedFacts {
+  readonly files: Map<string, string>;
+  readonly links: Map<string, string>;
+  readonly regions: Resource[];
+  /** Printed with -vv, which shows every BAR: one that is not there does not exist. */
+  isWhole: boolean;
+}
+
+/** `Region 0: Memory at fe000000 (64-bit, non-prefetchable) [size=16K]`, with -vv; with -v the first words are missing. */
+function printedRegion(line: string): Resource | null {
+  const match =
+    /^Region (\d): (?:Memory at (\S+) \((32|64)-bit, (non-)?prefetchable\)|I\/O ports at (\S+)).*\[size=(\d+)([KMGT]?)\]/
+      .exec(line);
+  if (match === null) return null;
+  const [, index = "0", memory, width, non, ports, size = "0", unit = ""] = match;
+  const address = memory ?? ports ?? "";
+  const isKnown = /^[0-9a-f]{1,16}$/.test(address);
+  const is64Bit = width === "64";
+  const prefetchable = memory !== undefined && non === undefined;
+  const register: BarRegister = {
+    index: Number(index),
+    space: memory === undefined ? "I/O" : "memory",
+    address: isKnown ? BigInt(`0x${address}`) : 0n,
+    is64Bit,
+    prefetchable,
+  };
+  return {
+    ...register,
+    role: "BAR",
+    start: register.address,
+    sizeBytes: BigInt(size) << BigInt(10 * " KMGT".indexOf(unit === "" ? " " : unit)),
+    assigned: isKnown && register.address !== 0n,
+    flags: resourceFlags(register),
+  };
+}
+
 class Parser {
   readonly #path: string;
   readonly #files = new Map<string, Uint8Array>();
@@ -223,6 +261,7 @@ class Parser {
   readonly #names = new Map<string, string>();
   readonly #configs = new Map<string, number[]>();
   readonly #regions: PendingRegion[] = [];
+  readonly #printed = new Map<string, PrintedFacts>();
   #device: string | null = null;
   #quoted: { keyword: string; text: string; line: number } | null = null;
 
@@ -241,6 +280,7 @@ class Parser {
     if (header?.[1] !== undefined) this.#startDevice(number, header[1]);
     else if (/^[0-9a-f]{2,3}: /i.test(line)) this.#config(number, line);
     else if (line.startsWith("#")) this.#directive(number, line);
+    else if (/^\t\S/.test(line)) this.#verbose(line.trim());
     else if (line.trim() === "") this.#device = null;
   }
 
@@ -279,6 +319,23 @@ class Parser {
       throw this.#malformed(number, `offset ${hex(offset)} where ${hex(config.length)} belongs`);
     }
     for (const byte of (match[2] ?? "").trim().split(/\s+/)) config.push(parseInt(byte, 16));
+  }
+
+  /** What `lspci -v` prints between a function's first line and its bytes, where that is a fact that sysfs would have. */
+  #verbose(line: string): void {
+    if (this.#device === null) return;
+    const facts: PrintedFacts = this.#printed.get(this.#device) ??
+      { files: new Map(), links: new Map(), regions: [], isWhole: false };
+    this.#printed.set(this.#device, facts);
+    if (line.startsWith("Control: ")) facts.isWhole = true;
+    const group = /^IOMMU group: (\d+)$/.exec(line)?.[1];
+    const node = /^(?:Flags:.*, )?NUMA node:? (\d+)/.exec(line)?.[1];
+    const driver = /^Kernel driver in use: (\S+)$/.exec(line)?.[1];
+    if (group !== undefined) facts.links.set("iommu_group", `../../../kernel/iommu_groups/${group}`);
+    if (node !== undefined) facts.files.set("numa_node", node);
+    if (driver !== undefined) facts.links.set("driver", `../../../bus/pci/drivers/${driver}`);
+    const region = printedRegion(line);
+    if (region !== null) facts.regions.push(region);
   }
 
   #directive(number: number, line: string): void {
@@ -369,6 +426,14 @@ class Parser {
     if (!this.#links.has(entry)) this.#links.set(entry, folderByBusNumbers(device, bridges));
     const folder = this.#links.get(entry) ?? entry;
     this.#files.set(`${folder}/config`, config);
+    // What a recording says in its own lines is exact; what lspci printed fills the gaps.
+    const printed = this.#printed.get(device);
+    if (printed === undefined || this.#files.has(`${folder}/resource`)) return;
+    for (const [name, text] of printed.files) this.#files.set(`${folder}/${name}`, new TextEncoder().encode(text));
+    for (const [name, target] of printed.links) this.#links.set(`${folder}/${name}`, target);
+    if (printed.isWhole) {
+      this.#files.set(`${folder}/resource`, new TextEncoder().encode(formatResources(printed.regions)));
+    }
   }
 
   #malformed(line: number, what: string): BusbarError {

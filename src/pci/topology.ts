@@ -314,8 +314,8 @@ function readIommu(host: Host, fn: PciFunction): IommuState {
     const type = ifReadable(() => host.readText(`/sys/kernel/iommu_groups/${fn.iommuGroup}/type`).trim());
     return { state: "group", group: fn.iommuGroup, type };
   }
-  // What lspci printed says nothing of groups; sysfs, which has a resource file for each function, would have one.
-  return { state: fn.resources === null ? "unknown" : "none", group: null, type: null };
+  // What lspci printed may say nothing of groups; sysfs, which has a power state for each function, would have one.
+  return { state: fn.powerState === null && fn.enableCount === null ? "unknown" : "none", group: null, type: null };
 }
 
 function readResizableBars(config: Uint8Array, capabilities: CapabilityList): ResizableBar[] {

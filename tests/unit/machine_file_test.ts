@@ -133,3 +133,39 @@ Deno.test("a recorded device is opened by file:, and ?device= chooses among seve
     Deno.removeSync(file);
   }
 });
+
+Deno.test("what lspci -vv prints between a function's name and its bytes is taken over: BARs, group, node, driver", () => {
+  const hex = Array.from(
+    { length: 16 },
+    (_, i) => `${(16 * i).toString(16).padStart(2, "0")}: ${"00 ".repeat(16).trim()}`,
+  ).join("\n");
+  const machine = parseMachine(
+    "01:00.0 Non-Volatile memory controller: Somebody Something (rev 02)\n" +
+      "\tControl: I/O+ Mem+ BusMaster+\n\tNUMA node: 1\n\tIOMMU group: 14\n" +
+      "\tRegion 0: Memory at fce00000 (64-bit, non-prefetchable) [size=16K]\n" +
+      "\tRegion 2: Memory at 6000000000 (64-bit, prefetchable) [size=256M]\n" +
+      "\tRegion 4: I/O ports at e180 [size=32]\n" +
+      "\tRegion 5: Memory at <unassigned> (32-bit, non-prefetchable) [size=4K]\n" +
+      `\tKernel driver in use: nvme\n${hex}\n`,
+    "mailed.txt",
+  );
+  const fn = readPciFunction(machine.host, "0000:01:00.0");
+  assertEquals([fn.driver, fn.iommuGroup, fn.numaNode], ["nvme", "14", 1] as unknown[]);
+  assertEquals(
+    fn.resources?.map(({ index, space, start, sizeBytes, is64Bit, prefetchable, assigned }) => [
+      index,
+      space,
+      start,
+      sizeBytes,
+      is64Bit,
+      prefetchable,
+      assigned,
+    ]),
+    [
+      [0, "memory", 0xfce00000n, 16384n, true, false, true],
+      [2, "memory", 0x6000000000n, 256n << 20n, true, true, true],
+      [4, "I/O", 0xe180n, 32n, false, false, true],
+      [5, "memory", 0n, 4096n, false, false, false],
+    ] as unknown[],
+  );
+});
