@@ -12,6 +12,7 @@ import { functionName, kindName, type PciNames } from "../../src/pci/ids.ts";
 import { formatLink, formatRate } from "../../src/pci/link.ts";
 import { describeAnswers, P2P_RULES, type PairVerdict } from "../../src/pci/p2p.ts";
 import { hostBridge } from "../../src/pci/root_complexes.ts";
+import { isSilent } from "../../src/pci/state.ts";
 import {
   isBridge,
   nodesBelow,
@@ -89,6 +90,7 @@ font:14px/1.45 system-ui,-apple-system,"Segoe UI","DejaVu Sans",Arial,sans-serif
 table{border-collapse:collapse;margin:12px 0}
 th,td{border:1px solid light-dark(#c4ccd4,#3b454f);padding:4px 10px;text-align:left;vertical-align:top}
 th{font-weight:600}
+td:not(:last-child){white-space:nowrap}
 td.yes{background:light-dark(#dff5e1,#143822)}
 td.unknown{background:light-dark(#fff2d6,#3d2f10)}
 td.no{background:light-dark(#ffe3e0,#4a1c1a)}
@@ -178,7 +180,7 @@ function nodeLines(node: TopologyNode, names: PciNames): { lines: readonly [stri
   const slow = link !== null && (link.isSlower || link.isNarrower) && !isHiddenLink(node)
     ? [`could be ${formatRate(link.possible)}`]
     : [];
-  const warning = [...slow, ...asleep, ...(fn.vendorId === 0xffff ? ["does not answer"] : [])].join(", ");
+  const warning = [...slow, ...asleep, ...(isSilent(fn) ? ["does not answer"] : [])].join(", ");
   return {
     lines: [`${shortAddress(fn)}  ${functionName(names, fn)}`, [kind, ...facts].join(" · ")],
     warning: warning === "" ? "" : `▼ ${warning}`,
