@@ -43,7 +43,7 @@ export interface BenchOptions {
   readonly threads: number;
   /** Processors that threads are pinned to in turn; none means anywhere. */
   readonly cpus: readonly number[];
-  /** Bytes of a durable write, a power of two from 64. */
+  /** Bytes of a durable write: a multiple of 64, and of the page size where msync makes it permanent. */
   readonly blockBytes: number;
   /** The hot set of the second run of random updates, as shares of the table and of the updates; null leaves it out. */
   readonly hot: { readonly tableShare: number; readonly updateShare: number } | null;
@@ -129,7 +129,8 @@ export const SMALLEST_BYTES: number = 64 * 1024;
 /**
  * Measures a backend. Its contents are lost.
  *
- * @throws {BusbarError} `out-of-range` for less than {@linkcode SMALLEST_BYTES}; `mismatch` when random updates were lost
+ * @throws {BusbarError} `usage` for options that do not fit; `out-of-range` for less than {@linkcode SMALLEST_BYTES};
+ * `mismatch` when random updates were lost
  */
 export async function benchMemory(backend: MemoryBackend, options: BenchOptions): Promise<BenchResult> {
   return await new Bench(backend, options).run();
@@ -180,6 +181,7 @@ class Bench {
       });
     }
     this.#whole = { mapping: backend.mapping, offset: 0, sizeBytes };
+    checkOptions(options, backend, sizeBytes, page);
   }
 
   async run(): Promise<BenchResult> {
@@ -373,6 +375,23 @@ class Bench {
     }
     return points;
   }
+}
+
+/** What the C loops would refuse with no more than EINVAL. */
+function checkOptions(options: BenchOptions, backend: MemoryBackend, sizeBytes: number, page: number): void {
+  const { strideBytes, blockBytes, threads } = options;
+  const refuse = (text: string): never => {
+    throw new BusbarError("usage", text, { operation: "measure memory", path: backend.name });
+  };
+  if (strideBytes % 8 !== 0 || strideBytes > SMALLEST_BYTES / 4) {
+    refuse(`a stride of ${strideBytes} bytes: it is a multiple of 8, at most ${SMALLEST_BYTES / 4}`);
+  }
+  const unit = backend.persistence === "msync" ? page : 64;
+  if (blockBytes % unit !== 0 || blockBytes > sizeBytes) {
+    refuse(`blocks of ${blockBytes} bytes: on ${backend.name} they are multiples of ${unit}, at most ${sizeBytes}`);
+  }
+  const most = Math.floor(sizeBytes / 128 / 64);
+  if (threads > most) refuse(`${threads} threads: ${sizeBytes} bytes are enough for ${most}`);
 }
 
 /**

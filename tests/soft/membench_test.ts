@@ -198,6 +198,19 @@ Deno.test("too little memory is refused", async () => {
   assertEquals((await assertRejects(() => benchMemory(backend, QUICK), BusbarError)).code, "out-of-range");
 });
 
+Deno.test("options that do not fit the memory are refused in words", async () => {
+  using backend = MemoryBackend.open({ backend: "anonymous", sizeBytes: 1n << 16n });
+  for (
+    const [wrong, message] of [[{ strideBytes: 100 }, "stride"], [{ blockBytes: 100 }, "blocks"], [
+      { threads: 99 },
+      "threads",
+    ]] as const
+  ) {
+    const error = await assertRejects(() => benchMemory(backend, { ...QUICK, ...wrong }), BusbarError, message);
+    assertEquals(error.code, "usage");
+  }
+});
+
 Deno.test("membench: the document fits its schema, a file that it made is gone, one that exists is left alone", async () => {
   const folder = await Deno.makeTempDir();
   try {

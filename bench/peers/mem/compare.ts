@@ -1,8 +1,8 @@
 // deno-lint-ignore-file no-console
 /**
- * `deno run -A bench/peers/mem/compare.ts [--size 128MiB] [--rounds 21]`: membench beside a plain C program, in turns, and
- * the ratio of their medians, by processor time: the turns of other programs are nobody's. Then what it costs to open and map 1 GiB
- * beyond the system calls.
+ * `deno run -A bench/peers/mem/compare.ts [--size 128MiB] [--rounds 21]`: membench beside plain C, in turns on the same
+ * memory, and the ratio of their medians, by processor time: the turns of other programs are nobody's. Then what it costs
+ * to open and map 1 GiB, and the system calls alone.
  * @module
  */
 
@@ -22,22 +22,27 @@ const rounds = Number(option("--rounds", "21"));
 const SECONDS = 0.2;
 
 const folder = Deno.makeTempDirSync();
-const program = `${folder}/mem`;
+const file = `${folder}/peer.so`;
 const source = new URL("mem.c", import.meta.url).pathname;
 // The copy stays the loop that is written: as a call of memcpy it would use stores past the cache.
-const flags = ["-O3", "-fno-tree-loop-distribute-patterns", "-o", program, source];
+const flags = ["-O3", "-fno-tree-loop-distribute-patterns", "-shared", "-fPIC", "-o", file, source];
 const compiled = new Deno.Command("cc", { args: flags, stderr: "inherit" }).outputSync();
 if (!compiled.success) throw new Error("the peer does not compile");
 
-async function peer(what: string): Promise<number> {
-  const { stdout } = await new Deno.Command(program, { args: [what, String(size), String(SECONDS)] }).output();
-  return Number(new TextDecoder().decode(stdout));
+const PEER = {
+  parameters: [/* memory */ "pointer", /* bytes */ "u64", /* seconds */ "f64"],
+  result: "f64",
+  nonblocking: true,
+} as const;
+const plain = Deno.dlopen(file, { peer_copy: PEER, peer_chase: PEER, peer_gups: PEER });
+using mapping = Mapping.anonymous(size);
+mapping.bytes().fill(1);
+
+async function peer(what: "copy" | "chase" | "gups"): Promise<number> {
+  return await plain.symbols[`peer_${what}`](mapping.pointer, BigInt(size), SECONDS);
 }
 
-async function ours(what: string): Promise<number> {
-  // As the peer does: memory of its own for each round, touched before.
-  using mapping = Mapping.anonymous(size);
-  mapping.bytes().fill(1);
+async function ours(what: "copy" | "chase" | "gups"): Promise<number> {
   const whole = { mapping, offset: 0, sizeBytes: size };
   const half = size / 2;
   let slice: () => Promise<{ count: number; cpuNanoseconds: number }>;
@@ -61,7 +66,7 @@ async function ours(what: string): Promise<number> {
   return count / nanoseconds * 1e9;
 }
 
-for (const what of ["copy", "chase", "gups"]) {
+for (const what of ["copy", "chase", "gups"] as const) {
   const [mine, theirs]: [number[], number[]] = [[], []];
   for (let round = 0; round < rounds; round++) {
     theirs.push(await peer(what));
@@ -77,11 +82,11 @@ function median(values: number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
 }
 
-const file = `${folder}/gigabyte`;
-Deno.writeFileSync(file, new Uint8Array());
-Deno.truncateSync(file, 2 ** 30);
-Mapping.file(file, 2 ** 30, { writable: true })[Symbol.dispose]();
-MemoryBackend.open({ backend: "mmap", resource: file })[Symbol.dispose]();
+const gigabyte = `${folder}/gigabyte`;
+Deno.writeFileSync(gigabyte, new Uint8Array());
+Deno.truncateSync(gigabyte, 2 ** 30);
+Mapping.file(gigabyte, 2 ** 30, { writable: true })[Symbol.dispose]();
+MemoryBackend.open({ backend: "mmap", resource: gigabyte })[Symbol.dispose]();
 function bestMs(body: () => void): number {
   return Math.min(...Array.from({ length: 20 }, () => {
     const start = performance.now();
@@ -89,7 +94,8 @@ function bestMs(body: () => void): number {
     return performance.now() - start;
   }));
 }
-const bare = bestMs(() => Mapping.file(file, 2 ** 30, { writable: true })[Symbol.dispose]());
-const whole = bestMs(() => MemoryBackend.open({ backend: "mmap", resource: file })[Symbol.dispose]());
+const bare = bestMs(() => Mapping.file(gigabyte, 2 ** 30, { writable: true })[Symbol.dispose]());
+const whole = bestMs(() => MemoryBackend.open({ backend: "mmap", resource: gigabyte })[Symbol.dispose]());
 console.log(`open 1 GiB: ${whole.toFixed(3)} ms, of which open, mmap, munmap, close ${bare.toFixed(3)} ms`);
+plain.close();
 Deno.removeSync(folder, { recursive: true });

@@ -1,25 +1,24 @@
-/* A plain C program that measures memory the way everybody does: a STREAM-like copy, a pointer chase, RandomAccess. It
- * shares nothing with csrc/ and is compiled alone. Prints one number: bytes, hops or updates in a second of
- * processor time: these loops wait for nothing but memory, and the turns of other programs are not theirs.
- *
- *   mem copy|chase|gups BYTES SECONDS
+/* Memory measured in plain C the way everybody does: a STREAM-like copy, a pointer chase, RandomAccess. It shares nothing
+ * with csrc/ and is compiled alone. Each works on the memory that it is given for some seconds and returns bytes, hops or
+ * updates in a second of processor time: the loops wait for nothing but memory, and other programs' turns are not theirs.
  */
 #define _GNU_SOURCE
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <time.h>
+
+double peer_copy(double *a, uint64_t bytes, double seconds);
+double peer_chase(char *base, uint64_t bytes, double seconds);
+double peer_gups(uint64_t *table, uint64_t bytes, double seconds);
 
 static double now(void) {
   struct timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
   return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-static double copy(double *a, size_t n, double seconds) {
-  const size_t half = n / 2;
+double peer_copy(double *a, uint64_t bytes, double seconds) {
+  const size_t half = bytes / sizeof(double) / 2;
   const double start = now();
   size_t passes = 0;
   do {
@@ -32,7 +31,7 @@ static double copy(double *a, size_t n, double seconds) {
   return passes * half * sizeof(double) / (now() - start);
 }
 
-static double chase(char *base, size_t bytes, double seconds) {
+double peer_chase(char *base, uint64_t bytes, double seconds) {
   const size_t n = bytes / 256;
   size_t *order = malloc(n * sizeof *order);
   if (order == NULL) exit(1);
@@ -57,7 +56,7 @@ static double chase(char *base, size_t bytes, double seconds) {
   return rate;
 }
 
-static double gups(uint64_t *table, size_t bytes, double seconds) {
+double peer_gups(uint64_t *table, uint64_t bytes, double seconds) {
   size_t n = 1;
   while (n * 2 * sizeof *table <= bytes) n *= 2;
   for (size_t i = 0; i < n; i++) table[i] = i;
@@ -73,18 +72,4 @@ static double gups(uint64_t *table, size_t bytes, double seconds) {
     updates += 100000;
   } while (now() - start < seconds);
   return updates / (now() - start);
-}
-
-int main(int argc, char **argv) {
-  if (argc != 4) return 2;
-  const size_t bytes = strtoull(argv[2], NULL, 10);
-  const double seconds = strtod(argv[3], NULL);
-  void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return 1;
-  memset(memory, 1, bytes);
-  if (strcmp(argv[1], "copy") == 0) printf("%.6e\n", copy(memory, bytes / sizeof(double), seconds));
-  else if (strcmp(argv[1], "chase") == 0) printf("%.6e\n", chase(memory, bytes, seconds));
-  else if (strcmp(argv[1], "gups") == 0) printf("%.6e\n", gups(memory, bytes, seconds));
-  else return 2;
-  return 0;
 }
