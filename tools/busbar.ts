@@ -69,7 +69,7 @@ export async function programFacts(): Promise<CommandFacts> {
 }
 
 function help(): string {
-  const lines = columns(Object.entries(TOOLS).map(([name, { title }]) => [name, title]), "  ");
+  const lines = columns(Object.keys(TOOLS).toSorted().map((name) => [name, TOOLS[name]?.title ?? ""]), "  ");
   return `Usage: busbar <tool> [arguments]\n\nTools:\n${
     lines.join("\n")
   }\n\nbusbar <tool> --help tells the rest. busbar --version`;
