@@ -33,7 +33,7 @@ export const BUSBAR: LibrarySpec = {
   folder: "csrc",
   variable: "BUSBAR_LIB",
   // It holds the SIGBUS handler of the process, so closing it must not take its code away.
-  linkFlags: ["-Wl,-z,nodelete"],
+  linkFlags: ["-Wl,-z,nodelete", "-ldl"],
 };
 
 /** The software devices. */
@@ -41,7 +41,7 @@ export const BUSBAR_SOFT: LibrarySpec = {
   name: "busbar_soft",
   folder: "csrc/soft",
   variable: "BUSBAR_SOFT_LIB",
-  linkFlags: ["-pthread"],
+  linkFlags: ["-pthread", "-lm"],
 };
 
 /** The program that disables a controller when the process that drives it without an IOMMU ends. */
