@@ -477,3 +477,8 @@ export function handleFrom<T extends Deno.PointerObject>(out: BigUint64Array): T
   if (pointer === null) throw new BusbarError("bug", "the CUDA driver reported success and gave no handle");
   return pointer as T;
 }
+
+/** Memory that the driver gave, as an ArrayBuffer over it. Detach it before the memory goes. */
+export function memoryAt(pointer: Deno.PointerObject, sizeBytes: number): ArrayBuffer {
+  return Deno.UnsafePointerView.getArrayBuffer(pointer, sizeBytes);
+}
