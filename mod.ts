@@ -14,6 +14,7 @@
 
 export * from "./src/core/block_users.ts";
 export * from "./src/core/deadline.ts";
+export * from "./src/core/decoded.ts";
 export * from "./src/core/dma.ts";
 export * from "./src/core/error.ts";
 export * from "./src/core/histogram.ts";
@@ -29,6 +30,8 @@ export * from "./src/core/recorded_host.ts";
 export * from "./src/core/undo.ts";
 export * from "./src/core/units.ts";
 
+export { CudaLibrary } from "./ffi/cuda.ts";
+export * from "./ffi/cuda_driver.ts";
 export { findLibrary, type LibrarySpec, type Surroundings } from "./ffi/build.ts";
 export * from "./ffi/fd.ts";
 export * from "./ffi/memory.ts";
@@ -37,6 +40,7 @@ export { NvmeQueue, type NvmeQueuePlace } from "./ffi/nvme_queue.ts";
 export { SoftDevice } from "./ffi/soft.ts";
 export type { AddressRange } from "./ffi/vfio.ts";
 
+export * from "./src/pci/acs.ts";
 export * from "./src/pci/bar_bytes.ts";
 export * from "./src/pci/bind.ts";
 export * from "./src/pci/capabilities.ts";
@@ -47,21 +51,33 @@ export * from "./src/pci/enable.ts";
 export * from "./src/pci/function.ts";
 export * from "./src/pci/held.ts";
 export * from "./src/pci/hold.ts";
+export * from "./src/pci/ids.ts";
 export * from "./src/pci/iova.ts";
+export * from "./src/pci/link.ts";
 export * from "./src/pci/lock.ts";
 export * from "./src/pci/machine_file.ts";
+export * from "./src/pci/p2p.ts";
 export * from "./src/pci/resources.ts";
+export * from "./src/pci/root_complexes.ts";
 export * from "./src/pci/state.ts";
+export * from "./src/pci/topology.ts";
 export * from "./src/pci/vfio.ts";
+
+export * from "./src/memory/devdax.ts";
 
 export * from "./src/nvme/command.ts";
 export * from "./src/nvme/controller.ts";
 export * from "./src/nvme/driver.ts";
+export * from "./src/nvme/facts.ts";
+export * from "./src/nvme/features.ts";
+export * from "./src/nvme/fetch.ts";
 export * from "./src/nvme/identity.ts";
 export * from "./src/nvme/io_job.ts";
 export * from "./src/nvme/kernel.ts";
 export * from "./src/nvme/namespace.ts";
 export * from "./src/nvme/open.ts";
+export * from "./src/nvme/page_file.ts";
+export * from "./src/nvme/pages.ts";
 export * from "./src/nvme/pattern.ts";
 export * from "./src/nvme/prp.ts";
 export * from "./src/nvme/queue_pair.ts";
@@ -73,3 +89,9 @@ export * from "./src/nvme/status.ts";
 export * from "./src/nvme/transfer_plan.ts";
 export * from "./src/nvme/watch.ts";
 export * from "./src/nvme/write_guard.ts";
+
+export * from "./src/gpu/attributes.ts";
+export * from "./src/gpu/driver.ts";
+export * from "./src/gpu/gpu.ts";
+export * from "./src/gpu/ptx.ts";
+export * from "./src/gpu/results.ts";

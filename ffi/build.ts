@@ -41,7 +41,8 @@ export const BUSBAR_SOFT: LibrarySpec = {
   name: "busbar_soft",
   folder: "csrc/soft",
   variable: "BUSBAR_SOFT_LIB",
-  linkFlags: ["-pthread", "-lm"],
+  // A device that is still open when the process ends has a thread: closing the library must not take its code away.
+  linkFlags: ["-pthread", "-lm", "-Wl,-z,nodelete"],
 };
 
 /** The program that disables a controller when the process that drives it without an IOMMU ends. */
@@ -59,6 +60,14 @@ export const BUSBAR_TRAP: LibrarySpec = {
   folder: "tests/c/trap",
   variable: "BUSBAR_TRAP_LIB",
   linkFlags: [],
+};
+
+/** The loops in C that the benchmarks compare with. */
+export const BUSBAR_BENCH: LibrarySpec = {
+  name: "busbar_bench",
+  folder: "bench/c",
+  variable: "BUSBAR_BENCH_LIB",
+  linkFlags: ["-ldl"],
 };
 
 /** How a library is compiled. `BUSBAR_VARIANT` chooses; `release` is the default. */
@@ -129,7 +138,7 @@ export function findLibrary(spec: LibrarySpec, where: Surroundings = surrounding
   }
   if (Deno.build.standalone || !isFile(`${where.root}/csrc/busbar.h`)) throw notFound(spec, tried, "is missing");
   const sources = listSources(spec, where.root);
-  const flags = compilerFlags(variant, where);
+  const flags = [...compilerFlags(variant, where), ...spec.linkFlags];
   const folders = [buildFolder(where), where.cache].filter((folder) => folder !== null);
   for (const folder of folders) {
     const current = currentLibrary(folder, prefix, sources, flags, where);
@@ -368,6 +377,7 @@ function build(
       "-o",
       temporary,
       ...files.sources,
+      // Once more behind the sources: some linkers take a library only for what stands before it.
       ...spec.linkFlags,
     ],
     // A sanitizer that is preloaded into this process has no business in the compiler.

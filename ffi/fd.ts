@@ -33,11 +33,13 @@ const OPEN_EXCLUSIVE = 2;
 export class Descriptor implements Disposable {
   /** For messages: the path, or what it is. */
   readonly name: string;
+  readonly #isOurs: boolean;
   #fd: number | null;
 
-  private constructor(name: string, fd: number) {
+  private constructor(name: string, fd: number, isOurs: boolean = true) {
     this.name = name;
     this.#fd = fd;
+    this.#isOurs = isOurs;
   }
 
   /**
@@ -62,6 +64,11 @@ export class Descriptor implements Disposable {
   /** Takes over a descriptor that a system call returned. */
   static adopt(name: string, fd: number): Descriptor {
     return new Descriptor(name, fd);
+  }
+
+  /** Uses a descriptor that stays somebody else's: dispose ends the use and does not close it. */
+  static borrow(name: string, fd: number): Descriptor {
+    return new Descriptor(name, fd, false);
   }
 
   /** A new event counter, for an interrupt. */
@@ -114,6 +121,6 @@ export class Descriptor implements Disposable {
     const fd = this.#fd;
     if (fd === null) return;
     this.#fd = null;
-    check(library().bb_close(fd), "close", { path: this.name });
+    if (this.#isOurs) check(library().bb_close(fd), "close", { path: this.name });
   }
 }

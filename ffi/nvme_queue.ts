@@ -102,6 +102,11 @@ export class NvmeQueue implements Disposable {
     this.#handle = Deno.UnsafePointer.create(out[0] ?? 0n) as Handle | null;
   }
 
+  /** The queue pair's state, for loops in C. Valid until dispose. */
+  get pointer(): Deno.PointerObject {
+    return this.#handle ?? this.#closed();
+  }
+
   /** How many of the commands of the last call were taken; the others found the queue full. */
   get submitted(): number {
     return this.#submitted[0] ?? 0;

@@ -21,7 +21,15 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
   doctor: { title: "what this machine lacks for devices in user space", load: () => import("./doctor.ts") },
   dump_bar0: { title: "show the registers in a BAR of a PCI function", load: () => import("./dump_bar0.ts") },
   lab: { title: "virtual machines with real kernels and real-shaped hardware", load: () => import("./lab.ts") },
+  nvme_identify: {
+    title: "what an NVMe controller says of itself",
+    load: () => import("./nvme_identify.ts"),
+  },
   nvme_io: { title: "read, write, verify and measure NVMe blocks", load: () => import("./nvme_io.ts") },
+  pcie_topology: {
+    title: "the tree of PCI functions, and who can reach whom",
+    load: () => import("./pcie_topology.ts"),
+  },
   restore: { title: "put back what killed runs left changed", load: () => import("./restore.ts") },
 };
 

@@ -173,6 +173,7 @@ static void subsystem_reset(struct controller *c) {
 static void function_reset(struct controller *c) {
   forget(c);
   reset_registers(c, 0);
+  nvme_end_function_reset(c);
 }
 
 /* ---- a function that vanishes ------------------------------------------------------------------------------------ */
@@ -239,7 +240,7 @@ static int watch_registers(struct controller *c) {
 
 /* The rest, which may wait for a moment without work. */
 static void watch_rarely(struct controller *c) {
-  if (nvme_take_function_reset(c)) function_reset(c);
+  if (nvme_wants_function_reset(c)) function_reset(c);
   if (soft_load32(c->device, 0, REG_NSSR) == NSSR_MAGIC) subsystem_reset(c);
   watch_cmb(c);
   protect_registers(c);

@@ -430,8 +430,10 @@ int nvme_each_namespace(const struct settings *settings, void *context,
 void nvme_fill_config(struct controller *c);
 void nvme_blank_config(struct controller *c);
 int nvme_is_bus_master(const struct controller *c);
-/* True when the driver has asked for a function level reset since the last look. */
-int nvme_take_function_reset(struct controller *c);
+/* True while the driver asks for a function level reset. */
+int nvme_wants_function_reset(const struct controller *c);
+/* Says that it is done: the driver may be waiting for the bit to go. */
+void nvme_end_function_reset(struct controller *c);
 uint16_t nvme_msix_control(const struct controller *c);
 void nvme_set_msix_control(struct controller *c, uint16_t value);
 

@@ -28,12 +28,13 @@ uint16_t nvme_msix_control(const struct controller *c) { return load16(c, MSIX +
 
 void nvme_set_msix_control(struct controller *c, uint16_t value) { store16(c, MSIX + 2, value); }
 
-int nvme_take_function_reset(struct controller *c) {
-  const uint16_t control = load16(c, DEVICE_CONTROL);
-  if (!(control & START_FUNCTION_RESET)) return 0;
-  store16(c, DEVICE_CONTROL, control & (uint16_t)~START_FUNCTION_RESET);
+int nvme_wants_function_reset(const struct controller *c) {
+  return (load16(c, DEVICE_CONTROL) & START_FUNCTION_RESET) != 0;
+}
+
+void nvme_end_function_reset(struct controller *c) {
   nvme_set_msix_control(c, nvme_msix_control(c) & 0x07ff);
-  return 1;
+  store16(c, DEVICE_CONTROL, load16(c, DEVICE_CONTROL) & (uint16_t)~START_FUNCTION_RESET);
 }
 
 static void fill_header(uint8_t *config) {

@@ -97,6 +97,8 @@ export interface ArrayRow extends RowBase {
   readonly countOf?: (above: (name: string) => bigint | null) => number;
   /** Elements whose bytes are all zero are left out. */
   readonly sparse?: true;
+  /** There are as many elements as the data holds, up to `count`: an end before that is no cut. */
+  readonly toEnd?: true;
   /** What an element is called, by its number: the command, in an array by opcode. Elements then say their number. */
   readonly elementName?: (index: number) => string;
 }
@@ -246,7 +248,8 @@ function known(row: Row, value: DecodedRow["value"], more: Partial<DecodedRow> =
 function decodeArray(row: ArrayRow, { source, base, end, above }: Surroundings): DecodedRow {
   const start = base + row.offset;
   const wanted = Math.min(row.count, row.countOf?.(above) ?? row.count);
-  const room = row.countOf === undefined && !row.sparse ? wanted : Math.floor((end - start) / row.strideBytes);
+  const isFixed = row.countOf === undefined && !row.sparse && !row.toEnd;
+  const room = isFixed ? wanted : Math.floor((end - start) / row.strideBytes);
   const count = Math.max(0, Math.min(wanted, room));
   const elements: DecodedRow[][] = [];
   const places: ElementPlace[] = [];
@@ -256,7 +259,7 @@ function decodeArray(row: ArrayRow, { source, base, end, above }: Surroundings):
     elements.push(decodeRows(row.rows, source, start + offset, end));
     places.push({ index, offset, name: row.elementName?.(index) ?? null });
   }
-  const cut = count < wanted ? `the data ends after ${count} of ${wanted}` : null;
+  const cut = count < wanted && !row.toEnd ? `the data ends after ${count} of ${wanted}` : null;
   return known(row, elements, { places, cut });
 }
 

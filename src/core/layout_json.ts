@@ -86,7 +86,8 @@ function isNumbered(row: ArrayRow): boolean {
 }
 
 function mayBeCut(row: Row): boolean {
-  return row.type === "list" || row.type === "array" && (row.sparse === true || row.countOf !== undefined);
+  return row.type === "list" ||
+    row.type === "array" && (row.sparse === true || row.toEnd === true || row.countOf !== undefined);
 }
 
 function hasMeaning(from: BitField | Row): boolean {

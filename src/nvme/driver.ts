@@ -64,6 +64,9 @@ const ALL_ONES = 0xffff_ffffn;
 const ADMIN_ENTRIES = 64;
 const ADMIN_TIMEOUT_MS = 15_000;
 const IO_TIMEOUT_MS = 30_000;
+const SHUTDOWN_MS = 10_000;
+/** Between two looks at configuration space while commands are in flight. */
+const PRESENCE_MS = 100;
 /** After a command is lost: how long its Abort may take, and the command to end by it. */
 const ABORT_MS = 2_000;
 
@@ -88,7 +91,7 @@ export interface DriverOptions {
   readonly wait?: "poll" | "interrupt";
   /** Describe data by SGLs where the controller takes them; PRPs by default. */
   readonly sgl?: boolean;
-  /** Milliseconds for each wait of the controller's own, in place of CAP.TO. */
+  /** Milliseconds for each wait until it is ready, disabled or shut down, in place of CAP.TO and 10 s. */
   readonly readyTimeoutMs?: number;
   /** Ends waits early. */
   readonly signal?: AbortSignal | undefined;
@@ -113,6 +116,9 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
   >();
   #cc = 0n;
   #nextQueue = 0;
+  #resets = 0;
+  /** When to look again whether the function is still there. */
+  #presence: Deadline = Deadline.after(PRESENCE_MS);
   #resetting: Promise<void> | null = null;
   #closed = false;
   /** Somebody stopped waiting for a command that the controller may still carry out. Its memory is kept. */
@@ -183,13 +189,22 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
   }
 
   /**
-   * Asks whether the kernel leaves the function with us.
-   * @throws {BusbarError} `device-gone` once the kernel wants it back, because it is being pulled out
+   * Asks whether there is any use in waiting on. Cheap enough for every millisecond: one register read, and now and then a
+   * look at configuration space.
+   *
+   * @throws {BusbarError} `device-gone` when the function has vanished, or once the kernel wants it back because it is
+   * being pulled out; `device-failed` when the controller reports a fatal status
    */
   checkAlive(): void {
     if (this.#device.isRequestedBack()) {
       throw goneError(this.name, "the kernel asks for it back: it is being unplugged or unbound");
     }
+    const csts = BigInt(this.#registers.read32(REG.CSTS));
+    if (csts === ALL_ONES) throw goneError(this.name, "CSTS reads all ones");
+    if ((csts & CSTS_CFS) !== 0n) throw this.#fatal(csts);
+    if (!this.#presence.expired) return;
+    this.#presence = Deadline.after(PRESENCE_MS);
+    if (!this.#device.isPresent()) throw goneError(this.name, "its configuration space does not answer");
   }
 
   /** Memory that the controller can reach: for data that is not to be copied. The caller disposes it. */
@@ -226,7 +241,13 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
     await this.#resetting;
   }
 
+  /** How often it was reset since it was taken over: by {@linkcode reset}, or because a command was lost. */
+  get resets(): number {
+    return this.#resets;
+  }
+
   async #doReset(): Promise<void> {
+    this.#resets++;
     await this.#disable();
     this.#admin.restart();
     for (const pair of this.#io) pair.restart();
@@ -240,7 +261,10 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
    *
    * @param kind `abrupt` when there is no time: the drive does only what it must
    */
-  async shutdown(kind: "normal" | "abrupt" = "normal", timeoutMs = 10_000): Promise<void> {
+  async shutdown(
+    kind: "normal" | "abrupt" = "normal",
+    timeoutMs: number = this.#options.readyTimeoutMs ?? SHUTDOWN_MS,
+  ): Promise<void> {
     if ((this.#registers.read32(REG.CSTS) & 1) === 0) return;
     const cc = withField(BigInt(this.#registers.read32(REG.CC)), CC.SHN, kind === "normal" ? 1n : 2n);
     this.#registers.write32(REG.CC, Number(cc));

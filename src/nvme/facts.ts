@@ -4,6 +4,7 @@
  */
 
 import type { DecodedTable } from "../core/decoded.ts";
+import { type DecodedRow, yesNo } from "../core/layout.ts";
 import { formatIndex, PROTECTION_TYPES } from "./identify_namespace.ts";
 
 /** What a controller is. */
@@ -128,4 +129,44 @@ export function namespaceFacts(namespace: DecodedTable): NamespaceFacts {
     metadata: format === null || format.metadataBytes === 0 ? "none" : atEnd ? "at the end of each block" : "separate",
     protection: PROTECTION_TYPES[Number(namespace.field("DPS", "PIT") ?? 0n)] ?? "not defined",
   };
+}
+
+/** What a controller can do, under one heading. */
+export interface AbilityGroup {
+  /** The heading. */
+  readonly title: string;
+  /** What it can do: the titles of the bits that are set. */
+  readonly names: readonly string[];
+}
+
+/** Rows whose bits say what a controller can do, with the heading for each. */
+const ABILITY_ROWS: readonly (readonly [row: string, title: string])[] = [
+  ["OACS", "admin commands"],
+  ["ONCS", "I/O commands"],
+  ["FUSES", "fused commands"],
+  ["CTRATT", "attributes"],
+  ["LPA", "logs"],
+  ["OAES", "events"],
+  ["CMIC", "sharing"],
+  ["FRMW", "firmware"],
+  ["SGLS", "SGLs"],
+  ["SANICAP", "sanitize"],
+  ["FNA", "format"],
+  ["APSTA", "power"],
+  ["HCTMA", "thermal"],
+  ["NWPC", "write protection"],
+  ["ANACAP", "ANA states"],
+];
+
+/** The titles of a row's bits that are set, of the bits that mean yes or no. */
+export function abilities(decoded: DecodedRow): string[] {
+  return decoded.fields.flatMap(({ field, value, meaning }) =>
+    value === 1n && meaning === yesNo(1n) ? [field.title] : []
+  );
+}
+
+/** What a controller can do, from Identify Controller; groups without anything are left out. */
+export function controllerAbilities(controller: DecodedTable): AbilityGroup[] {
+  return ABILITY_ROWS.map(([row, title]) => ({ title, names: abilities(controller.row(row)) }))
+    .filter(({ names }) => names.length > 0);
 }

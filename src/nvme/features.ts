@@ -18,6 +18,14 @@ import { celsius, counted, milliseconds, reported, tenths, uuid, zeroBased } fro
 /** What a feature belongs to: it is read once for each. */
 export type FeatureScope = "controller" | "namespace" | "NVM set" | "endurance group";
 
+/** One of the values of a feature that has several under one identifier. */
+export interface FeatureInstance {
+  /** What tells it from the others; null where the feature has one value. */
+  readonly name: string | null;
+  /** Command dword 11 that asks for it. */
+  readonly cdw11: number;
+}
+
 /** A feature. */
 export interface NvmeFeature {
   /** Feature Identifier. */
@@ -26,6 +34,10 @@ export interface NvmeFeature {
   readonly name: string;
   /** What it belongs to. */
   readonly scope: FeatureScope;
+  /** The values that it has under its one identifier; most have one. */
+  readonly instances: readonly FeatureInstance[];
+  /** True when a controller with this Identify page (`id-ctrl`) says that it has the feature. */
+  readonly offered: (controller: DecodedTable) => boolean;
   /** The one row of completion dword 0. */
   readonly result: Layout;
   /** The data buffer, where the feature has one. */
@@ -40,12 +52,24 @@ const table = (name: string, rows: readonly Row[]): Layout => ({
   rows,
 });
 
+type Offered = NvmeFeature["offered"];
+
+const always: Offered = () => true;
+const has = (row: string, field: string): Offered => (controller) => controller.has(row, field);
+const notZero = (row: string): Offered => (controller) => (controller.uint(row) ?? 0n) !== 0n;
+/** From that version of the specification on, as the register VS writes it. */
+const since = (version: bigint): Offered => (controller) => (controller.uint("VER") ?? 0n) >= version;
+
+const ONE: readonly FeatureInstance[] = [{ name: null, cdw11: 0 }];
+
 /** A feature whose value is in dword 0 alone, or in the data buffer too. */
 function feature(
   id: number,
   scope: FeatureScope,
+  offered: Offered,
   fields: readonly BitField[] | null,
   data: { readonly sizeBytes: number; readonly rows: readonly Row[] } | null = null,
+  instances: readonly FeatureInstance[] = ONE,
 ): NvmeFeature {
   const name = featureName(id);
   const title = `${name}: completion dword 0`;
@@ -55,6 +79,8 @@ function feature(
     id,
     name,
     scope,
+    instances,
+    offered,
     result: table(name, [row]),
     data: data === null ? null : table(`${name}: data`, data.rows),
     dataBytes: data?.sizeBytes ?? 0,
@@ -201,51 +227,58 @@ const protection: Readonly<Record<number, string>> = {
 
 /** Every feature that this module decodes, by ascending identifier. */
 export const FEATURES: readonly NvmeFeature[] = [
-  feature(0x01, "controller", [
+  feature(0x01, "controller", always, [
     number("AB", 2, 0, "Arbitration Burst", (value) => value === 7n ? "no limit" : counted(1n << value, "command")),
     number("LPW", 15, 8, "Low Priority Weight", weight),
     number("MPW", 23, 16, "Medium Priority Weight", weight),
     number("HPW", 31, 24, "High Priority Weight", weight),
   ]),
-  feature(0x02, "controller", [
+  feature(0x02, "controller", always, [
     number("PS", 4, 0, "Power State"),
     code("WH", 7, 5, "Workload Hint", { 0: "none", 1: "workload 1", 2: "workload 2" }),
   ]),
-  feature(0x03, "namespace", [
+  feature(0x03, "namespace", always, [
     number("NUM", 5, 0, "Number of LBA Ranges", zeroBased("range")),
   ], LBA_RANGES),
-  feature(0x04, "controller", [
-    number("TMPTH", 15, 0, "Temperature Threshold", celsius),
-    number(
-      "TMPSEL",
-      19,
-      16,
-      "Threshold Temperature Select",
-      (value) =>
-        value === 0n ? "composite" : value === 15n ? "all sensors" : value <= 8n ? `sensor ${value}` : "not defined",
-    ),
-    code("THSEL", 21, 20, "Threshold Type Select", { 0: "over", 1: "under" }),
-    number("TMPTHH", 24, 22, "Temperature Threshold Hysteresis", (value) => `${value} K`),
-  ]),
-  feature(0x05, "namespace", [
+  feature(
+    0x04,
+    "controller",
+    always,
+    [
+      number("TMPTH", 15, 0, "Temperature Threshold", celsius),
+      number(
+        "TMPSEL",
+        19,
+        16,
+        "Threshold Temperature Select",
+        (value) =>
+          value === 0n ? "composite" : value === 15n ? "all sensors" : value <= 8n ? `sensor ${value}` : "not defined",
+      ),
+      code("THSEL", 21, 20, "Threshold Type Select", { 0: "over", 1: "under" }),
+      number("TMPTHH", 24, 22, "Temperature Threshold Hysteresis", (value) => `${value} K`),
+    ],
+    null,
+    [{ name: "over", cdw11: 0 }, { name: "under", cdw11: 1 << 20 }],
+  ),
+  feature(0x05, "namespace", always, [
     number("TLER", 15, 0, "Time Limited Error Recovery", (value) => value === 0n ? "no limit" : tenths(value)),
     flag("DULBE", 16, "Deallocated or Unwritten Logical Block Error Enable"),
   ]),
-  feature(0x06, "controller", [enabled("WCE", "Volatile Write Cache Enable")]),
-  feature(0x07, "controller", [
+  feature(0x06, "controller", has("VWC", "VWCP"), [enabled("WCE", "Volatile Write Cache Enable")]),
+  feature(0x07, "controller", always, [
     number("NSQA", 15, 0, "I/O Submission Queues Allocated", zeroBased("queue")),
     number("NCQA", 31, 16, "I/O Completion Queues Allocated", zeroBased("queue")),
   ]),
-  feature(0x08, "controller", [
+  feature(0x08, "controller", always, [
     number("THR", 7, 0, "Aggregation Threshold", zeroBased("entry", "entries")),
     number("TIME", 15, 8, "Aggregation Time", (value) => value === 0n ? "no delay" : `${value * 100n} µs`),
   ]),
-  feature(0x09, "controller", [
+  feature(0x09, "controller", always, [
     number("IV", 15, 0, "Interrupt Vector"),
     flag("CD", 16, "Coalescing Disable"),
   ]),
-  feature(0x0a, "controller", [enabled("DN", "Disable Normal: only AWUPF and NAWUPF count")]),
-  feature(0x0b, "controller", [
+  feature(0x0a, "controller", always, [enabled("DN", "Disable Normal: only AWUPF and NAWUPF count")]),
+  feature(0x0b, "controller", always, [
     ...CRITICAL_WARNING,
     flag("NAN", 8, "Attached Namespace Attribute Notices"),
     flag("FAN", 9, "Firmware Activation Notices"),
@@ -265,60 +298,74 @@ export const FEATURES: readonly NvmeFeature[] = [
     flag("HDLPCN", 30, "Host Discovery Log Page Change Notices"),
     flag("DLPCN", 31, "Discovery Log Page Change Notices"),
   ]),
-  feature(0x0c, "controller", [enabled("APSTE", "Autonomous Power State Transition Enable")], APST_TABLE),
-  feature(0x0d, "controller", [
+  feature(
+    0x0c,
+    "controller",
+    has("APSTA", "APSTA"),
+    [enabled("APSTE", "Autonomous Power State Transition Enable")],
+    APST_TABLE,
+  ),
+  feature(0x0d, "controller", notZero("HMPRE"), [
     flag("EHM", 0, "Enable Host Memory"),
     flag("MR", 1, "Memory Return"),
     flag("HMNARE", 2, "Host Memory Non-operational Access Restriction Enable"),
     flag("HMNAR", 3, "Host Memory Non-operational Access Restricted"),
   ], HOST_MEMORY),
-  feature(0x0e, "controller", null, TIMESTAMP),
-  feature(0x0f, "controller", [
+  feature(0x0e, "controller", has("ONCS", "TSS"), null, TIMESTAMP),
+  feature(0x0f, "controller", notZero("KAS"), [
     number("KATO", 31, 0, "Keep Alive Timeout", (value) => value === 0n ? "off" : milliseconds(value)),
   ]),
-  feature(0x10, "controller", [
+  feature(0x10, "controller", has("HCTMA", "HCTMS"), [
     number("TMT2", 15, 0, "Thermal Management Temperature 2", reported(celsius)),
     number("TMT1", 31, 16, "Thermal Management Temperature 1", reported(celsius)),
   ]),
-  feature(0x11, "controller", [enabled("NOPPME", "Non-Operational Power State Permissive Mode Enable")]),
-  feature(0x12, "NVM set", [number("RRL", 3, 0, "Read Recovery Level")]),
-  feature(0x13, "NVM set", [enabled("LPE", "Predictable Latency Enable")], LATENCY_CONFIG),
-  feature(0x14, "NVM set", [
+  feature(0x11, "controller", has("CTRATT", "NOPSPM"), [
+    enabled("NOPPME", "Non-Operational Power State Permissive Mode Enable"),
+  ]),
+  feature(0x12, "NVM set", has("CTRATT", "RRLVLS"), [number("RRL", 3, 0, "Read Recovery Level")]),
+  feature(0x13, "NVM set", has("CTRATT", "PLM"), [enabled("LPE", "Predictable Latency Enable")], LATENCY_CONFIG),
+  feature(0x14, "NVM set", has("CTRATT", "PLM"), [
     code("WS", 2, 0, "Window Select", { 1: "deterministic", 2: "non-deterministic" }),
   ]),
-  feature(0x15, "controller", [
+  feature(0x15, "controller", has("OACS", "GLSS"), [
     number("LSIRI", 15, 0, "LBA Status Information Report Interval", tenths),
     number("LSIPI", 31, 16, "LBA Status Information Poll Interval", tenths),
   ]),
-  feature(0x16, "controller", null, HOST_BEHAVIOR),
-  feature(0x17, "controller", [
+  feature(0x16, "controller", since(0x1_0400n), null, HOST_BEHAVIOR),
+  feature(0x17, "controller", notZero("SANICAP"), [
     code("NODRM", 0, 0, "No-Deallocate Response Mode", { 0: "error", 1: "warning" }),
   ]),
-  feature(0x18, "endurance group", [
+  feature(0x18, "endurance group", has("CTRATT", "EGS"), [
     number("ENDGID", 15, 0, "Endurance Group Identifier"),
     flag("EGASCBT", 16, "event: available spare is below its threshold"),
     flag("EGNDR", 18, "event: reliability is degraded"),
     flag("EGRO", 19, "event: all namespaces are read only"),
   ]),
-  feature(0x19, "controller", [number("IOCSCI", 8, 0, "I/O Command Set Combination Index")]),
-  feature(0x1a, "controller", [enabled("SUC", "Spinup Control Enable")]),
-  feature(0x1b, "controller", [
+  feature(0x19, "controller", since(0x2_0000n), [number("IOCSCI", 8, 0, "I/O Command Set Combination Index")]),
+  feature(0x1a, "controller", since(0x2_0000n), [enabled("SUC", "Spinup Control Enable")]),
+  feature(0x1b, "controller", notZero("PLSI"), [
     code("PLSM", 1, 0, "Power Loss Signaling Mode", { 0: "off", 1: "Emergency Power Fail", 2: "Forced Quiescence" }),
   ]),
-  feature(0x1d, "endurance group", [
+  feature(0x1d, "endurance group", has("CTRATT", "FDPS"), [
     enabled("FDPE", "Flexible Data Placement Enable"),
     number("FDPCIDX", 15, 8, "Flexible Data Placement Configuration Index"),
   ]),
-  feature(0x1e, "namespace", [number("NUM", 31, 0, "Number of FDP events")], FDP_EVENTS),
-  feature(0x80, "controller", [number("PBSLC", 7, 0, "Pre-boot Software Load Count")]),
-  feature(0x81, "controller", null, HOST_IDENTIFIER),
-  feature(0x82, "namespace", [
+  feature(0x1e, "namespace", has("CTRATT", "FDPS"), [number("NUM", 31, 0, "Number of FDP events")], FDP_EVENTS, [
+    // As many events as there may be, of placement handle 0.
+    { name: null, cdw11: 0xff << 16 },
+  ]),
+  feature(0x80, "controller", always, [number("PBSLC", 7, 0, "Pre-boot Software Load Count")]),
+  feature(0x81, "controller", has("ONCS", "RESERVS"), null, HOST_IDENTIFIER, [
+    // EXHID: with 128 bits, the only length that controllers over PCIe have to take.
+    { name: null, cdw11: 1 },
+  ]),
+  feature(0x82, "namespace", has("ONCS", "RESERVS"), [
     flag("REGPRE", 1, "Registration Preempted is masked"),
     flag("RESREL", 2, "Reservation Released is masked"),
     flag("RESPRE", 3, "Reservation Preempted is masked"),
   ]),
-  feature(0x83, "namespace", [enabled("PTPL", "Persist Through Power Loss")]),
-  feature(0x84, "namespace", [
+  feature(0x83, "namespace", has("ONCS", "RESERVS"), [enabled("PTPL", "Persist Through Power Loss")]),
+  feature(0x84, "namespace", notZero("NWPC"), [
     code("WPS", 2, 0, "Write Protection State", {
       0: "none",
       1: "protected",
@@ -326,7 +373,7 @@ export const FEATURES: readonly NvmeFeature[] = [
       3: "protected for good",
     }),
   ]),
-  feature(0x85, "controller", [
+  feature(0x85, "controller", notZero("BPCAP"), [
     code("BP0WPS", 2, 0, "Boot Partition 0", protection),
     code("BP1WPS", 5, 3, "Boot Partition 1", protection),
   ]),

@@ -131,6 +131,7 @@ export const ERROR_LOG: Layout = {
     offset: 0,
     count: 256,
     sparse: true,
+    toEnd: true,
     strideBytes: ERROR_ENTRY_BYTES,
     title: "Error Information Log Entry",
     rows: ERROR_ENTRY_ROWS,

@@ -8,6 +8,7 @@
 
 import { type DecodedTable, decodeTable } from "../core/decoded.ts";
 import type { Layout } from "../core/layout.ts";
+import { IDENTIFY_BYTES } from "./identity.ts";
 import {
   COMMAND_SET_COMBINATIONS,
   IDENTIFY_CONTROLLER,
@@ -44,9 +45,6 @@ import {
 } from "./log_health.ts";
 import { EFFECTS_LOG, FEATURE_EFFECTS_LOG, FIRMWARE_LOG, SUPPORTED_LOGS } from "./log_support.ts";
 
-/** Every Identify data structure is this long. */
-export const IDENTIFY_BYTES = 4096;
-
 /** What Identify returns for a CNS, and for an I/O command set where the CNS has one. */
 export interface IdentifySource {
   /** Tells the kinds apart. */
@@ -65,6 +63,9 @@ export interface LogSource {
   readonly lid: number;
 }
 
+/** What a page is asked for: it is read once for each. */
+export type PageScope = "controller" | "namespace" | "zoned namespace" | "NVM set" | "endurance group";
+
 /** A data page. */
 export interface NvmePage {
   /** Its name: `id-ctrl`. */
@@ -77,55 +78,121 @@ export interface NvmePage {
   readonly sizeBytes: number;
   /** The number of bytes by which a page may be longer: the length of its entries. 0 where it may not. */
   readonly stepBytes: number;
+  /** What it is asked for. */
+  readonly scope: PageScope;
+  /** True when a controller with this Identify page (`id-ctrl`) says that it has the page. */
+  readonly offered: (controller: DecodedTable) => boolean;
+  /** How many bytes a controller with this Identify page returns. */
+  readonly readBytes: (controller: DecodedTable) => number;
 }
 
-function identify(name: string, layout: Layout, cns: number, csi?: number): NvmePage {
+type Offered = NvmePage["offered"];
+
+const always: Offered = () => true;
+/** From that version of the specification on, as the register VS writes it. */
+const since = (version: bigint): Offered => (controller) => (controller.uint("VER") ?? 0n) >= version;
+const has = (row: string, field: string): Offered => (controller) => controller.has(row, field);
+const notZero = (row: string): Offered => (controller) => (controller.uint(row) ?? 0n) !== 0n;
+const either = (...ways: readonly Offered[]): Offered => (controller) => ways.some((way) => way(controller));
+
+const V1_3 = 0x1_0300n;
+const V2_0 = 0x2_0000n;
+/** The pages of single command sets came with 2.0; controllers with extended LBA formats have them before. */
+const commandSets = either(since(V2_0), has("CTRATT", "ELBAS"));
+
+function identify(
+  name: string,
+  layout: Layout,
+  cns: number,
+  scope: PageScope,
+  offered: Offered,
+  csi?: number,
+): NvmePage {
   const source: IdentifySource = { kind: "identify", cns, ...(csi === undefined ? {} : { csi }) };
-  return { name, layout, source, sizeBytes: IDENTIFY_BYTES, stepBytes: 0 };
+  return {
+    name,
+    layout,
+    source,
+    sizeBytes: IDENTIFY_BYTES,
+    stepBytes: 0,
+    scope,
+    offered,
+    readBytes: () => IDENTIFY_BYTES,
+  };
 }
 
-function log(name: string, layout: Layout, lid: number, sizeBytes: number, stepBytes = 0): NvmePage {
-  return { name, layout, source: { kind: "log", lid }, sizeBytes, stepBytes };
+function log(
+  name: string,
+  layout: Layout,
+  lid: number,
+  sizeBytes: number,
+  offered: Offered,
+  more: Partial<NvmePage> = {},
+): NvmePage {
+  const readBytes = (): number => sizeBytes;
+  return {
+    name,
+    layout,
+    source: { kind: "log", lid },
+    sizeBytes,
+    stepBytes: 0,
+    scope: "controller",
+    offered,
+    readBytes,
+    ...more,
+  };
+}
+
+/** No controller says how long its ANA log is: this is the longest, by the numbers of groups and namespaces. */
+function anaLogBytes(controller: DecodedTable): number {
+  const groups = Number(controller.uint("NANAGRPID") ?? 0n);
+  const namespaces = Number(controller.uint("MNAN") || controller.uint("NN") || 0n);
+  // A page of nonsense must not cost gigabytes; a log that is longer is shown as cut.
+  return Math.min(16 + 32 * groups + 4 * namespaces, 1 << 20);
 }
 
 /** Every data page that busbar decodes. */
 export const NVME_PAGES: readonly NvmePage[] = [
-  identify("id-ctrl", IDENTIFY_CONTROLLER, 0x01),
-  identify("nvm-id-ctrl", IDENTIFY_CONTROLLER_NVM, 0x06, 0),
-  identify("zns-id-ctrl", IDENTIFY_CONTROLLER_ZONED, 0x06, 2),
-  identify("id-ns", IDENTIFY_NAMESPACE, 0x00),
-  identify("nvm-id-ns", IDENTIFY_NAMESPACE_NVM, 0x05, 0),
-  identify("zns-id-ns", IDENTIFY_NAMESPACE_ZONED, 0x05, 2),
-  identify("cmdset-ind-id-ns", IDENTIFY_NAMESPACE_INDEPENDENT, 0x08),
-  identify("ns-descs", NAMESPACE_DESCRIPTORS, 0x03),
-  identify("list-ns", NAMESPACE_LIST, 0x02),
-  identify("list-ns-allocated", NAMESPACE_LIST, 0x10),
-  identify("list-ctrl", CONTROLLER_LIST, 0x13),
-  identify("primary-ctrl-caps", PRIMARY_CONTROLLER, 0x14),
-  identify("list-secondary", SECONDARY_CONTROLLERS, 0x15),
-  identify("id-nvmset", NVM_SET_LIST, 0x04),
-  identify("id-ns-granularity", GRANULARITY_LIST, 0x16),
-  identify("id-uuid", UUID_LIST, 0x17),
-  identify("id-domain", DOMAIN_LIST, 0x18),
-  identify("list-endgrp", ENDURANCE_GROUP_LIST, 0x19),
-  identify("id-iocs", COMMAND_SET_COMBINATIONS, 0x1c),
-  log("supported-logs", SUPPORTED_LOGS, 0x00, 1024),
-  log("error", ERROR_LOG, 0x01, ERROR_ENTRY_BYTES, ERROR_ENTRY_BYTES),
-  log("smart", SMART_LOG, 0x02, 512),
-  log("fw", FIRMWARE_LOG, 0x03, 512),
-  log("changed-ns", NAMESPACE_LIST, 0x04, 4096),
-  log("effects", EFFECTS_LOG, 0x05, 4096),
-  log("self-test", SELF_TEST_LOG, 0x06, 564),
-  log("telemetry-host", TELEMETRY_HEADER, 0x07, 512, 512),
-  log("telemetry-ctrl", TELEMETRY_HEADER, 0x08, 512, 512),
-  log("endurance", ENDURANCE_GROUP_LOG, 0x09, 512),
-  log("predictable-latency", PREDICTABLE_LATENCY_LOG, 0x0a, 512),
-  log("ana", ANA_LOG, 0x0c, 16, 4),
-  log("persistent-event", PERSISTENT_EVENT_LOG, 0x0d, 512, 1),
-  log("feature-effects", FEATURE_EFFECTS_LOG, 0x12, 1024),
-  log("reservation", RESERVATION_LOG, 0x80, 64),
-  log("sanitize", SANITIZE_LOG, 0x81, 512),
-  log("changed-zones", CHANGED_ZONES_LOG, 0xbf, 4096),
+  identify("id-ctrl", IDENTIFY_CONTROLLER, 0x01, "controller", always),
+  identify("nvm-id-ctrl", IDENTIFY_CONTROLLER_NVM, 0x06, "controller", commandSets, 0),
+  // A zoned namespace shows that there is one of these.
+  identify("zns-id-ctrl", IDENTIFY_CONTROLLER_ZONED, 0x06, "zoned namespace", always, 2),
+  identify("id-ns", IDENTIFY_NAMESPACE, 0x00, "namespace", always),
+  identify("ns-descs", NAMESPACE_DESCRIPTORS, 0x03, "namespace", since(V1_3)),
+  identify("nvm-id-ns", IDENTIFY_NAMESPACE_NVM, 0x05, "namespace", commandSets, 0),
+  identify("zns-id-ns", IDENTIFY_NAMESPACE_ZONED, 0x05, "zoned namespace", always, 2),
+  identify("cmdset-ind-id-ns", IDENTIFY_NAMESPACE_INDEPENDENT, 0x08, "namespace", since(V2_0)),
+  identify("list-ns", NAMESPACE_LIST, 0x02, "controller", always),
+  identify("list-ns-allocated", NAMESPACE_LIST, 0x10, "controller", has("OACS", "NMS")),
+  identify("list-ctrl", CONTROLLER_LIST, 0x13, "controller", has("OACS", "NMS")),
+  identify("primary-ctrl-caps", PRIMARY_CONTROLLER, 0x14, "controller", has("OACS", "VMS")),
+  identify("list-secondary", SECONDARY_CONTROLLERS, 0x15, "controller", has("OACS", "VMS")),
+  identify("id-nvmset", NVM_SET_LIST, 0x04, "controller", has("CTRATT", "NSETS")),
+  identify("id-ns-granularity", GRANULARITY_LIST, 0x16, "controller", has("CTRATT", "NG")),
+  identify("id-uuid", UUID_LIST, 0x17, "controller", has("CTRATT", "ULIST")),
+  identify("id-domain", DOMAIN_LIST, 0x18, "controller", has("CTRATT", "MDS")),
+  identify("list-endgrp", ENDURANCE_GROUP_LIST, 0x19, "controller", has("CTRATT", "EGS")),
+  identify("id-iocs", COMMAND_SET_COMBINATIONS, 0x1c, "controller", since(V2_0)),
+  log("supported-logs", SUPPORTED_LOGS, 0x00, 1024, has("LPA", "MLPS")),
+  log("error", ERROR_LOG, 0x01, ERROR_ENTRY_BYTES, always, {
+    stepBytes: ERROR_ENTRY_BYTES,
+    readBytes: (controller) => ERROR_ENTRY_BYTES * Number((controller.uint("ELPE") ?? 0n) + 1n),
+  }),
+  log("smart", SMART_LOG, 0x02, 512, always),
+  log("fw", FIRMWARE_LOG, 0x03, 512, always),
+  log("changed-ns", NAMESPACE_LIST, 0x04, 4096, has("OAES", "NSAN")),
+  log("effects", EFFECTS_LOG, 0x05, 4096, has("LPA", "CSES")),
+  log("self-test", SELF_TEST_LOG, 0x06, 564, has("OACS", "DSTS")),
+  log("telemetry-host", TELEMETRY_HEADER, 0x07, 512, has("LPA", "TS"), { stepBytes: 512 }),
+  log("telemetry-ctrl", TELEMETRY_HEADER, 0x08, 512, has("LPA", "TS"), { stepBytes: 512 }),
+  log("endurance", ENDURANCE_GROUP_LOG, 0x09, 512, has("CTRATT", "EGS"), { scope: "endurance group" }),
+  log("predictable-latency", PREDICTABLE_LATENCY_LOG, 0x0a, 512, has("CTRATT", "PLM"), { scope: "NVM set" }),
+  log("ana", ANA_LOG, 0x0c, 16, has("CMIC", "ANARS"), { stepBytes: 4, readBytes: anaLogBytes }),
+  log("persistent-event", PERSISTENT_EVENT_LOG, 0x0d, 512, has("LPA", "PES"), { stepBytes: 1 }),
+  log("feature-effects", FEATURE_EFFECTS_LOG, 0x12, 1024, has("LPA", "MLPS")),
+  log("reservation", RESERVATION_LOG, 0x80, 64, has("ONCS", "RESERVS")),
+  log("sanitize", SANITIZE_LOG, 0x81, 512, notZero("SANICAP")),
+  log("changed-zones", CHANGED_ZONES_LOG, 0xbf, 4096, has("OAES", "ZDCN"), { scope: "zoned namespace" }),
 ];
 
 /** The name of a data page. */

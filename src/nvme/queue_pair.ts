@@ -73,7 +73,10 @@ export class QueuePair implements Disposable {
   readonly #options: QueuePairOptions;
   readonly #queue: NvmeQueue;
   readonly #flights: (Flight | null)[];
-  readonly #freeIds: number[];
+  /** Identifiers in the order in which they became free: the longest unused goes first, as a ring. */
+  readonly #freeIds: Uint16Array<ArrayBuffer>;
+  #freeAt = 0;
+  #freeCount: number;
   readonly #waiting: Flight[] = [];
   readonly #commands: Uint32Array<ArrayBuffer>;
   readonly #completions: Uint32Array<ArrayBuffer>;
@@ -94,7 +97,8 @@ export class QueuePair implements Disposable {
     const cqDoorbell = sqDoorbell + strideBytes;
     this.#queue = new NvmeQueue({ name, sq: sq.pointer, cq: cq.pointer, entries, registers, sqDoorbell, cqDoorbell });
     this.#flights = Array.from({ length: entries }, () => null);
-    this.#freeIds = Array.from({ length: this.depth }, (_, i) => this.depth - 1 - i);
+    this.#freeIds = Uint16Array.from({ length: this.depth }, (_, i) => i);
+    this.#freeCount = this.depth;
     this.#commands = new Uint32Array(this.depth * SQE_WORDS);
     this.#completions = new Uint32Array(entries * CQE_WORDS);
   }
@@ -143,8 +147,9 @@ export class QueuePair implements Disposable {
     this.#waiting.length = 0;
     this.#inFlight = 0;
     this.#timed = 0;
-    this.#freeIds.length = 0;
-    for (let id = this.depth - 1; id >= 0; id--) this.#freeIds.push(id);
+    for (let id = 0; id < this.depth; id++) this.#freeIds[id] = id;
+    this.#freeAt = 0;
+    this.#freeCount = this.depth;
   }
 
   /** Ready again after a controller reset: both queues are empty. */
@@ -213,10 +218,10 @@ export class QueuePair implements Disposable {
   /** Gives waiting commands an identifier and a place in the batch. */
   #stage(): number {
     let count = 0;
-    while (this.#waiting.length > 0 && this.#freeIds.length > 0) {
+    while (this.#freeCount > 0) {
       const flight = this.#waiting.shift();
-      const id = this.#freeIds.pop();
-      if (flight === undefined || id === undefined) break;
+      if (flight === undefined) break;
+      const id = this.#takeId();
       const { words } = flight.command;
       words[0] = (words[0] ?? 0) & 0xffff | id << 16;
       this.#commands.set(words, count * SQE_WORDS);
@@ -243,9 +248,22 @@ export class QueuePair implements Disposable {
 
   #release(id: number, flight: Flight): void {
     this.#flights[id] = null;
-    this.#freeIds.push(id);
+    this.#giveId(id);
     this.#inFlight--;
     if (flight.deadline.limitMs !== Infinity) this.#timed--;
+  }
+
+  /** The identifier that has been free for longest: a completion that comes twice then finds nobody for a while. */
+  #takeId(): number {
+    const id = this.#freeIds[this.#freeAt] ?? 0;
+    this.#freeAt = (this.#freeAt + 1) % this.depth;
+    this.#freeCount--;
+    return id;
+  }
+
+  #giveId(id: number): void {
+    this.#freeIds[(this.#freeAt + this.#freeCount) % this.depth] = id;
+    this.#freeCount++;
   }
 
   /** Tells those whose time is over. Their identifiers stay taken: the controller may still answer. */

@@ -45,12 +45,11 @@ export async function checkOverwrite(
     capacityBytes,
     blockBytes,
   );
-  const [first, ...others] = found;
-  if (first === undefined) return;
-  const more = others.length === 0 ? "" : `, and ${others.length} more`;
+  if (found.length === 0) return;
+  const what = found.map(({ name, offset }) => `${name} at ${hex(offset)}`).join(", ");
   throw new BusbarError(
     "busy",
-    `${controller.name}: namespace ${nsid} is not empty: ${first.name} at ${hex(first.offset)}${more}`,
+    `${controller.name}: namespace ${nsid} is not empty: ${what}`,
     {
       operation: "write",
       path: controller.name,

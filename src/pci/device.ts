@@ -3,6 +3,7 @@
  * @module
  */
 
+import { Deadline } from "../core/deadline.ts";
 import type { DmaBuffer } from "../core/dma.ts";
 import { BusbarError } from "../core/error.ts";
 import { type Host, ifPresent, thisMachine } from "../core/host.ts";
@@ -17,8 +18,10 @@ import {
 import { accessError, type Mmio, RecordedMmio } from "../core/mmio.ts";
 import { formatPciAddress, parsePciAddress } from "../core/pci_address.ts";
 import { Mapping, pageSizeBytes } from "../../ffi/memory.ts";
+import { Descriptor } from "../../ffi/fd.ts";
 import { MappedMmio } from "../../ffi/mmio.ts";
 import { SoftDevice } from "../../ffi/soft.ts";
+import { findCapability, listCapabilities } from "./capabilities.ts";
 import {
   configUint,
   EXTENDED_CONFIG_BYTES,
@@ -275,28 +278,35 @@ function checkRange(fn: PciFunction, bar: Resource, options: BarOptions): { offs
   return { offset, sizeBytes };
 }
 
+/** A software device as a PCI function that is held. */
+export interface SoftwareFunction extends PciDevice, HeldPciDevice {
+  /** The device itself: to make it misbehave, and to ask for its counters. */
+  readonly soft: SoftDevice;
+}
+
 /**
  * Starts a software PCI device, to read from and to drive.
  *
  * @param operation who opens it, for errors
  */
-export function openSoftDevice(locator: SoftLocator, operation: string): PciDevice & HeldPciDevice {
+export function openSoftDevice(locator: SoftLocator, operation: string): SoftwareFunction {
   const table = SOFT_PCI_DEVICES[locator.device];
   if (table === undefined) throw wrongLocatorKind(locator, operation, PCI_LOCATORS);
   return new SoftPciDevice(SoftDevice.open(locator.text, locator.device, readOptions(locator, table)));
 }
 
 /** A software device: nothing of it is in sysfs, so its facts come from its configuration space. */
-class SoftPciDevice implements PciDevice, HeldPciDevice {
+class SoftPciDevice implements SoftwareFunction {
   readonly kind = "soft";
   readonly how = "soft";
-  readonly interruptVectors = 0;
   readonly host = null;
   readonly function: PciFunction;
+  readonly interruptVectors: number;
+  readonly soft: SoftDevice;
   readonly #device: SoftDevice;
 
   constructor(device: SoftDevice) {
-    this.#device = device;
+    this.soft = this.#device = device;
     const config = device.config.slice();
     const resources = barRegisters(config).flatMap((register): Resource[] => {
       const bar = device.bar(register.index);
@@ -314,6 +324,8 @@ class SoftPciDevice implements PciDevice, HeldPciDevice {
       }];
     });
     this.function = { ...UNKNOWN_TO_SYSFS, ...identityOf(config), name: device.name, config, resources };
+    const control = capabilityOffset(config, MSIX_CAPABILITY) + 2;
+    this.interruptVectors = control === 2 ? 0 : (configUint(config, control, 2) & 0x7ff) + 1;
   }
 
   readConfig(): Uint8Array {
@@ -321,7 +333,7 @@ class SoftPciDevice implements PciDevice, HeldPciDevice {
   }
 
   isPresent(): boolean {
-    return true;
+    return configUint(this.#device.config, 0, 2) !== 0xffff;
   }
 
   bar(index: number, options: BarOptions = {}): Mmio {
@@ -352,18 +364,66 @@ class SoftPciDevice implements PciDevice, HeldPciDevice {
     config[PCI_COMMAND] = on ? command | PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY : command;
   }
 
-  enableInterrupts(): PciInterrupts {
-    throw new BusbarError("unsupported", `${this.function.name}: has no interrupts`, { path: this.function.name });
+  enableInterrupts(count: number): PciInterrupts {
+    if (!Number.isInteger(count) || count < 1 || count > this.interruptVectors) {
+      throw new BusbarError("out-of-range", `${this.function.name}: ${count} of ${this.interruptVectors} vectors`, {
+        operation: "enable interrupts",
+        path: this.function.name,
+      });
+    }
+    return new SoftInterrupts(this.#device, count);
   }
 
   reset(): void {
-    throw new BusbarError("unsupported", `${this.function.name}: has no function level reset`, {
-      path: this.function.name,
-    });
+    const { config } = this.#device;
+    const control = capabilityOffset(config, PCIE_CAPABILITY) + DEVICE_CONTROL_HIGH;
+    config[control] = (config[control] ?? 0) | START_FUNCTION_RESET;
+    // The device takes the bit back when it is done; hardware would be given 100 ms (PCIe Base 5.0 §6.6.2).
+    const end = Deadline.after(FUNCTION_RESET_MS);
+    while (((this.#device.config[control] ?? 0) & START_FUNCTION_RESET) !== 0) {
+      end.check("function level reset", this.function.name);
+    }
   }
 
   [Symbol.dispose](): void {
     this.#device[Symbol.dispose]();
+  }
+}
+
+/** Where a capability begins in configuration space; 0 when there is none. */
+function capabilityOffset(config: Uint8Array, id: number): number {
+  return findCapability(listCapabilities(config), "standard", id)?.offset ?? 0;
+}
+
+const PCIE_CAPABILITY = 0x10;
+const MSIX_CAPABILITY = 0x11;
+/** The upper byte of Device Control, and its bit that starts a function level reset. */
+const DEVICE_CONTROL_HIGH = 9;
+const START_FUNCTION_RESET = 0x80;
+const FUNCTION_RESET_MS = 50;
+
+class SoftInterrupts implements PciInterrupts {
+  readonly vectors: number;
+  readonly #name: string;
+  readonly #counters: Descriptor[];
+
+  constructor(device: SoftDevice, count: number) {
+    this.vectors = count;
+    this.#name = device.name;
+    this.#counters = Array.from(
+      { length: count },
+      (_, i) => Descriptor.borrow(`vector ${i} of ${device.name}`, device.interruptFd(i)),
+    );
+  }
+
+  wait(vector: number, limitMs: number): boolean {
+    const counter = this.#counters[vector];
+    if (counter === undefined) throw new BusbarError("out-of-range", `${this.#name}: no interrupt vector ${vector}`);
+    return counter.waitEvent(limitMs);
+  }
+
+  [Symbol.dispose](): void {
+    for (const counter of this.#counters) counter[Symbol.dispose]();
   }
 }
 

@@ -101,7 +101,13 @@ export function formatMachine(
   regions: readonly RecordedRegion[],
 ): string {
   const lines = [FIRST_LINE];
-  if (host !== null) { for (const path of MACHINE_FILES) pushFile(lines, host, path); }
+  if (host !== null) {
+    for (const path of MACHINE_FILES) pushFile(lines, host, path);
+    pushProcessor(lines, host);
+    for (const root of new Set(functions.flatMap((fn) => fn.hostBridge ?? []))) {
+      pushFile(lines, host, `/sys/devices/${root}/firmware_node/hid`);
+    }
+  }
   for (const fn of functions) {
     const address = fn.address === null ? SOFT_ADDRESS : fn.name;
     lines.push("", `${address} ${summarize(fn)}`);
@@ -140,6 +146,15 @@ function pushDevice(lines: string[], host: Host, name: string): void {
 function pushFile(lines: string[], host: Host, path: string): void {
   const text = ifReadable(() => host.readText(path));
   if (text !== null) pushQuoted(lines, "#file", [path, text]);
+}
+
+/** The lines of /proc/cpuinfo that say which processor it is; the rest is long and changes from look to look. */
+const PROCESSOR_LINES = /^(?:vendor_id|cpu family|model|model name|stepping|CPU implementer|CPU part)\s*:/;
+
+function pushProcessor(lines: string[], host: Host): void {
+  const text = ifReadable(() => host.readText("/proc/cpuinfo"));
+  const first = text?.split("\n\n")[0]?.split("\n").filter((line) => PROCESSOR_LINES.test(line)) ?? [];
+  if (first.length > 0) pushQuoted(lines, "#file", ["/proc/cpuinfo", first.join("\n")]);
 }
 
 function pushQuoted(lines: string[], keyword: string, texts: readonly string[]): void {

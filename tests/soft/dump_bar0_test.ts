@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 
 import { schemaErrors } from "../unit/schema.ts";
-import { runTool, toolArgs, type ToolResult } from "./tool.ts";
+import { type BadInput, badInputIsExplained, runTool, toolArgs, type ToolResult } from "./tool.ts";
 
 function dump(...args: string[]): Promise<ToolResult> {
   return runTool("dump_bar0", args);
@@ -83,8 +83,7 @@ Deno.test("bytes: runs, widths, --raw; JSON fits the schema", async () => {
   });
 });
 
-/** Arguments, exit status, error code, and a part of the line. */
-const BAD: readonly [string[], number, string, string][] = [
+const BAD: readonly BadInput[] = [
   [[], 2, "usage", "which device?"],
   [["zz"], 2, "usage", "'zz' names no device"],
   [["0000:01:00.9"], 2, "usage", "is not a PCI address"],
@@ -112,20 +111,7 @@ const BAD: readonly [string[], number, string, string][] = [
 ];
 
 Deno.test("every bad input is one line, a hint and its exit status; with --json one document; never a stack", async () => {
-  const validate = await published();
-  for (const [args, status, errorCode, part] of BAD) {
-    const { code, stdout, stderr } = await dump(...args, "--json");
-    const what = `dump_bar0 ${args.join(" ")}: ${stderr}`;
-    assertEquals(code, status, what);
-    const lines = stderr.trimEnd().split("\n");
-    assert(lines.length <= 2 && lines[0]?.startsWith("dump_bar0: "), what);
-    assertStringIncludes(lines[0] ?? "", part);
-    if (lines.length === 2) assertMatch(lines[1] ?? "", /^ {2}hint: /);
-    assert(!/\n\s+at /.test(stderr), what);
-    const document = JSON.parse(stdout);
-    assertEquals(schemaErrors(validate, document), "", what);
-    assertEquals(document.error.code, errorCode, what);
-  }
+  await badInputIsExplained("dump_bar0", BAD, await published());
 });
 
 Deno.test("a truncated and a garbage recording are refused with the line that is wrong", async () => {

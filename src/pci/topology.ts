@@ -1,0 +1,424 @@
+/**
+ * The tree of a machine's PCI functions: root complexes, ports, switches, endpoints, with what matters for traffic
+ * between them.
+ *
+ * Sources: PCI Express Base 6.0 §1.3 (topology), §7.5.3.2 (port types); CXL 3.1 §8.1.5; Linux drivers/pci/probe.c,
+ * Documentation/ABI/testing/sysfs-kernel-iommu_groups; ACPI 6.5 (ACPI0016, CXL host bridge).
+ * @module
+ */
+
+import { BusbarError, isBusbarError } from "../core/error.ts";
+import { type Host, ifReadable } from "../core/host.ts";
+import { comparePciAddress, isSysfsPciAddress, parsePciAddress, type PciAddress } from "../core/pci_address.ts";
+import { type AcsState, readAcs } from "./acs.ts";
+import { type CapabilityList, dvsecIdentity, findCapability, listCapabilities } from "./capabilities.ts";
+import { CXL_VENDOR_ID, PORT_TYPES } from "./capability_tables.ts";
+import { configUint } from "./config_space.ts";
+import { PCI_DEVICES, type PciFunction, readPciFunction } from "./function.ts";
+import { joinLink, type Link, type LinkEnd, readLinkEnd } from "./link.ts";
+
+/** What a function is in the tree. */
+export type FunctionKind =
+  | "root port"
+  | "switch upstream port"
+  | "switch downstream port"
+  | "PCIe to PCI bridge"
+  | "PCI to PCIe bridge"
+  | "bridge"
+  | "host bridge"
+  | "endpoint"
+  | "legacy endpoint"
+  | "integrated endpoint"
+  | "event collector"
+  | "conventional device"
+  | "device";
+
+/** How the IOMMU sees a function. */
+export interface IommuState {
+  /** `group`: it has one. `none`: the machine has no IOMMU, or it is off. `unknown`: the machine's files were not had. */
+  readonly state: "group" | "none" | "unknown";
+  /** Number of the group; null without one. */
+  readonly group: string | null;
+  /** Kind of its domain: `identity`, `DMA`, `DMA-FQ`, `blocked`, `unmanaged`; null where the kernel does not say. */
+  readonly type: string | null;
+}
+
+/** A BAR whose size can be changed. */
+export interface ResizableBar {
+  /** 0 to 5. */
+  readonly index: number;
+  /** The size it has, in bytes. */
+  readonly sizeBytes: bigint;
+  /** The largest that the device can do, in bytes. */
+  readonly maxBytes: bigint;
+}
+
+/** A place where a tree of functions begins. */
+export interface RootComplex {
+  /** Its name in sysfs: `pci0000:00`. */
+  readonly name: string;
+  /** PCI domain. */
+  readonly domain: number;
+  /** Number of its first bus. */
+  readonly bus: number;
+  /** CXL where the firmware or a root port says so. */
+  readonly kind: "PCIe" | "CXL";
+  /** What says that it is a CXL host bridge; null for PCIe. */
+  readonly evidence: string | null;
+  /** The function that makes this tree up, for a domain behind a device such as Intel VMD; null for most. */
+  readonly behind: string | null;
+  /** The NUMA node of everything below it; null where it differs or is not known. */
+  readonly numaNode: number | null;
+  /** The functions on its first bus, by address. */
+  readonly children: readonly TopologyNode[];
+}
+
+/** A function in the tree. */
+export interface TopologyNode {
+  /** What the machine says of it. */
+  readonly function: PciFunction;
+  /** What it is in the tree. */
+  readonly kind: FunctionKind;
+  /** The bridge above it; null on the first bus of a root complex. */
+  readonly parent: TopologyNode | null;
+  /** Where its tree begins. */
+  readonly rootComplex: RootComplex;
+  /** The functions below it, by address; empty unless it is a bridge. */
+  readonly children: readonly TopologyNode[];
+  /** Its capabilities. */
+  readonly capabilities: CapabilityList;
+  /** The link between it and the port above it; for a port that leads down, the link below it; null without one. */
+  readonly link: Link | null;
+  /** Access control services. */
+  readonly acs: AcsState;
+  /** IOMMU group. */
+  readonly iommu: IommuState;
+  /** BARs whose size can be changed. */
+  readonly resizableBars: readonly ResizableBar[];
+  /** What speaks CXL here: names of its CXL DVSECs; empty for most. */
+  readonly cxl: readonly string[];
+  /** The physical function of a virtual function; null for all others. */
+  readonly physicalFunction: string | null;
+}
+
+/** What the first processor says of itself in /proc/cpuinfo. */
+export interface Processor {
+  /** `AuthenticAMD`, `GenuineIntel`; null where the line is missing (Arm has none). */
+  readonly vendor: string | null;
+  /** Family number; null where the line is missing. */
+  readonly family: number | null;
+  /** Model number; null where the line is missing. */
+  readonly model: number | null;
+  /** Name as sold; null where the line is missing. */
+  readonly name: string | null;
+}
+
+/** A machine's PCI. */
+export interface Topology {
+  /** The machine. */
+  readonly host: Host;
+  /** By domain and bus. */
+  readonly rootComplexes: readonly RootComplex[];
+  /** Every function, by address. */
+  readonly nodes: readonly TopologyNode[];
+  /** What could not be read, each in one sentence. */
+  readonly problems: readonly string[];
+  /** The processor; null where the machine does not tell. */
+  readonly processor: Processor | null;
+}
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+
+/**
+ * Reads the whole tree. A function that vanishes meanwhile, or cannot be read, is left out and named in `problems`.
+ *
+ * @throws {BusbarError} `absent` when the machine has no PCI
+ */
+export function readTopology(host: Host): Topology {
+  const problems: string[] = [];
+  const found = listFunctions(host).flatMap((name) => readOne(host, name, problems));
+  const roots = new Map<string, Mutable<RootComplex>>();
+  const byName = new Map<string, Draft>();
+  for (const draft of found.sort((a, b) => a.depth - b.depth)) {
+    const root = rootOf(roots, host, draft);
+    byName.set(draft.name, draft);
+    // Ancestors are always placed before their children: a path that leads through itself cannot make a loop.
+    const parent = draft.ancestors.map((name) => byName.get(name)).findLast((one) =>
+      one !== undefined && one !== draft
+    );
+    draft.node.rootComplex = root;
+    draft.node.parent = parent?.node ?? null;
+    if (parent === undefined) pushChild(root, draft.node);
+    else pushChild(parent.node, draft.node);
+  }
+  for (const { node, end } of found) node.link = linkOf(node, end, byName);
+  const rootComplexes = [...roots.values()].sort((a, b) => a.domain - b.domain || a.bus - b.bus);
+  for (const root of rootComplexes) describeRoot(root);
+  return {
+    host,
+    rootComplexes,
+    nodes: found.map(({ node }) => node).sort((a, b) => byAddress(a, b)),
+    problems,
+    processor: readProcessor(host),
+  };
+}
+
+/**
+ * The node of a function.
+ *
+ * @param address `0000:01:00.0`, or `01:00.0` in domain 0
+ * @throws {BusbarError} `usage` when it is no address, `absent` when the tree has no such function
+ */
+export function findNode(topology: Topology, address: string | PciAddress): TopologyNode {
+  const wanted = typeof address === "string" ? parsePciAddress(address) : address;
+  const node = topology.nodes.find(({ function: fn }) =>
+    fn.address !== null && comparePciAddress(fn.address, wanted) === 0
+  );
+  if (node !== undefined) return node;
+  const name = typeof address === "string" ? address : "";
+  throw new BusbarError("absent", `${name}: no such PCI function in ${topology.host.name}`, {
+    operation: "find PCI function",
+    path: name,
+    hint: "pcie_topology lists them",
+  });
+}
+
+/** The bridges above a function, the nearest first. */
+export function nodesAbove(node: TopologyNode): TopologyNode[] {
+  const above: TopologyNode[] = [];
+  for (let one = node.parent; one !== null; one = one.parent) above.push(one);
+  return above;
+}
+
+/** A function and everything below it, in the order in which a tree is drawn. */
+export function nodesBelow(node: TopologyNode): TopologyNode[] {
+  return [node, ...node.children.flatMap(nodesBelow)];
+}
+
+/** True for a port whose link leads away from the root complex. */
+export function leadsDown(kind: FunctionKind): boolean {
+  return kind === "root port" || kind === "switch downstream port" || kind === "PCI to PCIe bridge";
+}
+
+/** True for everything that has a bus below it. */
+export function isBridge(kind: FunctionKind): boolean {
+  return leadsDown(kind) || kind === "switch upstream port" || kind === "PCIe to PCI bridge" || kind === "bridge";
+}
+
+interface Draft {
+  readonly name: string;
+  readonly node: Mutable<TopologyNode>;
+  readonly end: LinkEnd | null;
+  readonly rootName: string;
+  readonly behind: string | null;
+  readonly ancestors: readonly string[];
+  readonly depth: number;
+}
+
+function listFunctions(host: Host): string[] {
+  try {
+    return host.list(PCI_DEVICES).filter(isSysfsPciAddress);
+  } catch (cause) {
+    if (!isBusbarError(cause, "absent")) throw cause;
+    throw new BusbarError("absent", `${host.name} has no PCI`, {
+      operation: "read PCI topology",
+      path: PCI_DEVICES,
+      hint: "in a container, give it /sys; or look at a recorded machine: file:RECORDING",
+      cause,
+    });
+  }
+}
+
+function readOne(host: Host, name: string, problems: string[]): Draft[] {
+  let fn: PciFunction;
+  try {
+    fn = readPciFunction(host, name);
+  } catch (error) {
+    if (!(error instanceof BusbarError)) throw error;
+    problems.push(error.message);
+    return [];
+  }
+  const capabilities = listCapabilities(fn.config);
+  for (const problem of capabilities.problems) problems.push(`${name}: ${problem}`);
+  const path = (ifReadable(() => host.realPath(fn.folder ?? "")) ?? fn.folder ?? "").split("/");
+  // A domain behind a device (Intel VMD) has a root of its own further down the path.
+  const rootAt = path.findLastIndex((part) => /^pci[0-9a-f]{4,8}:[0-9a-f]{2}$/.test(part));
+  const ancestors = path.slice(rootAt + 1, -1).filter(isSysfsPciAddress);
+  const node: Mutable<TopologyNode> = {
+    function: fn,
+    kind: kindOf(fn, capabilities),
+    parent: null,
+    rootComplex: PLACEHOLDER,
+    children: [],
+    capabilities,
+    link: null,
+    acs: readAcs(fn.config, capabilities),
+    iommu: readIommu(host, fn),
+    resizableBars: readResizableBars(fn.config, capabilities),
+    cxl: readCxl(fn.config, capabilities),
+    physicalFunction: ifReadable(() => host.readLink(`${fn.folder}/physfn`))?.split("/").at(-1) ?? null,
+  };
+  return [{
+    name,
+    node,
+    end: readLinkEnd(host, fn, capabilities),
+    rootName: path[rootAt] ?? `pci${name.slice(0, -5)}`,
+    behind: path.slice(0, Math.max(0, rootAt)).findLast(isSysfsPciAddress) ?? null,
+    ancestors,
+    depth: ancestors.length,
+  }];
+}
+
+/** Every node gets its root complex before anybody sees it. */
+const PLACEHOLDER: RootComplex = {
+  name: "",
+  domain: 0,
+  bus: 0,
+  kind: "PCIe",
+  evidence: null,
+  behind: null,
+  numaNode: null,
+  children: [],
+};
+
+function kindOf(fn: PciFunction, capabilities: CapabilityList): FunctionKind {
+  const isType1 = (configUint(fn.config, 0x0e, 1) & 0x7f) === 1;
+  const pcie = findCapability(capabilities, "standard", 0x10);
+  if (pcie === null) {
+    if (isType1) return "bridge";
+    if (fn.classCode >>> 8 === 0x0600) return "host bridge";
+    return fn.config.length < 256 ? "device" : "conventional device";
+  }
+  const type = PORT_TYPES[configUint(fn.config, pcie.offset + 2, 2) >>> 4 & 0xf];
+  if (fn.classCode >>> 8 === 0x0600 && !isType1) return "host bridge";
+  switch (type) {
+    case "root port":
+    case "switch upstream port":
+    case "switch downstream port":
+    case "PCIe to PCI bridge":
+    case "PCI to PCIe bridge":
+      return type;
+    case "root complex integrated endpoint":
+      return "integrated endpoint";
+    case "root complex event collector":
+      return "event collector";
+    case "endpoint":
+    case "legacy endpoint":
+      return isType1 ? "bridge" : type;
+    default:
+      return isType1 ? "bridge" : "device";
+  }
+}
+
+function readIommu(host: Host, fn: PciFunction): IommuState {
+  if (fn.iommuGroup !== null) {
+    const type = ifReadable(() => host.readText(`/sys/kernel/iommu_groups/${fn.iommuGroup}/type`).trim());
+    return { state: "group", group: fn.iommuGroup, type };
+  }
+  // What lspci printed says nothing of groups; sysfs, which has a resource file for each function, would have one.
+  return { state: fn.resources === null ? "unknown" : "none", group: null, type: null };
+}
+
+function readResizableBars(config: Uint8Array, capabilities: CapabilityList): ResizableBar[] {
+  const capability = findCapability(capabilities, "extended", 0x15);
+  if (capability === null) return [];
+  const at = (offset: number): number => configUint(config, capability.offset + offset, 4);
+  const count = Math.min(6, Math.max(1, at(8) >>> 5 & 0x7));
+  return Array.from({ length: count }, (_, i): ResizableBar => {
+    const control = at(8 + 8 * i);
+    const sizes = BigInt(at(4 + 8 * i) >>> 4) | BigInt(control >>> 16) << 28n;
+    const largest = sizes === 0n ? 0 : sizes.toString(2).length - 1;
+    return {
+      index: control & 0x7,
+      sizeBytes: 1n << BigInt(20 + (control >>> 8 & 0x3f)),
+      maxBytes: 1n << BigInt(20 + largest),
+    };
+  });
+}
+
+function readCxl(config: Uint8Array, capabilities: CapabilityList): string[] {
+  return capabilities.capabilities.filter(({ list, id }) => list === "extended" && id === 0x23).flatMap(
+    (capability) => {
+      const { vendorId, name } = dvsecIdentity(capability, config);
+      return vendorId === CXL_VENDOR_ID && name !== null ? [name] : [];
+    },
+  );
+}
+
+function rootOf(roots: Map<string, Mutable<RootComplex>>, host: Host, draft: Draft): Mutable<RootComplex> {
+  const known = roots.get(draft.rootName);
+  if (known !== undefined) return known;
+  const [domain = "0", bus = "0"] = draft.rootName.slice(3).split(":");
+  const hid = ifReadable(() => host.readText(`/sys/devices/${draft.rootName}/firmware_node/hid`).trim());
+  const root: Mutable<RootComplex> = {
+    ...PLACEHOLDER,
+    name: draft.rootName,
+    domain: parseInt(domain, 16),
+    bus: parseInt(bus, 16),
+    kind: hid === CXL_HOST_BRIDGE ? "CXL" : "PCIe",
+    evidence: hid === CXL_HOST_BRIDGE ? `ACPI names it ${CXL_HOST_BRIDGE}, a CXL host bridge` : null,
+    behind: draft.behind,
+    children: [],
+  };
+  roots.set(draft.rootName, root);
+  return root;
+}
+
+/** ACPI's hardware ID of a CXL host bridge, CXL 3.1 §9.18.2. */
+const CXL_HOST_BRIDGE = "ACPI0016";
+
+function describeRoot(root: Mutable<RootComplex>): void {
+  const below = root.children.flatMap(nodesBelow);
+  const nodes = new Set(below.map((node) => node.function.numaNode));
+  const [only] = nodes;
+  root.numaNode = nodes.size === 1 ? only ?? null : null;
+  const port = root.children.find((node) => node.kind === "root port" && node.cxl.length > 0);
+  if (root.kind === "PCIe" && port !== undefined) {
+    root.kind = "CXL";
+    root.evidence = `root port ${port.function.name} has the DVSEC '${port.cxl[0]}'`;
+  }
+}
+
+function pushChild(parent: Mutable<TopologyNode> | Mutable<RootComplex>, child: TopologyNode): void {
+  parent.children = [...parent.children, child].sort(byAddress);
+}
+
+function byAddress(a: TopologyNode, b: TopologyNode): number {
+  return a.function.address === null || b.function.address === null
+    ? 0
+    : comparePciAddress(a.function.address, b.function.address);
+}
+
+function linkOf(node: TopologyNode, end: LinkEnd | null, drafts: ReadonlyMap<string, Draft>): Link | null {
+  const endOf = (other: TopologyNode | null | undefined): LinkEnd | null =>
+    other === null || other === undefined ? null : drafts.get(other.function.name)?.end ?? null;
+  if (leadsDown(node.kind)) return joinLink(end, endOf(node.children[0]), node.children.length > 0);
+  const above = node.parent !== null && leadsDown(node.parent.kind) ? endOf(node.parent) : null;
+  return end === null ? null : joinLink(above, end);
+}
+
+function readProcessor(host: Host): Processor | null {
+  const text = ifReadable(() => host.readText("/proc/cpuinfo"));
+  if (text === null) return null;
+  const line = (key: string): string | null => new RegExp(`^${key}\\s*: (.*)$`, "m").exec(text)?.[1]?.trim() ?? null;
+  const number = (key: string): number | null => {
+    const value = line(key);
+    return value === null || !/^\d+$/.test(value) ? null : Number(value);
+  };
+  return { vendor: line("vendor_id"), family: number("cpu family"), model: number("model"), name: line("model name") };
+}
+
+/** Base classes of devices that move data by themselves: storage, network, display, processors, accelerators. */
+const PEER_CLASSES: readonly number[] = [0x01, 0x02, 0x03, 0x0b, 0x12];
+
+/** True for the devices between which people want traffic: drives, network, GPUs, accelerators, CXL memory. */
+export function isPeer(node: TopologyNode): boolean {
+  const { classCode } = node.function;
+  const isDevice = node.kind === "endpoint" || node.kind === "legacy endpoint" || node.kind === "device";
+  return isDevice && (PEER_CLASSES.includes(classCode >>> 16) || classCode >>> 8 === 0x0502);
+}
+
+/** An address without its domain where that is 0: `01:00.0`. */
+export function shortAddress(fn: Pick<PciFunction, "name">): string {
+  return fn.name.replace(/^0000:/, "");
+}

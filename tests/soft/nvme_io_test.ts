@@ -1,0 +1,138 @@
+/**
+ * `nvme_io` as its users run it: a drive in a file, written by one process and read by another.
+ * @module
+ */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+
+import { schemaErrors } from "../unit/schema.ts";
+import { noise } from "./nvme_device.ts";
+import { type BadInput, badInputIsExplained, runTool, type ToolResult } from "./tool.ts";
+
+function io(...args: string[]): Promise<ToolResult> {
+  return runTool("nvme_io", args);
+}
+
+let folder = "";
+Deno.test.beforeAll(async () => {
+  folder = await Deno.makeTempDir();
+});
+Deno.test.afterAll(() => Deno.remove(folder, { recursive: true }));
+
+/** A drive that outlives its process. */
+function drive(name: string, settings: string = ""): string {
+  return `soft:nvme?file=${folder}/${name}&size=8MiB${settings}`;
+}
+
+let schema: unknown = null;
+async function fitsSchema(document: unknown): Promise<void> {
+  schema ??= JSON.parse((await io("--json-schema")).stdout);
+  assertEquals(schemaErrors(schema, document), "");
+}
+
+for (const settings of ["", "&lba=4096", "&ms=8&pi=1", "&lba=4096&ms=64&ext=1&pi=2", "&mdts=1"]) {
+  Deno.test(`a pattern that one run wrote is verified by the next, and a wrong block is named (${settings})`, async () => {
+    const device = drive(`pattern${settings.length}`, settings);
+    const write = await io(device, "write", "--pattern", "7", "--write", "--json");
+    assertEquals([write.code, write.stderr], [0, ""] as unknown[]);
+    const written = JSON.parse(write.stdout);
+    await fitsSchema(written);
+    assertEquals(written.bytes, String(8 << 20));
+    const verify = await io(device, "verify", "--pattern", "7", "--json");
+    assertEquals(verify.code, 0, verify.stderr);
+    await fitsSchema(JSON.parse(verify.stdout));
+    const spoil = await io(device, "write", "--pattern", "8", "--lba", "100", "--blocks", "1", "--write");
+    assertEquals(spoil.code, 0, spoil.stderr);
+    const found = await io(device, "verify", "--pattern", "7", "--json");
+    assertEquals(found.code, 1);
+    const document = JSON.parse(found.stdout);
+    await fitsSchema(document);
+    assertEquals(document.mismatch.lba, "100");
+  });
+}
+
+Deno.test("what is written from a file is read back byte for byte, and the drive's file holds it", async () => {
+  const device = drive("data");
+  const data = noise(3 << 20, 1);
+  await Deno.writeFile(`${folder}/in`, data);
+  const write = await io(
+    device,
+    "write",
+    "--input",
+    `${folder}/in`,
+    "--lba",
+    "16",
+    "--write",
+    "--depth",
+    "8",
+    "--queues",
+    "2",
+  );
+  assertEquals(write.code, 0, write.stderr);
+  const blocks = String(data.length / 512);
+  const read = await io(device, "read", "--lba", "16", "--blocks", blocks, "--output", `${folder}/out`);
+  assertEquals(read.code, 0, read.stderr);
+  assertEquals(await Deno.readFile(`${folder}/out`), data);
+  assertEquals((await Deno.readFile(`${folder}/data`)).subarray(16 * 512, 16 * 512 + data.length), data);
+});
+
+Deno.test("bench counts, and its histogram's sum is the number of transfers", async () => {
+  const { code, stdout } = await io(drive("bench"), "bench", "--duration", "200ms", "--random", "3", "--json");
+  assertEquals(code, 0);
+  const document = JSON.parse(stdout);
+  await fitsSchema(document);
+  assert(document.transfers > 100);
+  assertEquals(document.bytes, String(document.transfers * 4096));
+});
+
+Deno.test("a namespace with a partition table is only written with the drive's serial number", async () => {
+  const device = drive("partitioned", "&serial=RIGHT");
+  const image = new Uint8Array(8 << 20);
+  image.set([0x55, 0xaa], 510);
+  image.set(new TextEncoder().encode("EFI PART"), 512);
+  await Deno.writeFile(`${folder}/partitioned`, image);
+  const refused = await io(device, "write", "--pattern", "1", "--write");
+  assertEquals(refused.code, 3);
+  assertStringIncludes(refused.stderr, "GPT");
+  assertEquals(await Deno.readFile(`${folder}/partitioned`), image);
+  const wrong = await io(device, "write", "--pattern", "1", "--write", "--overwrite", "WRONG");
+  assertEquals(wrong.code, 2);
+  assertStringIncludes(wrong.stderr, "RIGHT");
+  assertEquals((await io(device, "write", "--pattern", "1", "--write", "--overwrite", "RIGHT")).code, 0);
+});
+
+Deno.test("a media error in the middle ends the run with the NVMe status and exit status 1", async () => {
+  const fault = encodeURIComponent("status=0x281,opcode=2,lba=5000");
+  const { code, stdout, stderr } = await io(`soft:nvme?fault=${fault}`, "verify", "--pattern", "1", "--json");
+  assertEquals(code, 1);
+  assertStringIncludes(stderr, "Unrecovered Read Error");
+  const document = JSON.parse(stdout);
+  await fitsSchema(document);
+  assertEquals(document.error.code, "device-failed");
+});
+
+const BAD: readonly BadInput[] = [
+  [[], 2, "usage", "which device"],
+  [["soft:nvme"], 2, "usage", "which device, and what?"],
+  [["soft:nvme", "scribble"], 2, "usage", "'scribble' is nothing that nvme_io does"],
+  [["zz", "read"], 2, "usage", "'zz' names no device"],
+  [["soft:nvme", "write", "--pattern", "1"], 2, "usage", "would write to the drive"],
+  [["soft:nvme", "bench", "--read-share", "0.5"], 2, "usage", "would write to the drive"],
+  [["soft:nvme", "bench", "--read-share", "2"], 2, "usage", "'2'"],
+  [["soft:nvme", "read", "--namespace", "9"], 3, "absent", "9"],
+  [["soft:nvme", "read", "--lba", "131072"], 2, "out-of-range", "131072"],
+  [["soft:nvme", "read", "--blocks", "0"], 2, "out-of-range", "0 blocks"],
+  [["soft:nvme", "read", "--lba", "-1"], 2, "usage", "-1"],
+  [["soft:nvme", "read", "--depth", "0"], 2, "usage", "0"],
+  [["soft:nvme?queues=1", "read", "--queues", "2"], 2, "usage", "1 queues"],
+  [["soft:nvme", "read", "--queues", "65"], 2, "usage", "65"],
+  [["soft:nvme", "read", "--block-size", "5x"], 2, "usage", "5x"],
+  [["soft:nvme", "read", "--output", "/nonexistent/x"], 3, "absent", "/nonexistent/x"],
+  [["soft:nvme", "write", "--input", "/nonexistent", "--write"], 3, "absent", "/nonexistent"],
+  [["ffff:ff:1f.7", "read"], 3, "absent", "no such PCI function"],
+];
+
+Deno.test("every bad input is one line, a hint and its exit status; with --json one document; never a stack", async () => {
+  schema ??= JSON.parse((await io("--json-schema")).stdout);
+  await badInputIsExplained("nvme_io", BAD, schema);
+});

@@ -1,0 +1,82 @@
+/**
+ * `pcie_topology [device…]`: the tree of a machine's PCI functions, and which of them can reach each other.
+ * @module
+ */
+
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+
+import { BusbarError } from "../src/core/error.ts";
+import { type Host, thisMachine } from "../src/core/host.ts";
+import { parseLocator, readOptions, wrongLocatorKind } from "../src/core/locator.ts";
+import { readPciNames } from "../src/pci/ids.ts";
+import { formatMachine, readMachineFile } from "../src/pci/machine_file.ts";
+import { judgePair, type PairVerdict } from "../src/pci/p2p.ts";
+import { findNode, isPeer, nodesAbove, readTopology, type Topology, type TopologyNode } from "../src/pci/topology.ts";
+import { writeOutput } from "./render/files.ts";
+import { note, print, printJson } from "./render/output.ts";
+import { topologyJson, topologySchema } from "./render/topology_json.ts";
+import { pictureHtml, pictureSvg } from "./render/topology_picture.ts";
+import { matrixLines, treeLines } from "./render/topology_text.ts";
+import { run } from "./run.ts";
+
+/** The command line of `pcie_topology`. */
+export const command: CommandUnknownOpts = new Command("pcie_topology")
+  .description("Show the tree of PCI functions: links, ACS, IOMMU groups, BARs; and who can reach whom. Only reads.")
+  .argument("[device...]", "0000:01:00.0: only these and what lies above them; file:RECORDING: another machine")
+  .option("--p2p", "judge traffic between the devices given, or between all drives, GPUs, network and CXL devices")
+  .option("--svg <file>", "write a picture: one SVG, nothing fetched, readable in light and dark")
+  .option("--html <file>", "write a page with the picture and the tables")
+  .option("--save <file>", "write a recording: file:FILE shows the same again, lspci -F reads it")
+  .option("--json", "print one JSON document")
+  .option("--json-schema", "print the schema of --json, and stop")
+  .action((texts, options) => {
+    if (options.jsonSchema) return printJson(topologySchema());
+    const { host, addresses } = placeOf(texts);
+    const topology = readTopology(host);
+    const chosen = addresses.map((address) => findNode(topology, address));
+    const shown = new Set(chosen.length === 0 ? topology.nodes : chosen.flatMap((node) => [node, ...nodesAbove(node)]));
+    const names = readPciNames();
+    const verdicts = options.p2p || options.html !== undefined ? verdictsOf(topology, chosen) : [];
+    if (options.save !== undefined) writeOutput(options.save, formatMachine(host, functionsOf(shown), []));
+    if (options.svg !== undefined) writeOutput(options.svg, pictureSvg(topology, shown, names));
+    if (options.html !== undefined) writeOutput(options.html, pictureHtml(topology, shown, names, verdicts));
+    for (const problem of topology.problems) note(`pcie_topology: ${problem}`);
+    if (options.json) return printJson(topologyJson(topology, shown, names, options.p2p ? verdicts : null));
+    print(treeLines(topology, shown, names).join("\n"));
+    if (options.p2p) print(["", ...matrixLines(verdicts, names)].join("\n"));
+  });
+
+/** The machine that is meant, and the functions of it. */
+function placeOf(texts: readonly string[]): { host: Host; addresses: string[] } {
+  let host = thisMachine;
+  const addresses: string[] = [];
+  for (const text of texts) {
+    const locator = parseLocator(text);
+    if (locator.kind === "pci") addresses.push(text);
+    else if (locator.kind !== "file") {
+      throw wrongLocatorKind(locator, "pcie_topology", ["PCI addresses (as in 0000:01:00.0)", "file:RECORDING"]);
+    } else if (host !== thisMachine) throw new BusbarError("usage", "one machine at a time: two recordings are given");
+    else {
+      readOptions(locator, {});
+      host = readMachineFile(locator.path).host;
+    }
+  }
+  return { host, addresses };
+}
+
+function functionsOf(nodes: Iterable<TopologyNode>): TopologyNode["function"][] {
+  return [...nodes].map((node) => node.function).sort((a, b) => a.name < b.name ? -1 : 1);
+}
+
+/** Every ordered pair of the functions that were asked for, or of those that move data. */
+function verdictsOf(topology: Topology, chosen: readonly TopologyNode[]): PairVerdict[] {
+  const peers = chosen.length > 0 ? chosen : topology.nodes.filter(isPeer);
+  if (peers.length === 0) {
+    throw new BusbarError("absent", `${topology.host.name} has no drives, GPUs, network or CXL devices`, {
+      hint: "name the functions: pcie_topology --p2p 0000:01:00.0 0000:02:00.0",
+    });
+  }
+  return peers.flatMap((initiator) => peers.map((target) => judgePair(topology, initiator, target)));
+}
+
+if (import.meta.main) await run(command);
