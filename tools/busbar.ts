@@ -18,6 +18,10 @@ interface Tool {
 /** The tools, by name: the file's name without `.ts`. */
 export const TOOLS: Readonly<Record<string, Tool>> = {
   bind: { title: "give a PCI function to user space, and back", load: () => import("./bind.ts") },
+  check_p2p: {
+    title: "can this GPU reach that NVMe controller, and if not, what says no",
+    load: () => import("./check_p2p.ts"),
+  },
   doctor: { title: "what this machine lacks for devices in user space", load: () => import("./doctor.ts") },
   dump_bar0: { title: "show the registers in a BAR of a PCI function", load: () => import("./dump_bar0.ts") },
   lab: { title: "virtual machines with real kernels and real-shaped hardware", load: () => import("./lab.ts") },

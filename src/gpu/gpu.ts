@@ -402,11 +402,12 @@ function sizeOf(sizeBytes: number): bigint {
 }
 
 /** What belongs to a GPU and has a handle; inert after dispose. */
-abstract class Child<H extends bigint | Deno.PointerObject> implements Disposable {
+export abstract class GpuResource<H extends bigint | Deno.PointerObject> implements Disposable {
   /** The GPU that it belongs to. */
   readonly gpu: Gpu;
   #held: readonly [H] | null;
 
+  /** Wraps a handle. */
   constructor(gpu: Gpu, handle: H) {
     this.gpu = gpu;
     this.#held = [handle];
@@ -443,7 +444,7 @@ abstract class Child<H extends bigint | Deno.PointerObject> implements Disposabl
 }
 
 /** Device memory. */
-export class GpuBuffer extends Child<bigint> implements HasDeviceAddress {
+export class GpuBuffer extends GpuResource<bigint> implements HasDeviceAddress {
   /** Its length in bytes. */
   readonly sizeBytes: number;
   #copies = 0;
@@ -557,17 +558,19 @@ export class GpuBuffer extends Child<bigint> implements HasDeviceAddress {
     return this.address + BigInt(offset);
   }
 
+  /** Refuses while a copy runs. */
   protected override detach(): void {
     if (this.#copies > 0) throw new BusbarError("bug", "a GPU buffer was freed while a copy ran: await the copy first");
   }
 
+  /** Gives it back to the driver. */
   protected release(address: bigint): number {
     return this.functions.cuMemFree_v2(this.gpu.context, address);
   }
 }
 
 /** Pinned host memory: the GPU copies from and to it by itself, and kernels reach it. */
-export class PinnedBuffer extends Child<Deno.PointerObject> implements HasDeviceAddress {
+export class PinnedBuffer extends GpuResource<Deno.PointerObject> implements HasDeviceAddress {
   /** Its length in bytes. */
   readonly sizeBytes: number;
   /** Its first byte, as the GPU sees it. */
@@ -587,18 +590,20 @@ export class PinnedBuffer extends Child<Deno.PointerObject> implements HasDevice
     return new Uint8Array(this.#bytes);
   }
 
+  /** Takes views of its memory away. */
   protected override detach(): void {
     this.#bytes.transfer(0);
     this.#bytes = new ArrayBuffer(0);
   }
 
+  /** Gives it back to the driver. */
   protected release(pointer: Deno.PointerObject): number {
     return this.functions.cuMemFreeHost(this.gpu.context, pointer);
   }
 }
 
 /** Memory of this process that the GPU was let at. */
-export class RegisteredMemory extends Child<Deno.PointerObject> implements HasDeviceAddress {
+export class RegisteredMemory extends GpuResource<Deno.PointerObject> implements HasDeviceAddress {
   /** Its length in bytes. */
   readonly sizeBytes: number;
 
@@ -613,13 +618,14 @@ export class RegisteredMemory extends Child<Deno.PointerObject> implements HasDe
     return this.gpu.deviceAddressOf(this.handle);
   }
 
+  /** Gives it back to the driver. */
   protected release(pointer: Deno.PointerObject): number {
     return this.functions.cuMemHostUnregister(this.gpu.context, pointer);
   }
 }
 
 /** Work that the GPU does in order. */
-export class GpuStream extends Child<CudaStream> {
+export class GpuStream extends GpuResource<CudaStream> {
   /** True when nothing is left to do. */
   get isDone(): boolean {
     const result = this.functions.cuStreamQuery(this.gpu.context, this.handle);
@@ -644,13 +650,14 @@ export class GpuStream extends Child<CudaStream> {
     );
   }
 
+  /** Gives it back to the driver. */
   protected release(stream: CudaStream): number {
     return this.functions.cuStreamDestroy_v2(this.gpu.context, stream);
   }
 }
 
 /** A point in a stream. */
-export class GpuEvent extends Child<CudaEvent> {
+export class GpuEvent extends GpuResource<CudaEvent> {
   /** Queues it: it is reached when all before it is done. */
   record(stream?: GpuStream): void {
     this.gpu.check(
@@ -676,13 +683,14 @@ export class GpuEvent extends Child<CudaEvent> {
     return out[0] ?? 0;
   }
 
+  /** Gives it back to the driver. */
   protected release(event: CudaEvent): number {
     return this.functions.cuEventDestroy_v2(this.gpu.context, event);
   }
 }
 
 /** A loaded module. */
-export class GpuModule extends Child<CudaModule> {
+export class GpuModule extends GpuResource<CudaModule> {
   /** The kernels that its PTX declares; null for a cubin. */
   readonly kernels: readonly PtxKernel[] | null;
 
@@ -731,6 +739,7 @@ export class GpuModule extends Child<CudaModule> {
     }
   }
 
+  /** Gives it back to the driver. */
   protected release(module: CudaModule): number {
     return this.functions.cuModuleUnload(this.gpu.context, module);
   }
