@@ -22,7 +22,7 @@ import type { PairVerdict, TopologyClass } from "../pci/p2p.ts";
 import { explainMapError, usableBar } from "../pci/state.ts";
 import { findNode, nodesAbove, readTopology, type Topology, type TopologyNode } from "../pci/topology.ts";
 import { openCudaDriver } from "./driver.ts";
-import type { Gpu, RegisteredMemory } from "./gpu.ts";
+import type { RegisteredMemory } from "./gpu.ts";
 import { GpuRegisters, readTest, writeTest } from "./p2p_access.ts";
 import { type P2pCheck, type P2pOutcome, ruleText } from "./p2p_check.ts";
 import { cudaChecks, registerCheck } from "./p2p_cuda.ts";

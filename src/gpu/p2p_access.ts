@@ -58,6 +58,7 @@ export class GpuRegisters implements Disposable {
     return new DataView(bytes.buffer).getUint32(0, true);
   }
 
+  /** Takes the kernels away. */
   [Symbol.dispose](): void {
     this.#result[Symbol.dispose]();
     this.#write.module[Symbol.dispose]();

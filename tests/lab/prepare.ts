@@ -13,7 +13,7 @@ import { BUSBAR, BUSBAR_SOFT, findLibrary } from "../../ffi/build.ts";
  */
 export async function prepareHost(): Promise<Readonly<Record<string, string>>> {
   const root = new URL("../..", import.meta.url);
-  const tools = ["busbar", "bind", "dump_bar0", "nvme_identify", "nvme_io", "restore"].map((name) =>
+  const tools = ["busbar", "bind", "check_p2p", "dump_bar0", "nvme_identify", "nvme_io", "restore"].map((name) =>
     new URL(`tools/${name}.ts`, root).pathname
   );
   await new Deno.Command(Deno.execPath(), { args: ["cache", "--quiet", ...tools] }).output();
