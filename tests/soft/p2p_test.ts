@@ -5,6 +5,7 @@ import { Mapping } from "../../ffi/memory.ts";
 import { readBarrier } from "../../ffi/mmio.ts";
 import { SoftDevice } from "../../ffi/soft.ts";
 import { BusbarError } from "../../src/core/error.ts";
+import type { Host } from "../../src/core/host.ts";
 import { parsePciAddress } from "../../src/core/pci_address.ts";
 import { openCudaDriver } from "../../src/gpu/driver.ts";
 import { checkP2p, conclude, type MappedBar0, type P2pOptions, type P2pReport } from "../../src/gpu/p2p.ts";
@@ -53,7 +54,7 @@ const FILES: Readonly<Record<string, string>> = {
   "/proc/driver/nvidia/params": 'EnableStreamMemOPs: 1\nRegistryDwords: ""\nDmaRemapPeerMmio: 1',
 };
 
-function hostOf(functions: readonly FunctionSpec[], files: Readonly<Record<string, string>> = FILES) {
+function hostOf(functions: readonly FunctionSpec[], files: Readonly<Record<string, string>> = FILES): Host {
   const lines = Object.entries(files).map(([path, text]) => `#file ${JSON.stringify(path)} ${JSON.stringify(text)}`);
   return parseMachine(`${lines.join("\n")}\n${pciMachineText({ functions })}`, "made-up.txt").host;
 }
