@@ -87,7 +87,15 @@ BB_API int32_t bb_map_anonymous(uint64_t size, uint32_t flags, void **out);
 
 BB_API int32_t bb_unmap(void *address, uint64_t size);
 
-/* msync(MS_SYNC): file contents reach the file. */
+/* Lets pages of a range that are touched later come from this NUMA node only (mbind, MPOL_BIND). Where the node has no
+ * room, touching them ends the process: check before. -EINVAL where the node has no memory. */
+BB_API int32_t bb_bind_node(void *address, uint64_t size, uint32_t node);
+
+/* 1 when a file is accessed directly, without the page cache (statx, STATX_ATTR_DAX), 0 when not, -EOPNOTSUPP where the
+ * kernel does not tell. */
+BB_API int32_t bb_file_is_dax(const char *path);
+
+/* msync(MS_SYNC): file contents reach the file. address is a multiple of the page size. */
 BB_API int32_t bb_sync(void *address, uint64_t size);
 
 BB_API int32_t bb_lock(const void *address, uint64_t size);
@@ -101,7 +109,7 @@ BB_API uint64_t bb_page_size(void);
 BB_API int32_t bb_page_map(const void *address, uint64_t size, uint64_t *out, uint64_t pages);
 
 /* Writes the cache lines of a range back to memory and drops or keeps them, then waits until they are there:
- * clflushopt or clflush and sfence on x86-64, dc civac and dsb on aarch64. */
+ * clwb, clflushopt or clflush, and sfence, on x86-64, dc civac and dsb on aarch64. */
 BB_API int32_t bb_flush(const void *address, uint64_t size);
 
 /* ---- fd.c: file descriptors -------------------------------------------------------------------------------------- */
@@ -184,6 +192,9 @@ BB_API int32_t bb_nvme_queue_open(void *sq, void *cq, uint32_t entries, void *re
                                   uint32_t cq_doorbell, bb_nvme_queue **out);
 BB_API void bb_nvme_queue_close(bb_nvme_queue *queue);
 
+/* The submission queue lies in memory of the device: it is written by 64-bit stores that survive a vanished device. */
+BB_API void bb_nvme_queue_in_device(bb_nvme_queue *queue);
+
 /* Back to the state after open, for a controller that was reset. The caller zeroes the completion queue. */
 BB_API void bb_nvme_queue_reset(bb_nvme_queue *queue);
 
@@ -209,6 +220,7 @@ BB_API int32_t bb_nvme_submit_and_reap(bb_nvme_queue *queue, const void *command
 BB_API int32_t bb_nvme_passthru(int32_t fd, int32_t is_admin, const uint32_t *words, void *data, uint32_t data_size,
                                 void *metadata, uint32_t metadata_size, uint32_t timeout_ms, uint32_t *result);
 
+<<<<<<< HEAD
 /* ---- cuda.c: the CUDA driver library ------------------------------------------------------------------------------
  *
  * Each function of cuda_api.h has a caller of its name with bb_ in front and the context as first parameter. The context is
@@ -243,5 +255,60 @@ BB_API int32_t bb_cuda_load(CUcontext context, const void *image, char *info, ch
  * packed as the kernel declares them. */
 BB_API int32_t bb_cuda_launch(CUcontext context, CUfunction function, const uint32_t *shape, CUstream stream, void *arguments,
                               uint32_t size);
+=======
+/* ---- oradax.c: the Oracle Data Analytics Accelerator, asm/oradax.h ------------------------------------------------ */
+
+enum {
+  BB_ORADAX_AREAS = 128,       /* completion areas of an open device */
+  BB_ORADAX_AREA_BYTES = 128,  /* and their size */
+  BB_ORADAX_SUBMIT_BYTES = 960 /* most CCBs of one submission: 15 units of 64 bytes */
+};
+
+/* The calls of an open device: the kernel driver's, or those of a software device that behaves as it does. Each returns
+ * what the system call does, with -errno for -1. */
+typedef struct bb_oradax_file {
+  void *context;
+  int64_t (*write)(void *context, const void *bytes, uint64_t size, int64_t offset);
+  int64_t (*read)(void *context, void *to, uint64_t size);
+  int32_t (*map)(void *context, uint64_t size, int32_t writable, void **out);
+  void (*unmap)(void *context, void *area, uint64_t size);
+  void (*close)(void *context);
+} bb_oradax_file;
+
+typedef struct bb_oradax bb_oradax;
+
+/* Why the device did not take all of a submission. */
+typedef struct bb_oradax_refusal {
+  uint64_t data; /* an address or a scope, by status */
+  uint32_t status;
+} bb_oradax_refusal;
+
+/* Opens a device node, or takes over an open device. All calls must come from the thread that opened: from another one
+ * they are -EUSERS, and the device does not notice. */
+BB_API int32_t bb_oradax_open(const char *path, bb_oradax **out);
+BB_API int32_t bb_oradax_attach(const bb_oradax_file *file, bb_oradax **out);
+/* Waits for what is in flight, about a second, then kills it. NULL is allowed. */
+BB_API int32_t bb_oradax_close(bb_oradax *dax);
+
+/* Hands over size bytes of CCBs (a multiple of 64, at most 960); the first one completes in area index. Returns how many
+ * bytes were taken. When that is not all, *refusal says why of the first CCB that was not; status 0 is "later". */
+BB_API int32_t bb_oradax_submit(bb_oradax *dax, uint32_t index, const void *ccbs, uint32_t size,
+                                bb_oradax_refusal *refusal);
+
+/* Waits until area index is completed, at most limit_us (50,000). Looks once more after the limit, so 0 looks once.
+ * Returns the status byte; 0 when it is not completed. */
+BB_API int32_t bb_oradax_wait(bb_oradax *dax, uint32_t index, uint32_t limit_us);
+
+/* Copies a completion area of 128 bytes. To be called after bb_oradax_wait said that it is completed. */
+BB_API int32_t bb_oradax_completion(bb_oradax *dax, uint32_t index, void *to);
+
+/* What became of the CCB of area index: out receives state, unit, queue and position, of which the last three mean
+ * something only in state 1 (enqueued). */
+BB_API int32_t bb_oradax_info(bb_oradax *dax, uint32_t index, uint16_t out[4]);
+/* Ends it. Returns the action: 0 it had completed, 1 it was dequeued, 2 it was killed, 3 there is none. */
+BB_API int32_t bb_oradax_kill(bb_oradax *dax, uint32_t index);
+/* Lets go of the memory of all that has completed. */
+BB_API int32_t bb_oradax_dequeue(bb_oradax *dax);
+>>>>>>> main
 
 #endif

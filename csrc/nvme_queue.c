@@ -17,6 +17,7 @@ struct bb_nvme_queue {
   uint32_t sq_head; /* where the controller has read to, as its last completion said */
   uint32_t cq_head; /* where the next completion is expected */
   uint32_t phase;   /* the phase bit that makes it new */
+  uint32_t is_in_device;
 };
 
 int32_t bb_nvme_queue_open(void *sq, void *cq, uint32_t entries, void *registers, uint32_t sq_doorbell,
@@ -38,11 +39,22 @@ void bb_nvme_queue_reset(bb_nvme_queue *queue) {
   queue->phase = 1;
 }
 
+void bb_nvme_queue_in_device(bb_nvme_queue *queue) {
+  if (queue != NULL) queue->is_in_device = 1;
+}
+
 static uint32_t free_slots(const bb_nvme_queue *queue) {
   /* One slot stays free, or a full queue would look like an empty one. */
   const uint32_t used = queue->tail >= queue->sq_head ? queue->tail - queue->sq_head
                                                       : queue->tail + queue->entries - queue->sq_head;
   return queue->entries - 1 - used;
+}
+
+static int32_t put(const bb_nvme_queue *queue, uint32_t at, const uint8_t *commands, uint32_t count) {
+  const uint32_t offset = at * BB_NVME_SQE_BYTES, size = count * BB_NVME_SQE_BYTES;
+  if (queue->is_in_device) return size == 0 ? 0 : bb_write_block(queue->sq, offset, commands, size, 8);
+  memcpy(queue->sq + offset, commands, size);
+  return 0;
 }
 
 int32_t bb_nvme_submit(bb_nvme_queue *queue, const void *commands, uint32_t count) {
@@ -51,13 +63,13 @@ int32_t bb_nvme_submit(bb_nvme_queue *queue, const void *commands, uint32_t coun
   const uint32_t taken = count < room ? count : room;
   if (taken == 0) return 0;
   const uint32_t before_wrap = queue->entries - queue->tail < taken ? queue->entries - queue->tail : taken;
-  const size_t first_bytes = (size_t)before_wrap * BB_NVME_SQE_BYTES;
-  memcpy(queue->sq + (size_t)queue->tail * BB_NVME_SQE_BYTES, commands, first_bytes);
-  memcpy(queue->sq, (const uint8_t *)commands + first_bytes, (size_t)(taken - before_wrap) * BB_NVME_SQE_BYTES);
+  const uint8_t *rest = (const uint8_t *)commands + (size_t)before_wrap * BB_NVME_SQE_BYTES;
+  if (put(queue, queue->tail, commands, before_wrap) != 0 || put(queue, 0, rest, taken - before_wrap) != 0) return -EFAULT;
   queue->tail = (queue->tail + taken) % queue->entries;
   /* The commands must be in memory before the controller hears of them. On x86-64 stores to ordinary memory are seen
    * before a later store to uncached memory, so keeping the compiler from moving them would do; memcpy may use
-   * non-temporal stores for large copies though, and those need the fence. On aarch64 the fence is needed always. */
+   * non-temporal stores for large copies, and a queue in the device's memory may be mapped write-combining: both need the
+   * fence. On aarch64 the fence is needed always. */
   bb_write_barrier();
   return bb_write32(queue->registers, queue->sq_doorbell, queue->tail) == 0 ? (int32_t)taken : -EFAULT;
 }

@@ -70,6 +70,9 @@ export const BUSBAR_BENCH: LibrarySpec = {
   linkFlags: ["-ldl"],
 };
 
+/** What a program that is given away needs of these. */
+export const SHIPPED_LIBRARIES: readonly LibrarySpec[] = [BUSBAR, BUSBAR_SOFT, NVME_GUARDIAN];
+
 /** How a library is compiled. `BUSBAR_VARIANT` chooses; `release` is the default. */
 export type Variant = "release" | "asan";
 
@@ -89,6 +92,10 @@ export interface Surroundings {
   readonly root: string;
   /** Folders beside a compiled executable or a bundle. */
   readonly beside: readonly string[];
+  /** In a compiled program the folder of its embedded files, which no other process sees; null elsewhere. */
+  readonly embedded: string | null;
+  /** The processor that the libraries are for, as Deno names it. */
+  readonly arch: typeof Deno.build.arch;
   /** Where this user's libraries are cached; null where there is no home. */
   readonly cache: string | null;
   /** Reads an environment variable. */
@@ -107,6 +114,8 @@ export function surroundings(): Surroundings {
   return {
     root: ROOT,
     beside,
+    embedded: Deno.build.standalone ? ROOT : null,
+    arch: Deno.build.arch,
     cache: cacheHome === undefined ? null : `${cacheHome}/busbar/lib`,
     env,
     say: (line) => Deno.stderr.writeSync(new TextEncoder().encode(line + "\n")),
@@ -129,14 +138,14 @@ export function findLibrary(spec: LibrarySpec, where: Surroundings = surrounding
   const explicit = where.env(spec.variable);
   if (explicit !== undefined) return explicit;
   const variant = variantFromEnvironment(where.env);
-  const prefix = `${fileName(spec)}-${Deno.build.os}-${Deno.build.arch}-${variant}-`;
+  const prefix = `${fileName(spec)}-${Deno.build.os}-${where.arch}-${variant}-`;
   const tried: string[] = [`$${spec.variable} (not set)`];
   for (const folder of where.beside) {
-    const found = onlyMatch(folder, prefix);
+    const found = onlyMatch(folder, prefix, where);
     if (found !== null) return found;
     tried.push(`${folder}/${prefix}*${suffixOf(prefix)}`);
   }
-  if (Deno.build.standalone || !isFile(`${where.root}/csrc/busbar.h`)) throw notFound(spec, tried, "is missing");
+  if (where.embedded !== null || !isFile(`${where.root}/csrc/busbar.h`)) throw notFound(spec, tried, "is missing");
   const sources = listSources(spec, where.root);
   const flags = [...compilerFlags(variant, where), ...spec.linkFlags];
   const folders = [buildFolder(where), where.cache].filter((folder) => folder !== null);
@@ -148,6 +157,46 @@ export function findLibrary(spec: LibrarySpec, where: Surroundings = surrounding
   const target = folders.find((folder) => makeFolder(folder, folder === where.cache ? 0o700 : 0o755));
   if (target === undefined) throw notFound(spec, tried, "is not built, and there is no folder to build it in");
   return build(spec, target, prefix, sources, flags, where);
+}
+
+/**
+ * The path of a program that can be started. Nobody but the compiled program itself sees what is embedded in it, so there
+ * a copy goes into the user's cache; its name holds its hash, so it is copied once.
+ *
+ * @throws {BusbarError} as {@linkcode findLibrary}; `io`, `permission` when the copy cannot be made
+ */
+export function findProgram(spec: LibrarySpec, where: Surroundings = surroundings()): string {
+  const path = findLibrary(spec, where);
+  if (where.embedded === null || !path.startsWith(`${where.embedded}/`)) return path;
+  if (where.cache === null || !makeFolder(where.cache, 0o700)) {
+    throw new BusbarError(
+      "library",
+      `${fileName(spec)} is embedded in this program, and there is no folder to copy it to`,
+      {
+        operation: "copy an embedded program",
+        path: where.cache ?? fileName(spec),
+        hint: `set HOME to a folder that only you may write, or ${spec.variable} to the program`,
+      },
+    );
+  }
+  const copy = `${where.cache}/${path.slice(path.lastIndexOf("/") + 1)}`;
+  if (isFile(copy) && isTrusted(copy) && stat(copy)?.size === stat(path)?.size) return copy;
+  const temporary = `${copy}.${Deno.pid}.tmp`;
+  try {
+    Deno.writeFileSync(temporary, Deno.readFileSync(path), { mode: 0o755 });
+    putInPlace(temporary, copy);
+  } catch (cause) {
+    throw systemError(cause, "copy an embedded program", copy);
+  }
+  return copy;
+}
+
+/** Makes a finished file executable, writes it to the disk and gives it its name: half a file is never seen. */
+function putInPlace(temporary: string, path: string): void {
+  Deno.chmodSync(temporary, 0o755);
+  using file = Deno.openSync(temporary, { read: true });
+  file.syncSync();
+  Deno.renameSync(temporary, path);
 }
 
 function fileName(spec: LibrarySpec): string {
@@ -210,12 +259,12 @@ function parent(path: string): string {
 }
 
 /** The one library with this prefix in a folder that holds libraries ready made; null when there is none. */
-function onlyMatch(folder: string, prefix: string): string | null {
+function onlyMatch(folder: string, prefix: string, where: Surroundings): string | null {
   try {
     const names = Array.from(Deno.readDirSync(folder), (entry) => entry.name)
       .filter((name) => name.startsWith(prefix) && /-[0-9a-f]{16}(\.so)?$/.test(name)).sort();
     const path = names[0] === undefined ? null : `${folder}/${names[0]}`;
-    return path !== null && (Deno.build.standalone || isTrusted(path)) ? path : null;
+    return path !== null && (folder.startsWith(`${where.embedded}/`) || isTrusted(path)) ? path : null;
   } catch {
     return null;
   }
@@ -382,6 +431,8 @@ function build(
     ],
     // A sanitizer that is preloaded into this process has no business in the compiler.
     env: { LD_PRELOAD: "" },
+    // The folder it runs in is written into the library; this one is written as "." (-ffile-prefix-map).
+    cwd: where.root,
     stdout: "null",
     stderr: "piped",
   }).outputSync();
@@ -394,10 +445,7 @@ function build(
     });
   }
   try {
-    Deno.chmodSync(temporary, 0o755);
-    using file = Deno.openSync(temporary, { read: true });
-    file.syncSync();
-    Deno.renameSync(temporary, path);
+    putInPlace(temporary, path);
   } catch (cause) {
     throw systemError(cause, "put the built library in place", path);
   }
@@ -430,7 +478,7 @@ function writeManifest(
 }
 
 if (import.meta.main) {
-  for (const spec of [BUSBAR, BUSBAR_SOFT, NVME_GUARDIAN]) {
+  for (const spec of SHIPPED_LIBRARIES) {
     try {
       Deno.stdout.writeSync(new TextEncoder().encode(findLibrary(spec) + "\n"));
     } catch (error) {

@@ -34,9 +34,13 @@ const SYMBOLS = {
     result: "i32",
   },
   bb_flush: { parameters: [/* address */ "pointer", /* size */ "u64"], result: "i32" },
+  bb_bind_node: { parameters: [/* address */ "pointer", /* size */ "u64", /* node */ "u32"], result: "i32" },
+  bb_file_is_dax: { parameters: [/* const char *path */ "buffer"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 const library: () => Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] = lazyLibrary(SYMBOLS);
+
+const EOPNOTSUPP = 95;
 
 /** The flags of `bb_map_file` and `bb_map_anonymous`, as in csrc/busbar.h. */
 const MAP_FLAGS = { write: 1, private: 2, populate: 4, sync: 8, huge2M: 16, huge1G: 32 } as const;
@@ -146,18 +150,38 @@ export class Mapping implements Disposable {
   }
 
   /**
-   * The memory as bytes, for ordinary memory only: registers need exact accesses. The view is empty after dispose.
+   * The memory as bytes, whole or in part, for ordinary memory only: registers need exact accesses. The view is empty
+   * after dispose.
    * Touching pages that the file lost since is SIGBUS and ends the process.
    */
-  bytes(): Uint8Array<ArrayBuffer> {
-    const buffer = Deno.UnsafePointerView.getArrayBuffer(this.pointer, this.sizeBytes);
+  bytes(offset: number = 0, sizeBytes: number = this.sizeBytes - offset): Uint8Array<ArrayBuffer> {
+    this.checkRange(offset, sizeBytes);
+    const start = Deno.UnsafePointer.offset(this.pointer, offset);
+    const buffer = sizeBytes === 0 || start === null
+      ? new ArrayBuffer(0)
+      : Deno.UnsafePointerView.getArrayBuffer(start, sizeBytes);
     this.#buffers.push(buffer);
     return new Uint8Array(buffer);
   }
 
-  /** Writes changed pages of a file back to it and waits (msync). */
-  sync(): void {
-    check(library().bb_sync(this.pointer, this.#unmapBytes), "sync", { path: this.name });
+  /** Writes changed pages of a file back to it and waits (msync): those that hold bytes of the range. */
+  sync(offset: number = 0, sizeBytes: number = this.sizeBytes - offset): void {
+    this.checkRange(offset, sizeBytes);
+    const first = offset - offset % pageSizeBytes();
+    const start = Deno.UnsafePointer.offset(this.pointer, first);
+    check(library().bb_sync(start, BigInt(offset + sizeBytes - first)), "sync", { path: this.name });
+  }
+
+  /**
+   * Lets pages that are touched from now on come from one NUMA node only. The kernel ends a process that touches more
+   * than the node has: check before.
+   *
+   * @throws {BusbarError} `io` (EINVAL) where the node has no memory
+   */
+  bindNode(node: number): void {
+    check(library().bb_bind_node(this.pointer, this.#unmapBytes, node), `bind memory to node ${node}`, {
+      path: this.name,
+    });
   }
 
   /** Keeps the pages in memory (mlock). @throws {BusbarError} `io` (ENOMEM) beyond the memlock limit */
@@ -175,13 +199,22 @@ export class Mapping implements Disposable {
 
   /** Writes the cache lines of a range back to memory and waits until they are there. */
   flush(offset: number = 0, sizeBytes: number = this.sizeBytes - offset): void {
-    if (!(offset >= 0 && sizeBytes >= 0 && offset + sizeBytes <= this.sizeBytes)) {
-      throw new BusbarError("out-of-range", `${this.name}: ${sizeBytes} bytes at ${offset} lie outside`, {
-        path: this.name,
-      });
-    }
+    this.checkRange(offset, sizeBytes);
     const start = Deno.UnsafePointer.offset(this.pointer, offset);
     check(library().bb_flush(start, BigInt(sizeBytes)), "flush", { path: this.name });
+  }
+
+  /**
+   * Does nothing for a range inside the mapping.
+   *
+   * @throws {BusbarError} `out-of-range`; `closed` after dispose
+   */
+  checkRange(offset: number, sizeBytes: number): void {
+    const isInside = offset >= 0 && sizeBytes >= 0 && offset + sizeBytes <= this.sizeBytes;
+    if (isInside && this.pointer !== null) return;
+    throw new BusbarError("out-of-range", `${this.name}: ${sizeBytes} bytes at ${offset} lie outside`, {
+      path: this.name,
+    });
   }
 
   /**
@@ -213,6 +246,16 @@ export class Mapping implements Disposable {
 /** The size of a base page in bytes. */
 export function pageSizeBytes(): number {
   return Number(library().bb_page_size());
+}
+
+/**
+ * True when a file is accessed directly, without the page cache; false when not; null where the kernel does not tell.
+ *
+ * @throws {BusbarError} as stat fails
+ */
+export function isDaxFile(path: string): boolean | null {
+  const result = library().bb_file_is_dax(cString(path));
+  return result === -EOPNOTSUPP ? null : check(result, "stat", { path }) === 1;
 }
 
 function checkSize(name: string, sizeBytes: number): bigint {

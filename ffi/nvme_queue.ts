@@ -27,6 +27,7 @@ const SYMBOLS = {
     ],
     result: "i32",
   },
+  bb_nvme_queue_in_device: { parameters: [HANDLE], result: "void" },
   bb_nvme_queue_close: { parameters: [HANDLE], result: "void" },
   bb_nvme_queue_reset: { parameters: [HANDLE], result: "void" },
   bb_nvme_submit_and_reap: {
@@ -65,8 +66,10 @@ const EIO = 5;
 export interface NvmeQueuePlace {
   /** For messages: `admin queue of 0000:01:00.0`. */
   readonly name: string;
-  /** Memory of the submission queue, `entries` × 64 bytes, zeroed. */
+  /** Memory of the submission queue, `entries` × 64 bytes. */
   readonly sq: Deno.PointerObject;
+  /** True when that memory is the device's. */
+  readonly isSqInDevice?: boolean;
   /** Memory of the completion queue, `entries` × 16 bytes, zeroed. */
   readonly cq: Deno.PointerObject;
   /** Entries of both, 2 to 65536. One fewer commands can be in flight. */
@@ -99,7 +102,9 @@ export class NvmeQueue implements Disposable {
     }
     const result = this.#symbols.bb_nvme_queue_open(sq, cq, entries, registers.pointer, sqDoorbell, cqDoorbell, out);
     check(result, "make a queue pair", { path: place.name });
-    this.#handle = Deno.UnsafePointer.create(out[0] ?? 0n) as Handle | null;
+    const handle = Deno.UnsafePointer.create(out[0] ?? 0n) as Handle;
+    if (place.isSqInDevice === true) this.#symbols.bb_nvme_queue_in_device(handle);
+    this.#handle = handle;
   }
 
   /** The queue pair's state, for loops in C. Valid until dispose. */

@@ -17,7 +17,10 @@ interface Step {
 const deno = Deno.execPath();
 
 /** Every folder of C sources and headers. */
-const C_SOURCES: readonly string[] = ["csrc", "csrc/soft", "csrc/guardian", "tests/c", "tests/c/trap", "bench/c"];
+const C_SOURCES: readonly string[] = [
+  ...["csrc", "csrc/soft", "csrc/guardian"],
+  ...["tests/c", "tests/c/nvme_cli", "tests/c/trap", "bench/c"],
+];
 
 function filesIn(folders: readonly string[], ending: string): string[] {
   return folders.flatMap((folder) => {

@@ -7,6 +7,7 @@ import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import denoJson from "../deno.json" with { type: "json" };
 import { nearest } from "../src/core/locator.ts";
+import type { CommandFacts } from "./render/command_facts.ts";
 import { note, print } from "./render/output.ts";
 import { columns } from "./render/table.ts";
 
@@ -21,21 +22,52 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
   check_p2p: {
     title: "can this GPU reach that NVMe controller, and if not, what says no",
     load: () => import("./check_p2p.ts"),
+  completion: { title: "complete command lines in bash, zsh and fish", load: () => import("./completion.ts") },
+  cxl_region: { title: "create, destroy and use regions of CXL memory", load: () => import("./cxl_region.ts") },
+  dax_config: {
+    title: "direct-access memory: settings, checks, proofs, shell lines",
+    load: () => import("./dax_config.ts"),
   },
   doctor: { title: "what this machine lacks for devices in user space", load: () => import("./doctor.ts") },
   dump_bar0: { title: "show the registers in a BAR of a PCI function", load: () => import("./dump_bar0.ts") },
   lab: { title: "virtual machines with real kernels and real-shaped hardware", load: () => import("./lab.ts") },
+  man: { title: "manual pages", load: () => import("./man.ts") },
+  numa_stats: {
+    title: "count placement, promotion, demotion and migration of pages",
+    load: () => import("./numa_stats.ts"),
+  },
   nvme_identify: {
     title: "what an NVMe controller says of itself",
     load: () => import("./nvme_identify.ts"),
   },
   nvme_io: { title: "read, write, verify and measure NVMe blocks", load: () => import("./nvme_io.ts") },
+  oradax: {
+    title: "scan and extract packed data by an accelerator, or in software",
+    load: () => import("./oradax.ts"),
+  },
   pcie_topology: {
     title: "the tree of PCI functions, and who can reach whom",
     load: () => import("./pcie_topology.ts"),
   },
   restore: { title: "put back what killed runs left changed", load: () => import("./restore.ts") },
+  tiering: { title: "memory tiers, and the settings that move pages between them", load: () => import("./tiering.ts") },
 };
+
+/** What `busbar` takes: all tools, loaded, as its subcommands. */
+export async function programFacts(): Promise<CommandFacts> {
+  const { commandFacts } = await import("./render/command_facts.ts");
+  const tools = await Promise.all(Object.values(TOOLS).map(({ load }) => load()));
+  return {
+    name: "busbar",
+    description: "Reach real hardware: map it, drive it, simulate it.",
+    arguments: [],
+    options: [
+      { names: ["-V", "--version"], description: "print the version, and stop", value: null },
+      { names: ["-h", "--help"], description: "list the tools, and stop", value: null },
+    ],
+    commands: tools.map(({ command }) => commandFacts(command)),
+  };
+}
 
 function help(): string {
   const lines = columns(Object.entries(TOOLS).map(([name, { title }]) => [name, title]), "  ");
@@ -63,4 +95,5 @@ async function main(): Promise<void> {
   await run((await tool.load()).command, args);
 }
 
-if (import.meta.main) await main();
+// Not awaited: a tool that imports this module would wait for it, and it for the tool.
+if (import.meta.main) main();

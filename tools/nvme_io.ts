@@ -48,6 +48,7 @@ export const command: CommandUnknownOpts = new Command("nvme_io")
   .option("--output <file>", "read: where the data goes")
   .option("--write", "let write and bench write to the drive")
   .option("--overwrite <serial>", "write although something lies on the namespace: the drive's serial number")
+  .option("--cmb", "keep the submission queues in the controller's own memory")
   .option("--no-iommu", "drive an unbound controller although nothing keeps it from other memory")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
@@ -74,6 +75,7 @@ interface Options {
   readonly output?: string | undefined;
   readonly write?: true | undefined;
   readonly overwrite?: string | undefined;
+  readonly cmb?: true | undefined;
   readonly iommu: boolean;
   readonly json?: true | undefined;
 }
@@ -87,6 +89,7 @@ async function perform(device: string, action: Action, options: Options): Promis
     drive: true,
     noIommu: !options.iommu,
     ioQueues: options.queues,
+    cmbQueues: options.cmb === true,
     // One entry of a queue stays free.
     ioEntries: Math.max(256, Math.ceil(options.depth / options.queues) + 1),
     signal: interruption,

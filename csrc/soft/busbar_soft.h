@@ -87,6 +87,7 @@ BB_API int32_t bb_soft_nvme_fault(bb_soft *device, const char *text);
  * interrupts, faults, naps. -ENOENT for another name. */
 BB_API int32_t bb_soft_nvme_counter(bb_soft *device, const char *name, uint64_t *value);
 
+<<<<<<< HEAD
 /* ---- cuda.c: the software CUDA device ------------------------------------------------------------------------------
  *
  * The library also exports the functions of cuda_api.h, so it can be opened in place of libcuda.so.1. This sets the device
@@ -104,5 +105,37 @@ BB_API int32_t bb_soft_nvme_counter(bb_soft *device, const char *name, uint64_t 
  *   watchdog_ms=0       a kernel that loops longer ends with 702; 0 is never
  */
 BB_API int32_t bb_soft_cuda_configure(const char *settings);
+=======
+/* ---- the Data Analytics Accelerator --------------------------------------------------------------------------------
+ *
+ * A software coprocessor behind the calls of the Linux driver: the same decisions in the same order, the same errors and
+ * completion areas, CCBs carried out by threads that play the units of the chip. It is driven through bb_oradax_attach of
+ * libbusbar, so that nothing between the driver's calls and the caller differs from hardware.
+ *
+ * CCBs reach only memory that was allocated here. It has simulated pages, and no stream goes past the end of its page.
+ *
+ * Settings: dax=1|2 (M7 or M8), units=N (threads; 0 is one for each processor, 8 at most), queue=N (CCBs that wait, at
+ * most), delay_us=N (time that each CCB takes at least), loops=auto|portable|avx2|neon. */
+typedef struct bb_soft_oradax bb_soft_oradax;
+
+enum { BB_SOFT_ORADAX_PAGE_BYTES = 8192 };
+
+/* Starts a device that the calling thread owns, and fills in the calls of it. It lives until file->close. */
+BB_API int32_t bb_soft_oradax_open(const char *settings, bb_soft_oradax **out, bb_oradax_file *file);
+
+/* Zeroed memory in simulated pages of page_size bytes (a power of two from 8192 to 1 GiB), with a page on either side that
+ * nobody may touch. It ends with the device at the latest. */
+BB_API int32_t bb_soft_oradax_allocate(bb_soft_oradax *device, uint64_t size, uint64_t page_size, void **base);
+/* -EBUSY while a CCB that is in flight uses it, -ENOENT when it is none of its own. */
+BB_API int32_t bb_soft_oradax_free(bb_soft_oradax *device, void *base);
+/* Makes the memory read-only, so that its pages cannot be pinned for writing any more. */
+BB_API int32_t bb_soft_oradax_protect(bb_soft_oradax *device, void *base);
+
+/* The hypervisor answers the next CCB that passes the driver's checks with this error code and status data. */
+BB_API int32_t bb_soft_oradax_refuse(bb_soft_oradax *device, uint32_t hypervisor_error, uint64_t status_data);
+
+/* The name of the loops that carry out CCBs: "avx2". Lives as long as the library. */
+BB_API const char *bb_soft_oradax_loops(const bb_soft_oradax *device);
+>>>>>>> main
 
 #endif

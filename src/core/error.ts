@@ -118,6 +118,7 @@ export function isBusbarError(error: unknown, ...codes: ErrorCode[]): error is B
 const ERRNO: Readonly<Record<string, { number: number; text: string; code: ErrorCode }>> = {
   EPERM: { number: 1, text: "operation not permitted", code: "permission" },
   ENOENT: { number: 2, text: "no such file or directory", code: "absent" },
+  ESRCH: { number: 3, text: "no such process", code: "absent" },
   EINTR: { number: 4, text: "interrupted system call", code: "io" },
   EIO: { number: 5, text: "input/output error", code: "io" },
   ENXIO: { number: 6, text: "no such device or address", code: "absent" },
@@ -188,6 +189,12 @@ export function systemError(cause: unknown, operation: string, path: string, hin
   if (errno !== null) return errnoError(errno, operation, { path, hint, cause });
   const text = cause instanceof Error ? cause.message : String(cause);
   return new BusbarError("io", `${path}: cannot ${operation}: ${text}`, { operation, path, hint, cause });
+}
+
+/** The name of the Linux error number that an error was made of, such as `EBUSY`; null for any other error. */
+export function errnoNameOf(error: BusbarError): string | null {
+  const name = /\((E[A-Z0-9]+)\)/.exec(error.message)?.[1];
+  return name !== undefined && Object.hasOwn(ERRNO, name) ? name : null;
 }
 
 /** The Linux error number in an error that Deno threw, or null where it has none. */

@@ -17,7 +17,10 @@ export interface Fault {
     | "realPath"
     | "sizeBytes"
     | "writeText"
-    | "writeBytes";
+    | "writeBytes"
+    | "writeTextSlowly"
+    | "makeFolder"
+    | "removeFolder";
   /** Paths it meets: equal text, or a match. */
   readonly path: string | RegExp;
   /** Meets only the calls after this many that would have met; 0 by default. */
@@ -77,6 +80,18 @@ export class FaultyHost implements Host {
 
   writeBytes(path: string, offset: number, bytes: Uint8Array): void {
     this.#pass("writeBytes", path, () => this.#inner.writeBytes(path, offset, bytes));
+  }
+
+  async writeTextSlowly(path: string, text: string): Promise<void> {
+    await this.#pass("writeTextSlowly", path, () => this.#inner.writeTextSlowly(path, text));
+  }
+
+  makeFolder(path: string): void {
+    this.#pass("makeFolder", path, () => this.#inner.makeFolder(path));
+  }
+
+  removeFolder(path: string): void {
+    this.#pass("removeFolder", path, () => this.#inner.removeFolder(path));
   }
 
   #pass<T>(call: Fault["call"], path: string, go: () => T): T {

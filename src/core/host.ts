@@ -13,7 +13,7 @@ const MAX_READ_BYTES = 16 << 20;
  * A machine. All paths are absolute. Calls are synchronous.
  *
  * Every method throws {@linkcode BusbarError}: `absent` when the path does not exist (also when it vanishes in the
- * middle of a call), `permission`, or `io`. The two write methods are for the undo journal alone.
+ * middle of a call), `permission`, or `io`. The methods that change something are for the undo journal alone.
  */
 export interface Host {
   /** What to call it in messages: `this machine`, `recorded machine saved.dump`. */
@@ -34,6 +34,15 @@ export interface Host {
   writeText(path: string, text: string): void;
   /** Writes bytes at `offset` in one call. Only the undo journal may call it. */
   writeBytes(path: string, offset: number, bytes: Uint8Array): void;
+  /**
+   * Writes `text` in one call while the event loop goes on: for writes that the kernel works on for long, such as taking
+   * memory offline. Nothing can call it back; the end of the process does. Only the undo journal may call it.
+   */
+  writeTextSlowly(path: string, text: string): Promise<void>;
+  /** Makes a folder whose parent exists. Only the undo journal may call it. */
+  makeFolder(path: string): void;
+  /** Removes an empty folder. Only the undo journal may call it. */
+  removeFolder(path: string): void;
 }
 
 /** This machine. */
@@ -84,17 +93,38 @@ class LocalHost implements Host {
   writeBytes(path: string, offset: number, bytes: Uint8Array): void {
     writeOnce(path, { write: true }, offset, bytes);
   }
+
+  async writeTextSlowly(path: string, text: string): Promise<void> {
+    try {
+      using file = await Deno.open(path, { write: true, truncate: true });
+      const bytes = new TextEncoder().encode(text);
+      checkCount(path, await file.write(bytes), bytes.length);
+    } catch (cause) {
+      throw systemError(cause, "write", path);
+    }
+  }
+
+  makeFolder(path: string): void {
+    attempt("make folder", path, () => Deno.mkdirSync(path));
+  }
+
+  removeFolder(path: string): void {
+    // rmdir(2) of a cgroup works although files are in it; those go with it.
+    attempt("remove folder", path, () => Deno.removeSync(path));
+  }
 }
 
 function writeOnce(path: string, how: Deno.OpenOptions, offset: number, bytes: Uint8Array): void {
   attempt("write", path, () => {
     using file = Deno.openSync(path, how);
     if (offset > 0) file.seekSync(offset, Deno.SeekMode.Start);
-    const count = file.writeSync(bytes);
-    if (count !== bytes.length) {
-      throw new BusbarError("io", `${path}: only ${count} of ${bytes.length} bytes were accepted`, { path });
-    }
+    checkCount(path, file.writeSync(bytes), bytes.length);
   });
+}
+
+function checkCount(path: string, count: number, wanted: number): void {
+  if (count === wanted) return;
+  throw new BusbarError("io", `${path}: only ${count} of ${wanted} bytes were accepted`, { path });
 }
 
 function attempt<T>(operation: string, path: string, body: () => T): T {

@@ -74,6 +74,18 @@ export class RecordedHost implements Host {
     throw this.#readOnly(path);
   }
 
+  writeTextSlowly(path: string): Promise<void> {
+    return Promise.reject(this.#readOnly(path));
+  }
+
+  makeFolder(path: string): void {
+    throw this.#readOnly(path);
+  }
+
+  removeFolder(path: string): void {
+    throw this.#readOnly(path);
+  }
+
   #addToFolders(path: string): void {
     for (let rest = path; rest !== "";) {
       const { folder, name } = split(rest);

@@ -8,22 +8,28 @@
  * @module
  */
 
+import { type Deadline, waitFor } from "./deadline.ts";
 import { BusbarError, isBusbarError, systemError } from "./error.ts";
-import { type Host, ifPresent, ifReadable, thisMachine } from "./host.ts";
+import { exists, type Host, ifPresent, ifReadable, thisMachine } from "./host.ts";
 
-/** One write to a file of the machine: text, or bytes at an offset (`hex`: lower-case digits, two for each byte). */
+/**
+ * One write to a file of the machine: text, or bytes at an offset (`hex`: lower-case digits, two for each byte). Or a
+ * folder that is made or removed.
+ */
 export type UndoWrite =
   | { readonly path: string; readonly text: string }
-  | { readonly path: string; readonly offset: number; readonly hex: string };
+  | { readonly path: string; readonly offset: number; readonly hex: string }
+  | { readonly path: string; readonly folder: "make" | "remove" };
 
 /**
  * Where a state is read from, to tell the old one from the new one: a file's text, the last part of a symbolic link
- * (null when there is none), or bytes under a mask.
+ * (null when there is none), bytes under a mask, or whether there is anything (`present`, or null).
  */
 export type UndoProbe =
   | { readonly kind: "text"; readonly path: string }
   | { readonly kind: "link"; readonly path: string }
-  | { readonly kind: "bytes"; readonly path: string; readonly offset: number; readonly mask: string };
+  | { readonly kind: "bytes"; readonly path: string; readonly offset: number; readonly mask: string }
+  | { readonly kind: "presence"; readonly path: string };
 
 /** A change to the machine. */
 export interface Change {
@@ -182,27 +188,78 @@ export class UndoJournal implements Disposable {
    * @throws {BusbarError} as the host's read and write do; then nothing was changed and nothing is recorded
    */
   change(change: Change): void {
-    const probe = change.probe ?? defaultProbe(change);
-    const old = readState(this.#host, probe);
-    if (this.#options.dryRun !== undefined) {
-      this.#options.dryRun(describe(change, probe, old));
-      return;
-    }
-    const undo = change.undo?.(old) ?? defaultUndo(probe, old);
-    const entry: Entry = { seq: ++this.#seq, what: change.what, probe, old, undo };
-    if (change.write === undefined) entry.after = change.after ?? null;
-    this.#append(entry);
-    this.#entries.push(entry);
-    if (change.write === undefined) return;
+    const begun = this.#begin(change);
+    if (begun === null || change.write === undefined) return;
     let failure: unknown = null;
     try {
       write(this.#host, change.write);
     } catch (error) {
       failure = error ?? new BusbarError("bug", "a write threw nothing");
     }
+    this.#finish(change, begun, failure);
+  }
+
+  /**
+   * As {@linkcode UndoJournal.change}, for a write that the kernel may work on for long. The event loop goes on meanwhile,
+   * so Ctrl-C and the limit work. A write that is given up goes on in the kernel until it is done or the process ends.
+   *
+   * @throws {BusbarError} `timeout` when the deadline comes first; the change stays recorded
+   */
+  async changeSlowly(change: Change, deadline: Deadline, signal?: AbortSignal): Promise<void> {
+    const target = change.write;
+    if (target === undefined || !("text" in target)) {
+      throw new BusbarError("bug", `'${change.what}' writes no text`);
+    }
+    signal?.throwIfAborted();
+    const begun = this.#begin(change);
+    if (begun === null) return;
+    let ended: { failure: unknown } | undefined;
+    this.#host.writeTextSlowly(target.path, target.text).then(
+      () => void (ended = { failure: null }),
+      (error) => void (ended = { failure: error ?? new BusbarError("bug", "a write threw nothing") }),
+    );
+    const { failure } = await waitFor(() => ended, { deadline, what: change.what, path: target.path, signal });
+    this.#finish(change, begun, failure);
+  }
+
+  /**
+   * Writes to something that an earlier change created, and that goes when that change is put back: so there is nothing
+   * to put back here. A dry run lists it.
+   *
+   * @throws {BusbarError} as the host's write does
+   */
+  changeInside(what: string, target: UndoWrite): void {
+    if (this.#options.dryRun !== undefined) this.#options.dryRun(`${what}: ${describeWrite(target)}`);
+    else write(this.#host, target);
+  }
+
+  /** Records a change that is about to be made; null in a dry run. */
+  #begin(change: Change): { entry: Entry; old: string | null; probe: UndoProbe } | null {
+    const probe = change.probe ?? defaultProbe(change);
+    if (this.#options.dryRun !== undefined) {
+      // What an earlier change of this dry run would have created is not there.
+      const old = ifPresent(() => ({ state: readState(this.#host, probe) }));
+      this.#options.dryRun(describe(change, probe, old === null ? "(not there yet)" : old.state));
+      return null;
+    }
+    const old = readState(this.#host, probe);
+    const undo = change.undo?.(old) ?? defaultUndo(probe, old, change.write);
+    const entry: Entry = { seq: ++this.#seq, what: change.what, probe, old, undo };
+    if (change.write === undefined) entry.after = change.after ?? null;
+    this.#append(entry);
+    this.#entries.push(entry);
+    return { entry, old, probe };
+  }
+
+  /** Notes the result of a change that was made, or failed. */
+  #finish(
+    change: Change,
+    { entry, old, probe }: { entry: Entry; old: string | null; probe: UndoProbe },
+    failure: unknown,
+  ): void {
     const now = ifReadable(() => ({ state: readState(this.#host, probe) }));
     if (failure !== null && (now === null || now.state === old)) {
-      this.#entries.pop();
+      this.#entries = this.#entries.filter((one) => one !== entry);
       this.#append({ seq: entry.seq, dropped: true });
       this.#removeIfEmpty();
       throw failure;
@@ -390,20 +447,25 @@ function defaultProbe(change: Change): UndoProbe {
   const target = change.write;
   if (target === undefined) throw new BusbarError("bug", `'${change.what}' has neither a write nor a probe`);
   if ("text" in target) return { kind: "text", path: target.path };
+  if ("folder" in target) return { kind: "presence", path: target.path };
   return { kind: "bytes", path: target.path, offset: target.offset, mask: "ff".repeat(target.hex.length / 2) };
 }
 
-function defaultUndo(probe: UndoProbe, old: string | null): UndoWrite[] {
+function defaultUndo(probe: UndoProbe, old: string | null, made: UndoWrite | undefined): UndoWrite[] {
+  if (made !== undefined && "folder" in made) {
+    return [{ path: made.path, folder: made.folder === "make" ? "remove" : "make" }];
+  }
   if (old === null) throw new BusbarError("bug", `${probe.path}: no way back from a state that did not exist`);
   if (probe.kind === "text") return [{ path: probe.path, text: old }];
   if (probe.kind === "bytes") return [{ path: probe.path, offset: probe.offset, hex: old }];
-  throw new BusbarError("bug", `${probe.path}: a link is not put back by writing to it`);
+  throw new BusbarError("bug", `${probe.path}: a ${probe.kind} is not put back by writing to it`);
 }
 
 /** The state as text: file text, link name, or the masked bytes in hexadecimal. */
 function readState(host: Host, probe: UndoProbe): string | null {
   if (probe.kind === "text") return host.readText(probe.path);
   if (probe.kind === "link") return ifPresent(() => host.readLink(probe.path))?.split("/").at(-1) ?? null;
+  if (probe.kind === "presence") return exists(host, probe.path) ? "present" : null;
   const mask = Uint8Array.fromHex(probe.mask);
   const bytes = host.readBytes(probe.path, probe.offset, mask.length);
   if (bytes.length < mask.length) throw new BusbarError("io", `${probe.path}: cut short`, { path: probe.path });
@@ -412,12 +474,16 @@ function readState(host: Host, probe: UndoProbe): string | null {
 
 function write(host: Host, target: UndoWrite): void {
   if ("text" in target) host.writeText(target.path, target.text);
+  else if ("folder" in target) target.folder === "make" ? host.makeFolder(target.path) : host.removeFolder(target.path);
   else host.writeBytes(target.path, target.offset, Uint8Array.fromHex(target.hex));
 }
 
 /** Writes a masked state back without touching the bits outside the mask. */
 function writeBack(host: Host, target: UndoWrite, probe: UndoProbe): void {
-  if ("text" in target || probe.kind !== "bytes" || target.path !== probe.path || target.offset !== probe.offset) {
+  if (
+    "text" in target || "folder" in target || probe.kind !== "bytes" || target.path !== probe.path ||
+    target.offset !== probe.offset
+  ) {
     write(host, target);
     return;
   }
@@ -457,8 +523,12 @@ function restore(host: Host, entry: Entry): Restored {
 function describe(change: Change, probe: UndoProbe, old: string | null): string {
   const target = change.write;
   if (target === undefined) return `${change.what}: ${old} → ${change.after} (follows by itself; ${probe.path})`;
-  const value = "text" in target ? target.text : target.hex;
-  return `${change.what}: ${old} → write '${value.trim()}' to ${target.path}`;
+  return `${change.what}: ${old} → ${describeWrite(target)}`;
+}
+
+function describeWrite(target: UndoWrite): string {
+  if ("folder" in target) return `${target.folder} the folder ${target.path}`;
+  return `write '${("text" in target ? target.text : target.hex).trim()}' to ${target.path}`;
 }
 
 /** Where this user's journals live: `/run/busbar` for root, else the user's runtime or state folder. */

@@ -17,6 +17,8 @@ export interface Machine {
   readonly memory: bigint;
   /** Use the host's KVM. Emulation is the default, and what the machines are tested with. */
   readonly kvm: boolean;
+  /** Show the processor's hypervisor bit, as ordinary guests do. Hidden by default: else Linux commits no CXL region. */
+  readonly hypervisor: boolean;
   /** An Intel IOMMU with interrupt remapping, on. */
   readonly iommu: boolean;
   /** NUMA nodes in order of their numbers; none means a single unnamed one. */

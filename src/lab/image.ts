@@ -20,7 +20,7 @@ const KERNEL_PACKAGE = "linux-image-amd64";
 /** Tools that a guest has even where its host lacks them: other people's programs, to compare ours with. */
 const GUEST_PACKAGES: readonly string[] = [
   ...["nvme-cli", "pciutils", "ndctl", "daxctl", "fio", "numactl"], // ndctl brings cxl
-  ...["e2fsprogs", "xfsprogs", "util-linux", "strace", "python3"],
+  ...["e2fsprogs", "mdadm", "util-linux", "xfsprogs", "strace", "python3"],
 ];
 
 /** Changed whenever an image made by older code must not be used any more. */

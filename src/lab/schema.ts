@@ -237,6 +237,7 @@ const machineSchema: z.ZodType<Machine> = keys({
     2048n * MIB,
   ),
   kvm: flag().default(false),
+  hypervisor: flag().default(false),
   iommu: flag().default(false),
   nodes: listOf("NUMA nodes", nodeSchema).default([]),
   distances: listOf("distances", keys({ from: node, to: node, distance: integer(10, 255) })).default([]),

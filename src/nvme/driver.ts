@@ -16,6 +16,7 @@ import type { MappedMmio } from "../../ffi/mmio.ts";
 import type { HeldPciDevice, PciInterrupts } from "../pci/held.ts";
 import type { ExecuteOptions, NvmeCommand, NvmeCompletion, NvmeQueueKind, NvmeTransport } from "./command.ts";
 import { DmaPool } from "./dma_pool.ts";
+import { ControllerMemoryBuffer } from "./memory_buffer.ts";
 import { type DmaSegment, prpEntries, type PrpListPage, prpListPages, writePrps } from "./prp.ts";
 import { type PreparedCommand, QueuePair } from "./queue_pair.ts";
 import { NVME_REGISTERS } from "./registers.ts";
@@ -91,6 +92,8 @@ export interface DriverOptions {
   readonly wait?: "poll" | "interrupt";
   /** Describe data by SGLs where the controller takes them; PRPs by default. */
   readonly sgl?: boolean;
+  /** Keep the I/O submission queues in the controller's own memory (CMB); an error where it has none. */
+  readonly cmbQueues?: boolean;
   /** Milliseconds for each wait until it is ready, disabled or shut down, in place of CAP.TO and 10 s. */
   readonly readyTimeoutMs?: number;
   /** Ends waits early. */
@@ -429,9 +432,9 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
     return (css & 1n) === 1n ? 0n : 7n;
   }
 
-  #makePair(id: number, entries: number, vector: number): QueuePair {
+  #makePair(id: number, entries: number, vector: number, buffer: ControllerMemoryBuffer | null = null): QueuePair {
     const bytes = QueuePair.memoryBytes(entries);
-    const sq = this.#allocate(bytes.sq);
+    const sq = buffer?.allocate(bytes.sq, this.pageBytes) ?? this.#allocate(bytes.sq);
     const cq = this.#allocate(bytes.cq);
     this.#memory.push(sq, cq);
     this.#queueMemory.set(id, { sq, cq, entries });
@@ -440,7 +443,8 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
       : { from: this.#interrupts, vector };
     const strideBytes = 4 << Number(fieldOf(this.#cap, CAP.DSTRD));
     const checkAlive = (): void => this.checkAlive();
-    const place = { id, entries, registers: this.#registers, strideBytes, device: this.name, sq, cq };
+    const isSqInDevice = buffer !== null;
+    const place = { id, entries, registers: this.#registers, strideBytes, device: this.name, sq, cq, isSqInDevice };
     return new QueuePair({ ...place, interrupts, checkAlive });
   }
 
@@ -453,8 +457,11 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
     if (this.#commandSet() === 7n) return;
     const count = await this.#negotiateQueues(wanted);
     const entries = Math.min(this.#options.ioEntries ?? 256, this.maxEntries);
+    const buffer = this.#options.cmbQueues === true
+      ? await ControllerMemoryBuffer.open(this.#device, this.#registers, this.#cap)
+      : null;
     for (let id = 1; id <= count; id++) {
-      const pair = this.#makePair(id, entries, id);
+      const pair = this.#makePair(id, entries, id, buffer);
       await this.#announce(pair);
       this.#io.push(pair);
     }

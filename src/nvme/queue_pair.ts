@@ -37,6 +37,8 @@ export interface QueuePairOptions {
   readonly device: string;
   /** Memory for the submission queue. */
   readonly sq: DmaBuffer;
+  /** True when that memory is the controller's own. */
+  readonly isSqInDevice: boolean;
   /** Memory for the completion queue. */
   readonly cq: DmaBuffer;
   /** Interrupts, and this pair's vector, where it has one. */
@@ -88,14 +90,15 @@ export class QueuePair implements Disposable {
 
   /** The controller is told of it by whoever makes it. */
   constructor(options: QueuePairOptions) {
-    const { id, entries, registers, strideBytes, device, sq, cq } = options;
+    const { id, entries, registers, strideBytes, device, sq, cq, isSqInDevice } = options;
     this.id = id;
     this.depth = entries - 1;
     this.#options = options;
     const name = id === 0 ? `admin queue of ${device}` : `queue ${id} of ${device}`;
     const sqDoorbell = FIRST_DOORBELL + 2 * id * strideBytes;
     const cqDoorbell = sqDoorbell + strideBytes;
-    this.#queue = new NvmeQueue({ name, sq: sq.pointer, cq: cq.pointer, entries, registers, sqDoorbell, cqDoorbell });
+    const place = { name, sq: sq.pointer, cq: cq.pointer, isSqInDevice, entries };
+    this.#queue = new NvmeQueue({ ...place, registers, sqDoorbell, cqDoorbell });
     this.#flights = Array.from({ length: entries }, () => null);
     this.#freeIds = Uint16Array.from({ length: this.depth }, (_, i) => i);
     this.#freeCount = this.depth;
@@ -155,7 +158,6 @@ export class QueuePair implements Disposable {
   /** Ready again after a controller reset: both queues are empty. */
   restart(): void {
     this.fail(new BusbarError("device-failed", `${this.#options.device}: the controller was reset`));
-    this.#options.sq.bytes.fill(0);
     this.#options.cq.bytes.fill(0);
     this.#queue.reset();
     this.#failure = null;

@@ -16,7 +16,7 @@ import { BusbarError, isBusbarError, systemError } from "../core/error.ts";
 import { type Host, ifPresent, ifReadable } from "../core/host.ts";
 import { UndoJournal } from "../core/undo.ts";
 import { formatBytes } from "../core/units.ts";
-import { findLibrary, NVME_GUARDIAN } from "../../ffi/build.ts";
+import { findProgram, NVME_GUARDIAN } from "../../ffi/build.ts";
 import { Descriptor } from "../../ffi/fd.ts";
 import { Mapping, pageSizeBytes } from "../../ffi/memory.ts";
 import { MappedMmio } from "../../ffi/mmio.ts";
@@ -155,7 +155,7 @@ class Guardian {
   }
 
   static async start(fn: PciFunction, memoryFile: string): Promise<Guardian> {
-    const program = findLibrary(NVME_GUARDIAN);
+    const program = findProgram(NVME_GUARDIAN);
     const args = [`${fn.folder}/resource0`, `${fn.folder}/config`, memoryFile, String(GUARDIAN_LIMIT_MS)];
     const child = new Deno.Command(program, { args, stdin: "piped", stdout: "piped", stderr: "inherit" }).spawn();
     const guardian = new Guardian(child);

@@ -44,6 +44,31 @@ async function waitLive(name: string): Promise<void> {
   throw new Error(`${name} did not come up`);
 }
 
+/** The kernel's block device of a namespace, once the kernel has found it. */
+export async function blockDevice(address: string, nsid: number): Promise<string> {
+  for (let i = 0; i < 200; i++) {
+    const device = await findBlockDevice(address, nsid);
+    if (device !== null) return device;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error(`${address} has no namespace ${nsid} in the kernel`);
+}
+
+/** With native multipath, the controller's own node is the path `nvme9c9n1`, and the disk that may be opened `nvme9n1`. */
+async function findBlockDevice(address: string, nsid: number): Promise<string | null> {
+  for await (const entry of Deno.readDir("/sys/class/block")) {
+    const name = /^nvme(\d+)(?:c\d+)?n(\d+)$/.exec(entry.name);
+    if (name === null) continue;
+    const folder = await Deno.realPath(`/sys/class/block/${entry.name}`);
+    if (!folder.includes(`/${address}/`)) continue;
+    if ((await Deno.readTextFile(`${folder}/nsid`)).trim() !== String(nsid)) continue;
+    const disk = `/dev/nvme${name[1]}n${name[2]}`;
+    const { isBlockDevice } = await Deno.stat(disk);
+    if (isBlockDevice) return disk;
+  }
+  return null;
+}
+
 /** What a command printed; it must succeed. */
 export async function must(...argv: [string, ...string[]]): Promise<Uint8Array<ArrayBuffer>> {
   const [program, ...args] = argv;

@@ -30,13 +30,14 @@ import { TEST_RUNNER_VARIABLE, testBodies, type TestBody } from "../../src/lab/t
 import { TestSession } from "../../src/lab/test_session.ts";
 import { note } from "../../tools/render/output.ts";
 import { prepareHost } from "./prepare.ts";
+import { registerAt } from "./register.ts";
 
 /** A test that hangs is ended after this time. */
-const DEFAULT_TIMEOUT_MS = 60_000;
+const DEFAULT_TIMEOUT_MS = 120_000;
 
 /** How a lab test runs. */
 export interface LabTestOptions {
-  /** Milliseconds that the test may take; 60,000 by default. Booting does not count. */
+  /** Milliseconds that the test may take; 120,000 by default. Booting does not count. */
   readonly timeoutMs?: number;
 }
 
@@ -75,7 +76,7 @@ const wholeFileInGuest: Lab = {
 
 function notRun(reason: string): Lab {
   const ignored = (name: string): void =>
-    Deno.test({ name: `${name} (not run: ${reason})`, ignore: true, fn: () => {} });
+    registerAt(callSite(), { name: `${name} (not run: ${reason})`, ignore: true, fn: () => {} });
   return { test: ignored, hostTest: ignored };
 }
 
@@ -89,11 +90,11 @@ function onHost(name: string, testFile: string): Lab {
   return {
     test: (name, _body, { timeoutMs = DEFAULT_TIMEOUT_MS } = {}) => {
       const limits = { timeoutMs, where: callSite() };
-      Deno.test({ name, ...sanitize, fn: async () => await session.runInGuest(name, limits) });
+      registerAt(limits.where, { name, ...sanitize, fn: async () => await session.runInGuest(name, limits) });
     },
     hostTest: (name, body, { timeoutMs = DEFAULT_TIMEOUT_MS } = {}) => {
       const limits = { timeoutMs, where: callSite() };
-      Deno.test({ name, ...sanitize, fn: async () => await session.runOnHost(body, limits) });
+      registerAt(limits.where, { name, ...sanitize, fn: async () => await session.runOnHost(body, limits) });
     },
   };
 }

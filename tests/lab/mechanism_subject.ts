@@ -1,5 +1,5 @@
 /**
- * Tests that fail on purpose: mechanism.test.ts runs this file and reads what is said about it. The numbers of the lines
+ * Tests that fail on purpose: mechanism.full.test.ts runs this file and reads what is said about it. The numbers of the lines
  * that fail are named there.
  */
 

@@ -1,9 +1,10 @@
-/** A kernel that lets nobody map what a driver holds (CONFIG_IO_STRICT_DEVMEM without iomem=relaxed). */
+/** A kernel that lets nobody map what a driver holds (CONFIG_IO_STRICT_DEVMEM without iomem=relaxed), and no IOMMU. */
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 
 import { toolArgs } from "../soft/tool.ts";
 import { machine } from "./lab.ts";
+import { noIommuTests } from "./no_iommu.ts";
 import { output } from "./programs.ts";
 
 const lab = machine("nvme-strict.yaml", import.meta.url);
@@ -39,4 +40,7 @@ lab.test("dump_bar0 of a controller that its driver holds ends with 3 and names 
   assertEquals(JSON.parse(new TextDecoder().decode(stdout)).error.code, "busy");
   await Deno.writeTextFile("/sys/bus/pci/drivers/nvme/unbind", "0000:01:00.0");
   assertEquals((await dump.output()).code, 0, "unbound, it is read");
+  await Deno.writeTextFile("/sys/bus/pci/drivers/nvme/bind", "0000:01:00.0");
 });
+
+noIommuTests(lab);

@@ -7,6 +7,7 @@ import { CHANNELS } from "../../src/lab/qemu.ts";
 import { dumpBar0Tests } from "./dump_bar0.ts";
 import { machine } from "./lab.ts";
 import { output } from "./programs.ts";
+import { vfioDataTest } from "./vfio_data.ts";
 
 const lab = machine("nvme.yaml", import.meta.url);
 
@@ -21,7 +22,7 @@ lab.test("lspci shows the controller behind a root port, in an IOMMU group of it
 lab.test("nvme list shows the controller by its serial number, and the namespace by its size", async () => {
   const { Devices } = JSON.parse(await output("nvme", "list", "-o", "json"));
   assertEquals(Devices.length, 1);
-  assertEquals([Devices[0].SerialNumber.trim(), Devices[0].PhysicalSize], ["BUSBAR0001", 256 << 20]);
+  assertEquals([Devices[0].SerialNumber.trim(), Devices[0].PhysicalSize], ["BUSBAR0001", 2 ** 31]);
 });
 
 lab.test("the guest is root, finds the host's files at their paths, and programs that the host lacks", async () => {
@@ -190,3 +191,4 @@ lab.hostTest("the controller is pulled out and put back", async (guest, qmp) => 
 });
 
 dumpBar0Tests(lab);
+vfioDataTest(lab, "64 MiB", 64 << 20);

@@ -13,7 +13,7 @@ import { BlockPattern } from "../../src/nvme/pattern.ts";
 import { nvmeStatusOf } from "../../src/nvme/status.ts";
 import { toolArgs } from "../soft/tool.ts";
 import { Random } from "../unit/random.ts";
-import { driven, kernelControllers, must } from "./controllers.ts";
+import { blockDevice, driven, kernelControllers, must } from "./controllers.ts";
 import type { Lab } from "./lab.ts";
 
 /** Namespaces whose blocks the kernel's block layer shows as they are. */
@@ -30,31 +30,6 @@ async function controllerWith(serial: string): Promise<{ name: string; address: 
   const controller = (await kernelControllers()).get(serial);
   assert(controller !== undefined, `no controller ${serial}`);
   return controller;
-}
-
-/** The kernel's block device of a namespace, once the kernel has found it. */
-async function blockDevice(address: string, nsid: number): Promise<string> {
-  for (let i = 0; i < 200; i++) {
-    const device = await findBlockDevice(address, nsid);
-    if (device !== null) return device;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-  throw new Error(`${address} has no namespace ${nsid} in the kernel`);
-}
-
-/** With native multipath, the controller's own node is the path `nvme9c9n1`, and the disk that may be opened `nvme9n1`. */
-async function findBlockDevice(address: string, nsid: number): Promise<string | null> {
-  for await (const entry of Deno.readDir("/sys/class/block")) {
-    const name = /^nvme(\d+)(?:c\d+)?n(\d+)$/.exec(entry.name);
-    if (name === null) continue;
-    const folder = await Deno.realPath(`/sys/class/block/${entry.name}`);
-    if (!folder.includes(`/${address}/`)) continue;
-    if ((await Deno.readTextFile(`${folder}/nsid`)).trim() !== String(nsid)) continue;
-    const disk = `/dev/nvme${name[1]}n${name[2]}`;
-    const { isBlockDevice } = await Deno.stat(disk);
-    if (isBlockDevice) return disk;
-  }
-  return null;
 }
 
 async function checksum(path: string, offsetBytes: number, sizeBytes: number): Promise<string> {
@@ -226,6 +201,20 @@ export function nvmeDataTests(lab: Lab): void {
       await namespace.read(0, back);
       assertEquals(pattern.check(back, 0n), null);
     }, { wait: "interrupt", ioQueues: 2 });
+    closeAll();
+  });
+
+  lab.test("submission queues in the controller's own memory carry the same data", async () => {
+    const { address } = await controllerWith("ZOO-CMB");
+    const data = new Random("CMB").noise(512 * 1024);
+    await driven(address, async (controller) => {
+      await controller.namespace(1).write(99, data);
+    }, { cmbQueues: true, ioQueues: 2 });
+    await driven(address, async (controller) => {
+      const back = new Uint8Array(data.length);
+      await controller.namespace(1).read(99, back);
+      assertEquals(back, data);
+    });
     closeAll();
   });
 

@@ -4,6 +4,7 @@
  */
 
 import { BUSBAR, BUSBAR_SOFT, findLibrary } from "../../ffi/build.ts";
+import { TOOLS } from "../../tools/busbar.ts";
 
 /**
  * Makes on the host what a guest could only make slowly: builds the libraries, and brings every module into the cache.
@@ -13,9 +14,7 @@ import { BUSBAR, BUSBAR_SOFT, findLibrary } from "../../ffi/build.ts";
  */
 export async function prepareHost(): Promise<Readonly<Record<string, string>>> {
   const root = new URL("../..", import.meta.url);
-  const tools = ["busbar", "bind", "check_p2p", "dump_bar0", "nvme_identify", "nvme_io", "restore"].map((name) =>
-    new URL(`tools/${name}.ts`, root).pathname
-  );
+  const tools = ["busbar", ...Object.keys(TOOLS)].map((name) => new URL(`tools/${name}.ts`, root).pathname);
   await new Deno.Command(Deno.execPath(), { args: ["cache", "--quiet", ...tools] }).output();
   return { BUSBAR_LIB: findLibrary(BUSBAR), BUSBAR_SOFT_LIB: findLibrary(BUSBAR_SOFT) };
 }

@@ -9,6 +9,9 @@ const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 /** Nobody: an ordinary user on every Debian system. */
 const NOBODY = 65534;
 
+/** What `lab run nvme.yaml -- true` may take, from start to end, on two processors. */
+const BOOT_LIMIT_S = 15;
+
 const reason = Deno.env.has("BUSBAR_LAB_GUEST")
   ? "it needs the network"
   : Deno.env.get("BUSBAR_LAB_SKIP") || cannotSetUp()?.message;
@@ -150,5 +153,14 @@ Deno.test({
     assertStringIncludes(guest.stdout, "0\n");
     assertStringIncludes(guest.stdout, "BUSBAR0001");
     assertEquals(await systemState(), system);
+
+    // The better of two: the machine that runs the tests may have had something else to do.
+    let seconds = Infinity;
+    for (let i = 0; i < 2 && seconds > BOOT_LIMIT_S; i++) {
+      const booted = await ended(user.lab("run", "nvme.yaml", "--", "true"));
+      assertEquals([booted.code, booted.stdout, booted.stderr], [0, "", ""]);
+      seconds = Math.min(seconds, booted.seconds);
+    }
+    assert(seconds <= BOOT_LIMIT_S, `lab run nvme.yaml -- true took ${seconds} s`);
   },
 });

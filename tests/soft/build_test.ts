@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 
-import { BUSBAR, BUSBAR_SOFT, findLibrary, type Surroundings } from "../../ffi/build.ts";
+import { BUSBAR, BUSBAR_SOFT, findLibrary, findProgram, NVME_GUARDIAN, type Surroundings } from "../../ffi/build.ts";
 import { BusbarError } from "../../src/core/error.ts";
 import { withLibraries } from "./setup.ts";
 
@@ -33,6 +33,8 @@ function withCheckout(body: (place: Place) => void): void {
     const where: Place["where"] = (env = {}, more = {}) => ({
       root: checkout,
       beside: [`${checkout}/ffi`],
+      embedded: null,
+      arch: Deno.build.arch,
       cache,
       env: (name) => name in env ? env[name] : name === "PATH" ? Deno.env.get("PATH") : undefined,
       say: (line) => said.push(line),
@@ -179,7 +181,7 @@ Deno.test(
       assertEquals(said.length, 1);
       const script = `
       import { BUSBAR, BUSBAR_SOFT, findLibrary } from "${checkout}/ffi/build.ts";
-      const where = { root: "${checkout}", beside: [], cache: Deno.args[0], env: (name) => name === "PATH" ? Deno.env.get("PATH") : undefined, say: () => {} };
+      const where = { root: "${checkout}", beside: [], embedded: null, arch: Deno.build.arch, cache: Deno.args[0], env: (name) => name === "PATH" ? Deno.env.get("PATH") : undefined, say: () => {} };
       console.log(findLibrary(BUSBAR, where), findLibrary(BUSBAR_SOFT, where));`;
       const folder = Deno.makeTempDirSync();
       try {
@@ -287,6 +289,38 @@ Deno.test("a program without its sources uses the library beside it, and never b
     Deno.copyFileSync(built, `${bundle}/${built.split("/").at(-1)}`);
     Deno.chmodSync(`${bundle}/${built.split("/").at(-1)}`, 0o755);
     assert(findLibrary(BUSBAR, where({}, elsewhere)).startsWith(bundle));
+  });
+});
+
+Deno.test("a program that is embedded is started from a copy in the user's cache, made once and replaced when it was changed", () => {
+  withCheckout(({ checkout, cache, where }) => {
+    const app = `${checkout}/app`;
+    const name = `nvme_guardian-linux-${Deno.build.arch}-release-0123456789abcdef`;
+    Deno.mkdirSync(`${app}/build`, { recursive: true });
+    Deno.writeTextFileSync(`${app}/build/${name}`, "#!/bin/sh\necho started\n");
+    const compiled = where({}, { root: app, beside: [`${app}/build`], embedded: app });
+    const copy = findProgram(NVME_GUARDIAN, compiled);
+    assertEquals(copy, `${cache}/${name}`);
+    assertEquals(new TextDecoder().decode(new Deno.Command(copy).outputSync().stdout), "started\n");
+    const made = Deno.statSync(copy).mtime;
+    assertEquals(findProgram(NVME_GUARDIAN, compiled), copy);
+    assertEquals(Deno.statSync(copy).mtime, made);
+    Deno.chmodSync(copy, 0o777);
+    findProgram(NVME_GUARDIAN, compiled);
+    assertEquals((Deno.statSync(copy).mode ?? 0) & 0o022, 0, "what others may write is not started");
+    const error = assertThrows(() => findProgram(NVME_GUARDIAN, { ...compiled, cache: null }), BusbarError);
+    assertEquals(error.code, "library");
+    assertStringIncludes(error.hint ?? "", "BUSBAR_NVME_GUARDIAN");
+  });
+});
+
+Deno.test("a program that is no embedded file is started where it is", () => {
+  withCheckout(({ checkout, where }) => {
+    const beside = `${checkout}/bundle`;
+    Deno.mkdirSync(beside, { mode: 0o755 });
+    const path = `${beside}/nvme_guardian-linux-${Deno.build.arch}-release-0123456789abcdef`;
+    Deno.writeTextFileSync(path, "", { mode: 0o755 });
+    assertEquals(findProgram(NVME_GUARDIAN, where({}, { root: `${checkout}/nowhere`, beside: [beside] })), path);
   });
 });
 

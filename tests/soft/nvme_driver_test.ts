@@ -77,6 +77,28 @@ Deno.test("a controller with fewer queues than asked for gets as many as it has"
   await one.controller.namespace(1).read(0, new Uint8Array(512));
 });
 
+Deno.test("submission queues in the controller's own memory carry commands, also after a reset", async () => {
+  await using one = await openController("cmb=1MiB", { cmbQueues: true, ioQueues: 3, ioEntries: 64 });
+  const { controller, soft } = one;
+  for (const round of [1, 2]) {
+    await Promise.all(Array.from({ length: 200 }, (_, i) => controller.namespace(1).write(i, noise(512, round + i))));
+    for (let i = 0; i < 200; i++) {
+      const back = new Uint8Array(512);
+      await controller.namespace(1).read(i, back);
+      assertEquals(back, noise(512, round + i));
+    }
+    await controller.reset();
+  }
+  assertEquals(soft.counter("dma_errors"), 0n);
+});
+
+Deno.test("submission queues that do not fit into the controller's memory, or have none to lie in, are refused", async () => {
+  const none = await failsWith("unsupported", "no buffer", openController("", { cmbQueues: true }));
+  assertStringIncludes(none.message, "has no memory buffer");
+  const full = openController("cmb=16KiB", { cmbQueues: true, ioQueues: 4, ioEntries: 128 });
+  assertStringIncludes((await failsWith("out-of-range", "too much", full)).message, "do not fit");
+});
+
 Deno.test("a wide doorbell stride moves every doorbell", async () => {
   await using one = await openController("dstrd=4", { ioQueues: 3 });
   for (let i = 0; i < 9; i++) await one.controller.namespace(1).read(i, new Uint8Array(512));
@@ -393,4 +415,21 @@ Deno.test("a function level reset leaves a controller that can be taken over aga
   registers.write32(0x24, 31 << 16 | 31);
   device.reset();
   assertEquals(registers.read32(0x24), 0);
+});
+
+Deno.test("a controller that is open, with its queues, costs under 8 MiB besides the loaded libraries", async () => {
+  const script = `
+    import { NvmeController } from "./mod.ts";
+    import { pageSizeBytes } from "./ffi/memory.ts";
+    pageSizeBytes();
+    const before = Deno.memoryUsage().rss;
+    await using controller = await NvmeController.open("soft:nvme", { ioQueues: 4 });
+    await controller.namespace(1).read(0, new Uint8Array(4096));
+    console.log(Deno.memoryUsage().rss - before);
+  `;
+  const args = ["eval", "--no-check", "--cached-only", "--ext=ts", script];
+  const cwd = new URL("../..", import.meta.url);
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd, env: { LD_PRELOAD: "" } }).output();
+  const bytes = Number(new TextDecoder().decode(stdout));
+  assert(bytes > 0 && bytes < 8 << 20, `${bytes} bytes ${new TextDecoder().decode(stderr)}`);
 });

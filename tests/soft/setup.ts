@@ -3,6 +3,7 @@
  * @module
  */
 
+import { Descriptor } from "../../ffi/fd.ts";
 import { closeAll } from "../../ffi/library.ts";
 import { pageSizeBytes } from "../../ffi/memory.ts";
 import { readBarrier } from "../../ffi/mmio.ts";
@@ -14,6 +15,7 @@ export function withLibraries(): void {
   Deno.test.beforeAll(() => {
     pageSizeBytes();
     readBarrier();
+    Descriptor.eventCounter("for the tests")[Symbol.dispose]();
     SoftDevice.open("soft:nvme", "nvme", new Map())[Symbol.dispose]();
     openTrapLibrary();
   });

@@ -57,3 +57,17 @@ Deno.test("isBusbarError tells codes apart", () => {
   assert(isBusbarError(error) && isBusbarError(error, "busy", "absent") && !isBusbarError(error, "busy"));
   assert(!isBusbarError(new Error("gone")));
 });
+
+Deno.test("a process that ended between opening its /proc file and reading it is absent", async () => {
+  const child = new Deno.Command("sleep", { args: ["60"] }).spawn();
+  using file = await Deno.open(`/proc/${child.pid}/stat`);
+  child.kill("SIGKILL");
+  await child.status;
+  let thrown: unknown = null;
+  try {
+    await file.read(new Uint8Array(100));
+  } catch (error) {
+    thrown = error;
+  }
+  assertEquals(systemError(thrown, "read", "/proc/1/stat").code, "absent", String(thrown));
+});

@@ -6,11 +6,13 @@ import { textLines } from "../../src/core/layout_text.ts";
 import { parseLocator } from "../../src/core/locator.ts";
 import { parsePciAddress } from "../../src/core/pci_address.ts";
 import { parseBytes, parseDurationMs } from "../../src/core/units.ts";
+import { decodePage, guessPage, NVME_PAGES } from "../../src/nvme/pages.ts";
 import { decodeRegisters, REGISTER_RUNS } from "../../src/nvme/register_dump.ts";
 import { decodeCapability, listCapabilities } from "../../src/pci/capabilities.ts";
 import { bridgeWindows } from "../../src/pci/config_space.ts";
 import { parseMachine } from "../../src/pci/machine_file.ts";
 import { barRegisters, parseResources } from "../../src/pci/resources.ts";
+import { reportLines } from "../../tools/render/nvme_identify.ts";
 import { Random } from "./random.ts";
 
 const ROUNDS = 100_000;
@@ -46,6 +48,25 @@ Deno.test(`${ROUNDS} register blocks decode and render in text and JSON`, () => 
     if (i % 10 === 0) {
       assert(textLines(registers).length >= registers.length);
       JSON.stringify(rowsToJson(registers));
+    }
+  }
+});
+
+Deno.test("100 pages of every kind, whole and cut, decode and render in text and JSON", () => {
+  const random = new Random("pages");
+  for (const page of NVME_PAGES) {
+    for (let i = 0; i < 100; i++) {
+      const bytes = random.bytes(i % 2 === 0 ? page.sizeBytes : random.below(page.sizeBytes + 65));
+      const { rows } = decodePage(page, bytes);
+      if (i % 10 !== 0) continue;
+      JSON.stringify(rowsToJson(rows));
+      reportLines(
+        "fuzz",
+        "from a file",
+        { pages: [{ page, of: null, bytes, reason: null }], features: [] },
+        i % 20 === 0,
+      );
+      guessPage(bytes);
     }
   }
 });

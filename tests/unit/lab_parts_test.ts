@@ -261,6 +261,9 @@ Deno.test("what a test left open is named: files, device mappings, child process
       sizeBytes: refuse,
       writeText: refuse,
       writeBytes: refuse,
+      writeTextSlowly: refuse,
+      makeFolder: refuse,
+      removeFolder: refuse,
     };
   };
   const before = openResources(

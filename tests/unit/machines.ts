@@ -4,7 +4,7 @@
  */
 
 import { BusbarError } from "../../src/core/error.ts";
-import type { Host } from "../../src/core/host.ts";
+import { type Host, ifPresent } from "../../src/core/host.ts";
 import { RecordedHost } from "../../src/core/recorded_host.ts";
 
 /** A machine whose files can be written. What a write does beyond storing the text is up to `onWrite`. */
@@ -16,6 +16,8 @@ export class MadeUpMachine implements Host {
   readonly writes: string[] = [];
   /** Called before a write is stored; may throw or change other files. */
   onWrite: (path: string, text: string) => void = () => {};
+  /** Called after a folder was made: the kernel puts files into those of cgroups. */
+  onFolder: (path: string) => void = () => {};
   /** What a file shows after a text was written to it. */
   shownAs: (path: string, text: string) => string = (_path, text) => text;
 
@@ -82,6 +84,25 @@ export class MadeUpMachine implements Host {
     const now = old.slice();
     now.set(bytes, offset);
     this.files.set(real, now);
+  }
+
+  // deno-lint-ignore require-await
+  async writeTextSlowly(path: string, text: string): Promise<void> {
+    this.writeText(path, text);
+  }
+
+  makeFolder(path: string): void {
+    if (ifPresent(() => this.realPath(path)) !== null) throw new BusbarError("busy", `${path}: exists`, { path });
+    this.onWrite(path, "");
+    this.writes.push(`mkdir ${path}`);
+    this.file(`${path}/.folder`, "");
+    this.onFolder(path);
+  }
+
+  removeFolder(path: string): void {
+    this.realPath(path);
+    this.writes.push(`rmdir ${path}`);
+    this.remove(path);
   }
 }
 

@@ -1,5 +1,6 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 
+import { Deadline, pause } from "../../src/core/deadline.ts";
 import { BusbarError } from "../../src/core/error.ts";
 import { FaultyHost } from "../../src/core/faulty_host.ts";
 import type { Host } from "../../src/core/host.ts";
@@ -306,4 +307,69 @@ Deno.test("files that are no journals, or that others may write, are not believe
     assertEquals(findJournals(folder).map((found) => found.path), [dead]);
     assertThrows(() => UndoJournal.restore(`${folder}/3-1.jsonl`, machine), BusbarError, "no such journal");
   });
+});
+
+Deno.test("folders are made and removed again; what was written inside goes with them and has no entry", () => {
+  withFolder((folder) => {
+    const machine = machineWithKnobs();
+    {
+      using journal = journalOn(machine, folder);
+      journal.change({ what: "group", write: { path: "/sys/group", folder: "make" } });
+      machine.file("/sys/group/procs", "");
+      journal.changeInside("member", { path: "/sys/group/procs", text: "7" });
+      assertEquals(findJournals(folder).map((found) => found.changes.map((change) => change.what)), [["group"]]);
+    }
+    assertEquals(machine.writes, ["mkdir /sys/group", "/sys/group/procs=7", "rmdir /sys/group"]);
+    const refused = journalOn(machine, folder);
+    machine.onWrite = (): void => {
+      throw new BusbarError("permission", "locked");
+    };
+    const make = { what: "group", write: { path: "/sys/group", folder: "make" } } as const;
+    assertThrows(() => refused.change(make), BusbarError, "locked");
+    assertEquals(refused.path, null);
+    refused[Symbol.dispose]();
+  });
+});
+
+Deno.test("a dry run goes on where an earlier change would have created the files", () => {
+  const said: string[] = [];
+  using journal = new UndoJournal(machineWithKnobs(), { command: "test", dryRun: (line) => said.push(line) });
+  journal.change({ what: "group", write: { path: "/sys/group", folder: "make" } });
+  journal.changeInside("limit", { path: "/sys/group/limit", text: "1" });
+  journal.change({ what: "member", write: { path: "/sys/group/procs", text: "7" } });
+  assertEquals(said, [
+    "group: null → make the folder /sys/group",
+    "limit: write '1' to /sys/group/limit",
+    "member: (not there yet) → write '7' to /sys/group/procs",
+  ]);
+});
+
+Deno.test("a slow write lets the event loop go on, has a limit, and is put back like any other", async () => {
+  const parent = await Deno.makeTempDir();
+  try {
+    const machine = machineWithKnobs();
+    const journal = journalOn(machine, `${parent}/journals`);
+    const { promise: allowed, resolve: allow } = Promise.withResolvers<void>();
+    const quick = machine.writeTextSlowly.bind(machine);
+    machine.writeTextSlowly = async (path, text): Promise<void> => {
+      await allowed;
+      await quick(path, text);
+    };
+    const late = await assertRejects(() => journal.changeSlowly(A, Deadline.after(20)), BusbarError);
+    assertEquals([late.code, late.message], ["timeout", "/sys/a: knob a did not happen within 20 ms"]);
+    assertEquals(machine.readText("/sys/a"), "1");
+    // The kernel goes on, and is done later: roll-back finds it, because the entry is there since before the write.
+    allow();
+    await pause(5);
+    assertEquals(machine.readText("/sys/a"), "2");
+    assertEquals(journal.rollBack().map((restored) => restored.outcome), ["restored"]);
+    await journal.changeSlowly(B, Deadline.after(1000));
+    assertEquals(machine.readText("/sys/b"), "on");
+    machine.writeTextSlowly = (): Promise<void> => Promise.reject(new BusbarError("busy", "pinned"));
+    await assertRejects(() => journal.changeSlowly(A, Deadline.after(1000)), BusbarError, "pinned");
+    assertEquals(journal.rollBack().map((restored) => [restored.what, restored.outcome]), [["knob b", "restored"]]);
+    journal[Symbol.dispose]();
+  } finally {
+    await Deno.remove(parent, { recursive: true });
+  }
 });

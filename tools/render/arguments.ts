@@ -97,3 +97,8 @@ export function ratio(text: string): number {
   const value = Number(text);
   return /^\d*\.?\d+$/.test(text) && value <= 1 ? value : refuse(text, "is no share: write a number from 0 to 1");
 }
+
+/** A NUMA node's number. */
+export function nodeNumber(text: string): number {
+  return /^\d{1,4}$/.test(text) ? Number(text) : refuse(text, "is no node: write its number, as in 0");
+}

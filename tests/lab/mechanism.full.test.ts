@@ -58,6 +58,7 @@ test("failing tests say where and why; a lost guest fails the test that lost it 
   const lines = (await Deno.readTextFile(SUBJECT)).split("\n");
   const line = lines.findIndex((line) => line.endsWith("// FAILS HERE")) + 1;
   const failed = reportOf(text, "fails");
+  assertMatch(failed, new RegExp(`^fails => \\./tests/lab/mechanism_subject\\.ts:${line - 1}:5\n`));
   assertStringIncludes(failed, `tests/lab/mechanism_subject.ts:${line}:3`);
   assertEquals(failed.split("[Diff] Actual / Expected").length, 2, "the message appears once");
   assertEquals(failed.includes("kernel"), false, "the kernel's log appears only when the guest was lost");

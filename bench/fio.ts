@@ -1,0 +1,83 @@
+/**
+ * Random reads of 4 KiB from one drive, by our driver through VFIO and by fio through the kernel, in one run.
+ *
+ * `deno task bench:fio` runs it in a lab machine. On a machine of your own: `deno run -A bench/fio.ts 0000:01:00.0`, with a
+ * drive that the kernel's driver holds; nothing is written.
+ */
+
+import { BusbarError } from "../src/core/error.ts";
+import { thisMachine } from "../src/core/host.ts";
+import { UndoJournal } from "../src/core/undo.ts";
+import { NvmeController } from "../src/nvme/controller.ts";
+import { runIoJob } from "../src/nvme/io_job.ts";
+import { planTransfers } from "../src/nvme/transfer_plan.ts";
+import { bindVfio, blockDevicesOf } from "../src/pci/bind.ts";
+import { readPciFunction } from "../src/pci/function.ts";
+import { print } from "../tools/render/output.ts";
+import { columns } from "../tools/render/table.ts";
+
+const SECONDS = Number(Deno.env.get("BUSBAR_BENCH_SECONDS") ?? "5");
+const DEPTHS = [1, 32];
+/** psync has one read in flight for each of its processes. */
+const ENGINES = ["psync", "libaio", "io_uring"] as const;
+
+interface Figures {
+  readonly iops: number;
+  readonly medianUs: number;
+  readonly p99Us: number;
+}
+
+async function fio(device: string, engine: string, depth: number): Promise<Figures> {
+  const [jobs, perJob] = engine === "psync" ? [depth, 1] : [1, depth];
+  const args = ["--name=x", `--filename=${device}`, "--rw=randread", "--bs=4k", "--direct=1", "--readonly"];
+  const load = [`--ioengine=${engine}`, `--iodepth=${perJob}`, `--numjobs=${jobs}`, "--group_reporting"];
+  const time = ["--time_based", `--runtime=${SECONDS}`, "--ramp_time=1", "--output-format=json"];
+  const { success, stdout, stderr } = await new Deno.Command("fio", { args: [...args, ...load, ...time] }).output();
+  if (!success) throw new BusbarError("io", `fio: ${new TextDecoder().decode(stderr)}`, { operation: "run fio" });
+  const text = new TextDecoder().decode(stdout);
+  const { jobs: [job] } = JSON.parse(text.slice(text.indexOf("{")));
+  const { iops, clat_ns } = job.read;
+  return { iops, medianUs: clat_ns.percentile["50.000000"] / 1000, p99Us: clat_ns.percentile["99.000000"] / 1000 };
+}
+
+async function ours(controller: NvmeController, depth: number): Promise<Figures> {
+  const plan = await planTransfers(controller, 1, 0n, undefined, 4096);
+  const job = { ...plan, readShare: 1, depth, queues: 1, randomSeed: 1 };
+  await runIoJob(controller.driver, { ...job, durationMs: 1000 });
+  const { transfers, elapsedMs, latency } = await runIoJob(controller.driver, { ...job, durationMs: SECONDS * 1000 });
+  return {
+    iops: transfers / elapsedMs * 1000,
+    medianUs: latency.percentile(50),
+    p99Us: latency.percentile(99),
+  };
+}
+
+const address = Deno.args[0] ?? "0000:01:00.0";
+const fn = readPciFunction(thisMachine, address);
+// With multipath the kernel also lists paths (nvme0c0n1), which nobody can open.
+const disk = blockDevicesOf(thisMachine, fn).find((name) => /^nvme\d+n\d+$/.test(name));
+if (disk === undefined) throw new BusbarError("absent", `${address}: the kernel shows no block device of it`);
+
+const rows: [name: string, depth: number, figures: Figures][] = [];
+for (const depth of DEPTHS) {
+  for (const engine of ENGINES) rows.push([`fio ${engine}`, depth, await fio(`/dev/${disk}`, engine, depth)]);
+}
+{
+  using journal = new UndoJournal(thisMachine, { command: "bench" });
+  bindVfio(journal, thisMachine, fn);
+  await using controller = await NvmeController.open(address, { drive: true });
+  for (const depth of DEPTHS) rows.push(["busbar, VFIO", depth, await ours(controller, depth)]);
+}
+
+const best = (depth: number): number =>
+  Math.max(...rows.filter(([name, at]) => at === depth && name.startsWith("fio")).map(([, , { iops }]) => iops));
+const lines = rows.toSorted((a, b) => a[1] - b[1]).map(([name, depth, { iops, medianUs, p99Us }]) => [
+  String(depth),
+  name,
+  iops.toFixed(0),
+  `${(iops / best(depth)).toFixed(2)}`,
+  medianUs.toFixed(0),
+  p99Us.toFixed(0),
+]);
+print(`4 KiB random reads of ${address}, ${SECONDS} s each`);
+print(columns([["depth", "by", "IOPS", "ratio to best fio", "median µs", "99 % µs"], ...lines]).join("\n"));

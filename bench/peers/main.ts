@@ -1,0 +1,77 @@
+/**
+ * `deno task bench:peers`: busbar beside what others use for the same, in one run on one machine. Ratios first.
+ * @module
+ */
+
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+
+import { thisMachine } from "../../src/core/host.ts";
+import { note, print, printJson } from "../../tools/render/output.ts";
+import { columns } from "../../tools/render/table.ts";
+import { interruption, run } from "../../tools/run.ts";
+import { measureMmio, MMIO_ACCESSES, type MmioResult } from "./mmio.ts";
+import { measureHost, measureLab, type StartupResult } from "./startup.ts";
+
+/** The command line of `deno task bench:peers`. */
+export const command: CommandUnknownOpts = new Command("bench:peers")
+  .description("Measure register access and start-up side by side with C, Node, Python, lspci and nvme-cli.")
+  .option("--no-lab", "leave out what needs a lab machine")
+  .option("--json", "print one JSON document")
+  .action(async (options) => {
+    const onProgress = (line: string): void => note(`bench:peers: ${line}`);
+    const mmio = await measureMmio(onProgress);
+    const startup = await measureHost(onProgress);
+    if (options.lab) startup.push(...await measureLab(onProgress, interruption));
+    const machine = `${processor()}, ${navigator.hardwareConcurrency} processors, Deno ${Deno.version.deno}`;
+    const date = new Date().toISOString().slice(0, 10);
+    if (options.json) {
+      return printJson({ schema: "bench_peers/1", date, machine, registers: mmio.map(withRatios(mmio)), startup });
+    }
+    print(`${date}, ${machine}`);
+    print("\nregister access: times the limit, C (nanoseconds)");
+    print(mmioLines(mmio).join("\n"));
+    print("\nwhole process, from start to end: times lspci (milliseconds)");
+    print(startupLines(startup).join("\n"));
+  });
+
+function processor(): string {
+  return /^model name\s*: (.*)$/m.exec(thisMachine.readText("/proc/cpuinfo"))?.[1]?.trim() ?? Deno.build.arch;
+}
+
+/** Adds what each access costs in multiples of the same in C. */
+function withRatios(results: readonly MmioResult[]): (result: MmioResult) => unknown {
+  const limit = results.find(({ peer }) => peer === "C")?.ns ?? null;
+  return (result) => {
+    const { ns } = result;
+    if (ns === null || limit === null) return { ...result, ratio: null };
+    return {
+      ...result,
+      ratio: Object.fromEntries(MMIO_ACCESSES.map((access) => [access, ns[access] / limit[access]])),
+    };
+  };
+}
+
+function mmioLines(results: readonly MmioResult[]): string[] {
+  const limit = results.find(({ peer }) => peer === "C")?.ns ?? null;
+  const rows = results.map(({ peer, ns, notRun }) => {
+    if (ns === null) return [peer, `not run: ${notRun}`];
+    return [peer, ...MMIO_ACCESSES.map((access) => `${ratio(ns[access], limit?.[access])} (${ns[access].toFixed(1)})`)];
+  });
+  return columns([["", "read32", "write32", "4 KiB block"], ...rows], "  ");
+}
+
+function startupLines(results: readonly StartupResult[]): string[] {
+  return columns(
+    results.map(({ where, command, ms, notRun }) => {
+      const lspci = results.find((one) => one.where === where && one.command.startsWith("lspci"))?.ms;
+      return [where, command, ms === null ? `not run: ${notRun}` : `${ratio(ms, lspci)} (${ms.toFixed(0)})`];
+    }),
+    "  ",
+  );
+}
+
+function ratio(value: number, limit: number | null | undefined): string {
+  return limit === null || limit === undefined ? "-" : (value / limit).toFixed(1);
+}
+
+if (import.meta.main) await run(command);

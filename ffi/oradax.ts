@@ -1,0 +1,143 @@
+/**
+ * The calls of an open Oracle Data Analytics Accelerator. All must be made by the thread that opened it.
+ * @module
+ */
+
+import { BusbarError } from "../src/core/error.ts";
+import { check, cString, lazyLibrary } from "./library.ts";
+
+/** Points at an open device. */
+type Handle = Deno.PointerObject<"bb_oradax">;
+
+const HANDLE = "pointer" as Deno.NativeTypedPointer<Handle>;
+
+const SYMBOLS = {
+  bb_oradax_open: { parameters: [/* const char *path */ "buffer", /* bb_oradax **out */ "buffer"], result: "i32" },
+  bb_oradax_attach: {
+    parameters: [/* const bb_oradax_file *file */ "buffer", /* bb_oradax **out */ "buffer"],
+    result: "i32",
+  },
+  bb_oradax_close: { parameters: [HANDLE], result: "i32" },
+  bb_oradax_submit: {
+    parameters: [
+      HANDLE,
+      "u32", // index
+      "buffer", // const void *ccbs
+      "u32", // size
+      "buffer", // bb_oradax_refusal *refusal
+    ],
+    result: "i32",
+  },
+  bb_oradax_wait: { parameters: [HANDLE, /* index */ "u32", /* limit_us */ "u32"], result: "i32" },
+  bb_oradax_completion: { parameters: [HANDLE, /* index */ "u32", /* void *to */ "buffer"], result: "i32" },
+  bb_oradax_info: { parameters: [HANDLE, /* index */ "u32", /* uint16_t out[4] */ "buffer"], result: "i32" },
+  bb_oradax_kill: { parameters: [HANDLE, /* index */ "u32"], result: "i32" },
+  bb_oradax_dequeue: { parameters: [HANDLE], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+const library: () => Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] = lazyLibrary(SYMBOLS);
+
+/** Size of a completion area in bytes. */
+const AREA_BYTES = 128;
+const EUSERS = 87;
+const THREAD_HINT = "open, submit, poll and close it on one thread: a Worker needs a device of its own";
+
+/** How much of a submission was taken, and why not more. */
+export interface OradaxTaken {
+  /** Bytes of CCBs that the device took. */
+  readonly takenBytes: number;
+  /** Submit status of the first CCB that was not taken; 0 when all were, or when there is just no room now. */
+  readonly status: number;
+  /** An address or a scope, by status. */
+  readonly statusData: bigint;
+}
+
+/** An open accelerator. Dispose waits for what is in flight, about a second, then kills it. */
+export class OradaxHandle implements Disposable {
+  /** The locator that it was opened by, for messages. */
+  readonly name: string;
+  readonly #refusal: BigUint64Array<ArrayBuffer> = new BigUint64Array(2);
+  #handle: Handle | null;
+
+  private constructor(name: string, handle: Handle) {
+    this.name = name;
+    this.#handle = handle;
+  }
+
+  /** Opens `/dev/oradax1` or `/dev/oradax2`. @throws {BusbarError} as open and mmap fail */
+  static open(path: string): OradaxHandle {
+    const out = new BigUint64Array(1);
+    check(library().bb_oradax_open(cString(path), out), "open", { path });
+    return new OradaxHandle(path, pointerFrom(out));
+  }
+
+  /** Takes over the calls that a software device filled in: a `bb_oradax_file` of csrc/busbar.h. */
+  static attach(name: string, file: Uint8Array<ArrayBuffer>): OradaxHandle {
+    const out = new BigUint64Array(1);
+    check(library().bb_oradax_attach(file, out), "attach", { path: name });
+    return new OradaxHandle(name, pointerFrom(out));
+  }
+
+  /** Hands over CCBs, a multiple of 64 bytes and at most 960; the first one completes in area `index`. */
+  submit(index: number, ccbs: Uint8Array<ArrayBuffer>): OradaxTaken {
+    const handle = this.#open();
+    const taken = this.#check(library().bb_oradax_submit(handle, index, ccbs, ccbs.length, this.#refusal), "submit");
+    // status is the lower half of the second word on the little-endian machines that Deno runs on.
+    const [statusData = 0n, status = 0n] = this.#refusal;
+    return { takenBytes: taken, status: Number(status & 0xffff_ffffn), statusData };
+  }
+
+  /** Waits at most `limitUs` microseconds (50,000) and returns the status byte of area `index`; 0 while in flight. */
+  wait(index: number, limitUs: number): number {
+    return this.#check(library().bb_oradax_wait(this.#open(), index, limitUs), "poll");
+  }
+
+  /** The 128 bytes of a completion area that has completed. */
+  completion(index: number): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(AREA_BYTES);
+    this.#check(library().bb_oradax_completion(this.#open(), index, bytes), "read a completion");
+    return bytes;
+  }
+
+  /** State, unit, queue and position of the CCB of area `index`. */
+  info(index: number): readonly [state: number, unit: number, queue: number, position: number] {
+    const out = new Uint16Array(4);
+    this.#check(library().bb_oradax_info(this.#open(), index, out), "ask about a CCB");
+    return [out[0] ?? 0, out[1] ?? 0, out[2] ?? 0, out[3] ?? 0];
+  }
+
+  /** Ends the CCB of area `index` and returns the action that it took. */
+  kill(index: number): number {
+    return this.#check(library().bb_oradax_kill(this.#open(), index), "kill a CCB");
+  }
+
+  /** Lets go of the memory of all CCBs that have completed. */
+  dequeue(): void {
+    this.#check(library().bb_oradax_dequeue(this.#open()), "dequeue");
+  }
+
+  /** Closes it. Calling it again does nothing. */
+  [Symbol.dispose](): void {
+    const handle = this.#handle;
+    if (handle === null) return;
+    this.#check(library().bb_oradax_close(handle), "close");
+    this.#handle = null;
+  }
+
+  #check(result: number, operation: string): number {
+    return check(result, operation, { path: this.name, hint: result === -EUSERS ? THREAD_HINT : undefined });
+  }
+
+  #open(): Handle {
+    if (this.#handle === null) {
+      throw new BusbarError("closed", `${this.name}: used after it was closed`, { path: this.name });
+    }
+    return this.#handle;
+  }
+}
+
+function pointerFrom(out: BigUint64Array): Handle {
+  const pointer = Deno.UnsafePointer.create(out[0] ?? 0n);
+  if (pointer === null) throw new BusbarError("bug", "a successful open gave address 0");
+  return pointer as Handle;
+}

@@ -1,0 +1,286 @@
+/**
+ * Which backend a program is to use and on which memory: `CXL_BACKEND` and `CXL_MEMORY_RESOURCE`, from flags, the
+ * environment, a YAML file or a shell fragment such as Tigon's `dax_config.sh`, or by default. Every value keeps its
+ * origin. Shell fragments are read as text and never executed.
+ * @module
+ */
+
+import { BusbarError } from "../core/error.ts";
+import { nearest } from "../core/locator.ts";
+import { isDaxName } from "./devdax.ts";
+
+/** The backends that the guides know. */
+export const BACKENDS = ["ivshmem", "mmap", "dax"] as const;
+
+/** A backend of the guides: shared memory, a mapped file or device, direct access. */
+export type BackendName = typeof BACKENDS[number];
+
+/** The word that stands for shared memory, and the default. */
+export const SHARED_MEMORY = "SS";
+
+/** The two settings, by the name that files give them, with their variables. */
+export const VARIABLES = { backend: "CXL_BACKEND", resource: "CXL_MEMORY_RESOURCE" } as const;
+
+/** One of the two settings. */
+export type SettingName = keyof typeof VARIABLES;
+
+/** Where a value comes from: `config:FILE:LINE` for one of a file. */
+export type Origin = "flag" | "env" | `config:${string}:${number}` | "default" | "inferred";
+
+/** A value and where it comes from. */
+export interface Setting<T extends string = string> {
+  /** The value. */
+  readonly value: T;
+  /** Where it comes from. */
+  readonly origin: Origin;
+}
+
+/** What a file sets. */
+export type FileSettings = Readonly<Partial<Record<SettingName, Setting>>>;
+
+/** Both settings, as they are to be used. */
+export interface BackendSettings {
+  /** The backend. */
+  readonly backend: Setting<BackendName>;
+  /** The memory: `SS`, a shared-memory name, a path. */
+  readonly resource: Setting;
+  /** What was understood otherwise than it was written, a sentence each. */
+  readonly notes: readonly string[];
+}
+
+/** Where settings come from, strongest first. Empty values count as not set. */
+export interface SettingSources {
+  /** Options of the command line. */
+  readonly flags?: Readonly<Partial<Record<SettingName, string | undefined>>>;
+  /** The environment. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** A file: see {@linkcode readSettingsFile}. */
+  readonly file?: FileSettings;
+}
+
+/**
+ * Decides which backend is used on what.
+ *
+ * @throws {BusbarError} `usage` for a backend that does not exist, and for a resource that does not go with it; the
+ * message says where both come from
+ *
+ * @example
+ * ```ts
+ * import { resolveSettings } from "./settings.ts";
+ * const { backend } = resolveSettings({ env: { CXL_MEMORY_RESOURCE: "/dev/dax0.0" } });
+ * console.assert(backend.value === "dax" && backend.origin === "inferred");
+ * ```
+ */
+export function resolveSettings(sources: SettingSources): BackendSettings {
+  const given = find("backend", sources);
+  const resource = find("resource", sources) ?? { value: SHARED_MEMORY, origin: "default" };
+  if (given === null) return inferBackend(resource);
+  const backend = { value: backendNamed(given), origin: given.origin };
+  const isShared = resource.value === SHARED_MEMORY;
+  if (backend.value === "mmap" && isShared) {
+    const note =
+      `backend mmap (${backend.origin}) with resource SS is the old spelling of shared memory: ivshmem is used`;
+    return { backend: { value: "ivshmem", origin: "inferred" }, resource, notes: [note] };
+  }
+  if (backend.value === "dax" && isShared) {
+    throw new BusbarError(
+      "usage",
+      `backend dax (${backend.origin}) needs a device or file, and the resource is SS (${resource.origin})`,
+      { operation: "read settings", hint: `export ${VARIABLES.resource}=/dev/dax0.0; daxctl list shows the devices` },
+    );
+  }
+  if (backend.value === "ivshmem" && isDaxNode(resource.value)) {
+    throw new BusbarError(
+      "usage",
+      `backend ivshmem (${backend.origin}) cannot use the dax device ${resource.value} (${resource.origin})`,
+      { operation: "read settings", hint: `export ${VARIABLES.backend}=dax, or ${VARIABLES.resource}=SS` },
+    );
+  }
+  return { backend, resource, notes: [] };
+}
+
+function find(name: SettingName, { flags, env, file }: SettingSources): Setting | null {
+  const flag = flags?.[name];
+  if (flag !== undefined && flag.trim() !== "") return { value: flag, origin: "flag" };
+  const variable = env?.[VARIABLES[name]];
+  if (variable !== undefined && variable.trim() !== "") return { value: variable, origin: "env" };
+  return file?.[name] ?? null;
+}
+
+function inferBackend(resource: Setting): BackendSettings {
+  if (resource.value === SHARED_MEMORY) {
+    return { backend: { value: "ivshmem", origin: "default" }, resource, notes: [] };
+  }
+  const value = isDaxNode(resource.value)
+    ? "dax"
+    : isBarFile(resource.value) || !resource.value.includes("/")
+    ? "ivshmem"
+    : "mmap";
+  return {
+    backend: { value, origin: "inferred" },
+    resource,
+    notes: [`no backend is set: ${value} is inferred from the resource ${resource.value} (${resource.origin})`],
+  };
+}
+
+function backendNamed(given: Setting): BackendName {
+  const word = given.value.trim().toLowerCase();
+  const backend = BACKENDS.find((one) => one === word);
+  if (backend !== undefined) return backend;
+  const near = nearest(word, BACKENDS);
+  throw new BusbarError("usage", `'${given.value}' (${given.origin}) is no backend`, {
+    operation: "read settings",
+    hint: near === null
+      ? `the backends are ${BACKENDS.join(", ")}`
+      : `did you mean '${near}'? There are ${BACKENDS.join(", ")}`,
+  });
+}
+
+/** True for the node of a dax device: `/dev/dax0.0`. */
+export function isDaxNode(path: string): boolean {
+  return path.startsWith("/dev/") && isDaxName(path.slice("/dev/".length));
+}
+
+/** True for the file of a PCI function's BAR 2 in sysfs. */
+export function isBarFile(path: string): boolean {
+  return /\/resource2(?:_wc)?$/.test(path);
+}
+
+/**
+ * Reads settings from the text of a file: YAML (or JSON) with `backend` and `resource`, or a shell fragment that sets the
+ * variables. Which it is, its name says, or else its contents.
+ *
+ * @param path its name, for messages and origins
+ * @throws {BusbarError} `malformed`, with the line, for an unknown key and for shell that would have to be executed
+ */
+export async function readSettingsFile(text: string, path: string): Promise<FileSettings> {
+  const isYaml = /\.(ya?ml|json)$/i.test(path);
+  const isShell = /\.(sh|bash|env)$/i.test(path) || /^[ \t]*(?:export[ \t]+)?CXL_[A-Z_]+=/m.test(text);
+  return !isYaml && isShell ? readShell(text, path) : await readYaml(text, path);
+}
+
+async function readYaml(text: string, path: string): Promise<FileSettings> {
+  const { parse } = await import("@std/yaml");
+  const fail = (line: number, message: string, hint?: string, cause?: unknown): BusbarError =>
+    new BusbarError("malformed", `${path}:${line}: ${message}`, { operation: "read settings", path, hint, cause });
+  let value: unknown;
+  try {
+    value = parse(text);
+  } catch (cause) {
+    const [reason = ""] = (cause instanceof Error ? cause.message : String(cause)).split("\n");
+    throw fail(Number(/line (\d+)/.exec(reason)?.[1] ?? 1), `not YAML: ${reason}`, undefined, cause);
+  }
+  if (value === null || value === undefined) return {};
+  if (typeof value !== "object" || Array.isArray(value)) throw fail(1, "it holds no keys and values", EXAMPLE);
+  const known = Object.keys(VARIABLES);
+  const settings: Partial<Record<SettingName, Setting>> = {};
+  for (const [key, content] of Object.entries(value)) {
+    const line = lineOfKey(text, key);
+    const name = isSettingName(key) ? key : null;
+    if (name === null) {
+      const near = nearest(key, known);
+      throw fail(line, `no such key '${key}'`, near === null ? EXAMPLE : `did you mean '${near}'?`);
+    }
+    if (content === null || content === "") continue;
+    if (typeof content !== "string") throw fail(line, `${key}: ${JSON.stringify(content)} is no text`, EXAMPLE);
+    settings[name] = { value: content, origin: `config:${path}:${line}` };
+  }
+  return settings;
+}
+
+const EXAMPLE = "it takes backend: dax and resource: /dev/dax0.0";
+
+function isSettingName(key: string): key is SettingName {
+  return Object.hasOwn(VARIABLES, key);
+}
+
+/** The line that a top-level key stands on. The YAML parser does not tell. */
+function lineOfKey(text: string, key: string): number {
+  const escaped = key.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+  const match = new RegExp(`(?:^|[{,])[ \\t]*["']?${escaped}["']?[ \\t]*:`, "m").exec(text);
+  return lineAt(text, match === null ? 0 : match.index + match[0].search(/[^\s{,]/));
+}
+
+function lineAt(text: string, index: number): number {
+  return text.slice(0, index).split("\n").length;
+}
+
+/** Assignments of the two variables in a shell fragment; the last one wins. Everything else is left out. */
+function readShell(text: string, path: string): FileSettings {
+  const settings: Partial<Record<SettingName, Setting>> = {};
+  const pattern = /^[ \t]*(?:export[ \t]+)?(CXL_BACKEND|CXL_MEMORY_RESOURCE)=/gm;
+  for (let match = pattern.exec(text); match !== null; match = pattern.exec(text)) {
+    const variable = match[1] ?? "";
+    const line = lineAt(text, match.index);
+    const word = readWord(text, pattern.lastIndex, variable);
+    if (word === null) {
+      const [shown = ""] = text.slice(match.index).split("\n");
+      throw new BusbarError(
+        "malformed",
+        `${path}:${line}: '${shown.trim()}' would have to be executed to know its value`,
+        { operation: "read settings", path, hint: `write ${variable}='value', or set it in the environment` },
+      );
+    }
+    pattern.lastIndex = word.end;
+    const name = variable === VARIABLES.backend ? "backend" : "resource";
+    if (word.value === "") delete settings[name];
+    else settings[name] = { value: word.value, origin: `config:${path}:${line}` };
+  }
+  return settings;
+}
+
+/**
+ * Reads the value of an assignment as a shell does, as far as that needs no execution.
+ *
+ * @returns the value and where it ends; null where anything would have to be expanded or executed
+ */
+function readWord(text: string, start: number, variable: string): { value: string; end: number } | null {
+  const ownDefault = new RegExp(`^(["']?)\\$\\{${variable}:-([^}$\`"'\\\\]*)\\}\\1(?=[ \\t]*(?:#.*|;.*)?$)`, "m")
+    .exec(text.slice(start).split("\n")[0] ?? "");
+  if (ownDefault !== null && ownDefault[1] !== "'") {
+    return { value: ownDefault[2] ?? "", end: start + ownDefault[0].length };
+  }
+  let value = "";
+  let at = start;
+  while (at < text.length) {
+    const char = text[at] ?? "";
+    if (/\s/.test(char)) break;
+    // A list of commands on one line: the next one begins here. `&` and `|` would run the assignment elsewhere.
+    if (char === ";") break;
+    if (/[$`&|<>()]/.test(char)) return null;
+    if (char === "'") {
+      const end = text.indexOf("'", at + 1);
+      if (end < 0) return null;
+      value += text.slice(at + 1, end);
+      at = end + 1;
+    } else if (char === '"') {
+      const quoted = readDoubleQuoted(text, at + 1);
+      if (quoted === null) return null;
+      value += quoted.value;
+      at = quoted.end;
+    } else if (char === "\\") {
+      if (text[at + 1] !== "\n") value += text[at + 1] ?? "";
+      at += 2;
+    } else {
+      value += char;
+      at++;
+    }
+  }
+  // What follows on the line may only be a comment or another command: `A=1 program` sets A for that program alone.
+  const rest = text.slice(at).split("\n")[0] ?? "";
+  return /^[ \t\r]*(?:$|;|[ \t]#)/.test(rest) || rest.trim() === "" ? { value, end: at } : null;
+}
+
+function readDoubleQuoted(text: string, start: number): { value: string; end: number } | null {
+  let value = "";
+  for (let at = start; at < text.length; at++) {
+    const char = text[at] ?? "";
+    if (char === '"') return { value, end: at + 1 };
+    if (char === "$" || char === "`") return null;
+    if (char === "\\" && '"\\$`\n'.includes(text[at + 1] ?? "x")) {
+      at++;
+      if (text[at] !== "\n") value += text[at];
+    } else value += char;
+  }
+  return null;
+}

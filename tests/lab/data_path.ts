@@ -1,0 +1,112 @@
+/**
+ * Data through our driver and through the kernel's, compared by checksum.
+ * @module
+ */
+
+import { assertEquals } from "@std/assert";
+import { createHash } from "node:crypto";
+
+import type { NvmeController } from "../../src/nvme/controller.ts";
+import type { Random } from "../unit/random.ts";
+import { must } from "./controllers.ts";
+
+/** How a namespace is reached from both sides. */
+export interface DataPath {
+  /** Runs `body` with the controller in our hands, and gives it back to the kernel. */
+  readonly driven: (body: (controller: NvmeController) => Promise<void>) => Promise<void>;
+  /** The kernel's block device, once it is there. */
+  readonly blockDevice: () => Promise<string>;
+}
+
+const WINDOW_BYTES = 4 << 20;
+const KERNEL_BLOCK_BYTES = 65_536;
+const MOST_PIECE_BYTES = 2 << 20;
+
+/** Data of which every 512 bytes differ from every other: noise, stamped with where it belongs. */
+class Stamped {
+  readonly #noise: Uint8Array<ArrayBuffer>;
+
+  constructor(random: Random) {
+    this.#noise = random.noise(WINDOW_BYTES);
+  }
+
+  /** The window that begins at `offset`. */
+  window(offset: number, sizeBytes: number): Uint8Array<ArrayBuffer> {
+    const bytes = this.#noise.slice(0, sizeBytes);
+    const view = new DataView(bytes.buffer);
+    for (let at = 0; at < sizeBytes; at += 512) view.setFloat64(at, offset + at);
+    return bytes;
+  }
+}
+
+function windows(sizeBytes: number): { readonly at: number; readonly sizeBytes: number }[] {
+  const count = Math.ceil(sizeBytes / WINDOW_BYTES);
+  return Array.from({ length: count }, (_, i) => {
+    const at = i * WINDOW_BYTES;
+    return { at, sizeBytes: Math.min(WINDOW_BYTES, sizeBytes - at) };
+  });
+}
+
+/** Cuts a window into transfers of random length. */
+function* pieces(random: Random, sizeBytes: number, blockBytes: number): Generator<readonly [at: number, end: number]> {
+  for (let at = 0; at < sizeBytes;) {
+    const length = Math.min(sizeBytes - at, blockBytes * (1 + random.below(MOST_PIECE_BYTES / blockBytes)));
+    yield [at, at + length];
+    at += length;
+  }
+}
+
+/**
+ * Writes `sizeBytes` from a random place on through our driver and reads them through the kernel, then the other way round.
+ * Lengths of transfers are random.
+ */
+export async function comparePaths(path: DataPath, nsid: number, sizeBytes: number, random: Random): Promise<void> {
+  const start = KERNEL_BLOCK_BYTES * random.below(64);
+  const ours = new Stamped(random);
+  const written = createHash("sha256");
+  await path.driven(async (controller) => {
+    const namespace = controller.namespace(nsid);
+    const { blockBytes } = await namespace.geometry();
+    for (const window of windows(sizeBytes)) {
+      const data = ours.window(window.at, window.sizeBytes);
+      written.update(data);
+      for (const [at, end] of pieces(random, window.sizeBytes, blockBytes)) {
+        await namespace.write((start + window.at + at) / blockBytes, data.subarray(at, end));
+      }
+    }
+    await namespace.flush();
+  });
+  const device = await path.blockDevice();
+  const range = `bs=${KERNEL_BLOCK_BYTES} count=${sizeBytes / KERNEL_BLOCK_BYTES} status=none`;
+  const place = start / KERNEL_BLOCK_BYTES;
+  const sum = await must("sh", "-c", `dd if=${device} skip=${place} iflag=direct ${range} | sha256sum`);
+  assertEquals(new TextDecoder().decode(sum).slice(0, 64), written.digest("hex"), "ours, read by the kernel");
+
+  const theirs = new Stamped(random);
+  const given = createHash("sha256");
+  const dd = new Deno.Command("dd", {
+    args: [`of=${device}`, `seek=${place}`, "oflag=direct", "iflag=fullblock", "conv=fsync", ...range.split(" ")],
+    stdin: "piped",
+  }).spawn();
+  const input = dd.stdin.getWriter();
+  for (const window of windows(sizeBytes)) {
+    const data = theirs.window(window.at, window.sizeBytes);
+    given.update(data);
+    await input.write(data);
+  }
+  await input.close();
+  assertEquals((await dd.status).code, 0);
+  const read = createHash("sha256");
+  await path.driven(async (controller) => {
+    const namespace = controller.namespace(nsid);
+    const { blockBytes } = await namespace.geometry();
+    for (const window of windows(sizeBytes)) {
+      const data = new Uint8Array(window.sizeBytes);
+      for (const [at, end] of pieces(random, window.sizeBytes, blockBytes)) {
+        await namespace.read((start + window.at + at) / blockBytes, data.subarray(at, end));
+      }
+      read.update(data);
+    }
+  });
+  assertEquals(read.digest("hex"), given.digest("hex"), "the kernel's, read by us");
+}

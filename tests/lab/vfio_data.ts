@@ -1,0 +1,21 @@
+/**
+ * The data path through VFIO, against the kernel's. On the machine `nvme`.
+ * @module
+ */
+
+import { closeAll } from "../../ffi/library.ts";
+import { Random } from "../unit/random.ts";
+import { blockDevice, driven } from "./controllers.ts";
+import { comparePaths, type DataPath } from "./data_path.ts";
+import type { Lab } from "./lab.ts";
+
+const NVME = "0000:01:00.0";
+
+/** Registers the data path of `sizeBytes`, both ways. */
+export function vfioDataTest(lab: Lab, what: string, sizeBytes: number): void {
+  lab.test(`through VFIO ${what} written by us are read by the kernel, and the other way round`, async () => {
+    const path: DataPath = { driven: (body) => driven(NVME, body), blockDevice: () => blockDevice(NVME, 1) };
+    await comparePaths(path, 1, sizeBytes, new Random("data path through VFIO"));
+    closeAll();
+  }, { timeoutMs: 400_000 });
+}

@@ -1,0 +1,108 @@
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+
+import { schemaErrors } from "../unit/schema.ts";
+import { runTool } from "./tool.ts";
+
+const CLEAN = { CXL_BACKEND: "", CXL_MEMORY_RESOURCE: "", NO_COLOR: "1" };
+
+async function withFolder(body: (folder: string) => Promise<void>): Promise<void> {
+  const folder = await Deno.makeTempDir();
+  try {
+    await body(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("show and check print documents that fit their schemas, and say where each value comes from", async () => {
+  await withFolder(async (folder) => {
+    await Deno.writeTextFile(`${folder}/memory`, "x".repeat(8192));
+    await Deno.writeTextFile(`${folder}/dax_config.sh`, `\nexport CXL_BACKEND="\${CXL_BACKEND:-mmap}"\n`);
+    const from = ["--config", `${folder}/dax_config.sh`];
+    const env = { ...CLEAN, CXL_MEMORY_RESOURCE: `${folder}/memory` };
+    for (const [action, schema] of [["show", "show"], ["check", "check"]] as const) {
+      const { code, stdout } = await runTool("dax_config", [action, ...from, "--json"], env);
+      const document = JSON.parse(stdout);
+      const described = JSON.parse((await runTool("dax_config", [schema, "--json-schema"])).stdout);
+      assertEquals([code, schemaErrors(described, document)], [0, ""]);
+      assertEquals(document.settings.backend, { value: "mmap", origin: `config:${folder}/dax_config.sh:2` });
+      assertEquals(document.settings.resource, { value: `${folder}/memory`, origin: "env" });
+    }
+    const own = JSON.parse((await runTool("dax_config", ["check", "--pid", String(Deno.pid), "--json"])).stdout);
+    assertEquals(schemaErrors(JSON.parse((await runTool("dax_config", ["check", "--json-schema"])).stdout), own), "");
+    assertEquals([own.processes[0].pid, own.processes[0].verdict], [Deno.pid, "no"]);
+  });
+});
+
+Deno.test("env: what a shell evaluates is the name itself, however hostile, and nothing of it runs", async () => {
+  await withFolder(async (folder) => {
+    const names = [
+      `${folder}/$(touch executed)`,
+      `/it's`,
+      '/a"b',
+      "/a\nb",
+      "/`touch executed`",
+      "/a b",
+      "/*",
+      "/plain-1.0",
+    ];
+    for (const name of names) {
+      const { code, stdout } = await runTool("dax_config", ["env", "--backend", "mmap"], {
+        ...CLEAN,
+        CXL_MEMORY_RESOURCE: name,
+      });
+      assertEquals(code, 0);
+      const script = `${stdout}\nprintf '%s\\0' "$CXL_MEMORY_RESOURCE" "$CXL_BACKEND" $CXL_BACKEND_FLAGS`;
+      const shell = await new Deno.Command("sh", {
+        args: ["-c", script],
+        cwd: folder,
+        env: { CXL_BACKEND_FLAGS: "old" },
+      }).output();
+      const words = new TextDecoder().decode(shell.stdout).split("\0").slice(0, -1);
+      // Without quotes, as the guides' scripts write it, only what the shell does not split can be passed.
+      const flags = /[\s*]/.test(name) ? [] : ["--cxl_backend=mmap", `--cxl_memory_resource=${name}`];
+      assertEquals(words, [name, "mmap", ...flags]);
+    }
+    assertEquals(await Array.fromAsync(Deno.readDir(folder)), []);
+  });
+});
+
+Deno.test("bad input: exit 2 with a sentence and what to write instead, nothing else", async () => {
+  await withFolder(async (folder) => {
+    await Deno.writeTextFile(`${folder}/c.yaml`, "backend: dax\nresouce: /dev/dax0.0\n");
+    await Deno.writeTextFile(`${folder}/c.sh`, "export CXL_BACKEND=$(id)\n");
+    const table: readonly [string[], string][] = [
+      [["check", "--size", "-1"], "'-1' is not a size"],
+      [["check", "--size", "0"], "'0' is no size of memory"],
+      [["check", "--size", "64"], "'64' has no unit"],
+      [["check", "--backend", "dex"], "'dex' (flag) is no backend"],
+      [["check", "--backend", "dax"], "needs a device or file, and the resource is SS (default)"],
+      [["show", "--config", `${folder}/c.yaml`], "c.yaml:2: no such key 'resouce'"],
+      [["env", "--config", `${folder}/c.sh`], "would have to be executed"],
+      [["chek"], "unknown command 'chek'"],
+    ];
+    for (const [args, message] of table) {
+      const { code, stdout, stderr } = await runTool("dax_config", args, CLEAN);
+      assertEquals([code, stdout], [2, ""], args.join(" "));
+      assertStringIncludes(stderr, message);
+      assertMatch(stderr, /\n {2}hint: /);
+    }
+  });
+});
+
+Deno.test("trouble: falls back to shared memory: the log says so, and what to set", async () => {
+  await withFolder(async (folder) => {
+    const log = `${folder}/log`;
+    await Deno.writeTextFile(log, "Backend dax requires --cxl_memory_resource to point at a file or device\n");
+    const refused = await runTool("dax_config", ["check", "--log", log], CLEAN);
+    assertEquals(refused.code, 1);
+    assertStringIncludes(refused.stdout, "export CXL_MEMORY_RESOURCE=/dev/dax0.0, not SS");
+    await Deno.writeTextFile(log, "cxlalloc initialized for thread 0: backend=dax resource=/dev/dax0.0\n");
+    const fine = await runTool("dax_config", ["check", "--log", log, "--json"], CLEAN);
+    const schema = JSON.parse((await runTool("dax_config", ["check", "--json-schema"])).stdout);
+    assertEquals([fine.code, schemaErrors(schema, JSON.parse(fine.stdout))], [0, ""]);
+    await Deno.writeTextFile(log, "");
+    assertEquals((await runTool("dax_config", ["check", "--log", log], CLEAN)).code, 1);
+    assertEquals((await runTool("dax_config", ["check", "--log", `${folder}/none`], CLEAN)).code, 3);
+  });
+});

@@ -1,0 +1,45 @@
+/**
+ * `completion <shell>`: a script that completes command lines of busbar, made from its commands.
+ * @module
+ */
+
+import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+
+import { BusbarError } from "../src/core/error.ts";
+import { nearest } from "../src/core/locator.ts";
+import { SHIPPED } from "../src/lab/machine_file.ts";
+import { programFacts, TOOLS } from "./busbar.ts";
+import { bashCompletion } from "./render/completion_bash.ts";
+import { fishCompletion } from "./render/completion_fish.ts";
+import { zshCompletion } from "./render/completion_zsh.ts";
+import { print } from "./render/output.ts";
+import { run } from "./run.ts";
+
+const SHELLS = { bash: bashCompletion, zsh: zshCompletion, fish: fishCompletion };
+
+/** The command line of `completion`. */
+export const command: CommandUnknownOpts = new Command("completion")
+  .description("Print a script that completes command lines of busbar with Tab.")
+  .addArgument(new Argument("<shell>", "bash, zsh or fish").choices(["bash", "zsh", "fish"] as const))
+  .argument("[program]", "busbar, or a tool that has an executable file of its own", "busbar")
+  .addHelpText(
+    "after",
+    `
+bash  busbar completion bash >~/.local/share/bash-completion/completions/busbar
+      or, in ~/.bashrc: source <(busbar completion bash)
+zsh   busbar completion zsh >FOLDER/_busbar, for a FOLDER in $fpath
+fish  busbar completion fish >~/.config/fish/completions/busbar.fish`,
+  )
+  .action(async (shell, program) => {
+    const busbar = await programFacts();
+    const facts = program === "busbar" ? busbar : busbar.commands.find(({ name }) => name === program);
+    if (facts === undefined) {
+      const near = nearest(program, ["busbar", ...Object.keys(TOOLS)]);
+      throw new BusbarError("usage", `there is no tool '${program}'`, {
+        hint: near === null ? "busbar --help lists them" : `did you mean '${near}'?`,
+      });
+    }
+    print(SHELLS[shell](facts, SHIPPED).trimEnd());
+  });
+
+if (import.meta.main) await run(command);

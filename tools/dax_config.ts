@@ -1,0 +1,20 @@
+/**
+ * `dax_config show|check|env|qemu`: direct-access memory as programs are told to use it.
+ * @module
+ */
+
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+
+import { check } from "./dax_config/check.ts";
+import { env } from "./dax_config/env.ts";
+import { show } from "./dax_config/show.ts";
+import { run } from "./run.ts";
+
+/** The command line of `dax_config`. */
+export const command: CommandUnknownOpts = new Command("dax_config")
+  .description("Settings for direct-access memory: what they are and where from, whether they work, for the shell.")
+  .addCommand(show)
+  .addCommand(check)
+  .addCommand(env);
+
+if (import.meta.main) await run(command);

@@ -1,0 +1,106 @@
+/**
+ * `dax_config check`: whether the settings work, or whether a process or a log shows that they did.
+ * @module
+ */
+
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { InvalidArgumentError } from "commander";
+
+import { BusbarError, systemError } from "../../src/core/error.ts";
+import { thisMachine } from "../../src/core/host.ts";
+import { examineProcess, processesNamed, readLog } from "../../src/memory/evidence.ts";
+import { localFiles } from "../../src/memory/files.ts";
+import { inspectResource, parseMemorySize } from "../../src/memory/resource.ts";
+import { VARIABLES } from "../../src/memory/settings.ts";
+import { wholeNumber } from "../render/arguments.ts";
+import {
+  checkSchema,
+  findingLines,
+  logJson,
+  logLines,
+  processJson,
+  processLines,
+  resourceJson,
+} from "../render/dax_config.ts";
+import { note, print, printJson } from "../render/output.ts";
+import { raiseExitStatus } from "../run.ts";
+import { OPTIONS, originText, readSettings, settingsJson } from "./settings.ts";
+
+const SCHEMA_NAME = "dax_config_check/1";
+
+function memorySize(text: string): bigint {
+  try {
+    return parseMemorySize(text);
+  } catch (error) {
+    if (!(error instanceof BusbarError)) throw error;
+    throw new InvalidArgumentError(`${error.message}: ${error.hint}`);
+  }
+}
+
+/** The command line of `dax_config check`. */
+export const check: CommandUnknownOpts = new Command("check")
+  .description("Check that the settings work, with a remedy for what does not. Exit 0 yes, 1 no, 3 cannot tell.")
+  .option(...OPTIONS.backend)
+  .option(...OPTIONS.resource)
+  .option(...OPTIONS.config)
+  .option("--size <size>", "bytes that will be mapped, as in 64MiB; all there are by default", memorySize)
+  .option("--offset <size>", "where the mapping begins", memorySize)
+  .option("--pid <n>", "instead: does this process map direct-access memory?", wholeNumber)
+  .option("--comm <name>", "instead: do the processes of this name?")
+  .option("--log <file>", "instead: which backend does this log of a program name?")
+  .option(...OPTIONS.json)
+  .option(...OPTIONS.jsonSchema)
+  .action(async (options) => {
+    if (options.jsonSchema) return printJson(checkSchema());
+    const { json } = options;
+    if (options.log !== undefined) return checkLog(options.log, json === true);
+    if (options.pid !== undefined) return checkProcesses([options.pid], json === true);
+    if (options.comm !== undefined) {
+      const pids = processesNamed(thisMachine, options.comm);
+      if (pids.length > 0) return checkProcesses(pids, json === true);
+      throw new BusbarError("absent", `there is no process named ${options.comm}`, {
+        operation: "examine a process",
+        hint: "ps -eo pid,comm lists them",
+      });
+    }
+    const settings = await readSettings(options);
+    const resource = inspectResource(thisMachine, localFiles, {
+      backend: settings.backend.value,
+      resource: settings.resource.value,
+      ...(options.size === undefined ? {} : { sizeBytes: options.size }),
+      ...(options.offset === undefined ? {} : { offsetBytes: options.offset }),
+    });
+    if (resource.findings.some(({ result }) => result === "unknown")) raiseExitStatus("unsupported");
+    if (resource.findings.some(({ result }) => result === "bad")) Deno.exitCode = 1;
+    if (json) {
+      return printJson({ schema: SCHEMA_NAME, settings: settingsJson(settings), resource: resourceJson(resource) });
+    }
+    for (const text of settings.notes) note(`dax_config: ${text}`);
+    print(
+      `backend ${settings.backend.value} (${originText(settings.backend, VARIABLES.backend)}), resource ` +
+        `${settings.resource.value} (${originText(settings.resource, VARIABLES.resource)})`,
+    );
+    print(findingLines(resource.findings).join("\n"));
+  });
+
+function checkProcesses(pids: readonly number[], json: boolean): void {
+  const verdicts = pids.map((pid) => examineProcess(thisMachine, localFiles, pid));
+  for (const { verdict } of verdicts) {
+    if (verdict !== "yes") raiseExitStatus(verdict === "no" ? "no" : "unsupported");
+  }
+  if (json) return printJson({ schema: SCHEMA_NAME, processes: verdicts.map(processJson) });
+  print(verdicts.flatMap(processLines).join("\n"));
+}
+
+function checkLog(path: string, json: boolean): void {
+  let text: string;
+  try {
+    text = Deno.readTextFileSync(path);
+  } catch (cause) {
+    throw systemError(cause, "read the log", path);
+  }
+  const verdict = readLog(text);
+  if (verdict.initialized.length === 0 || verdict.refused.length > 0) raiseExitStatus("no");
+  if (json) return printJson({ schema: SCHEMA_NAME, log: logJson(path, verdict) });
+  print(logLines(path, verdict).join("\n"));
+}

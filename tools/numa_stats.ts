@@ -1,0 +1,89 @@
+/**
+ * `numa_stats`: the kernel's counters of placement, promotion, demotion and migration, during a command or an interval.
+ * @module
+ */
+
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+
+import { pause } from "../src/core/deadline.ts";
+import { thisMachine } from "../src/core/host.ts";
+import { runCommand } from "../src/memory/command.ts";
+import { countedBetween, type CounterValues, readCounters } from "../src/memory/counters.ts";
+import { durationMs, nodeNumber, wholeNumber } from "./render/arguments.ts";
+import {
+  columnJson,
+  columnNotes,
+  type CounterColumn,
+  counterTable,
+  numaStatsSchema,
+  TABLE_FORMATS,
+  type TableFormat,
+} from "./render/numa_stats.ts";
+import { note, print, printJson, printJsonLine } from "./render/output.ts";
+import { interruption, raiseExitStatus, run } from "./run.ts";
+
+interface Options {
+  readonly node?: number | undefined;
+  readonly during: readonly string[];
+  readonly interval?: number | undefined;
+  readonly count?: number | undefined;
+  readonly format: TableFormat;
+  readonly json?: true | undefined;
+}
+
+/** The command line of `numa_stats`. */
+export const command: CommandUnknownOpts = new Command("numa_stats")
+  .description("Show the kernel's NUMA counters: since boot, during commands (a column for each), or by interval.")
+  .argument("[command...]", "after --: a command, counted while it runs")
+  .option("--during <command>", "count while this runs in a shell; may be repeated, a column for each", collect, [])
+  .option("--interval <time>", "count again and again, as in 1s", durationMs)
+  .option("--count <n>", "end after so many intervals", wholeNumber)
+  .option("--node <n>", "the counters of one node", nodeNumber)
+  .addOption(new Option("--format <form>", "of the table").choices(TABLE_FORMATS).default("text" as const))
+  .option("--json", "print one JSON document; a line for each interval")
+  .option("--json-schema", "print the schema of --json, and stop")
+  .action(async (words, options) => {
+    if (options.jsonSchema) return printJson(numaStatsSchema());
+    const read = (): CounterValues => readCounters(thisMachine, options.node ?? null);
+    if (options.interval !== undefined) return await byInterval(options.interval, options, read);
+    const columns: CounterColumn[] = [];
+    const commands = [
+      ...options.during.map((line) => ({ title: line, argv: ["sh", "-c", line] })),
+      ...words.length === 0 ? [] : [{ title: words.join(" "), argv: words }],
+    ];
+    for (const { title, argv } of commands) {
+      const before = read();
+      const { exitStatus, durationMs } = await runCommand(argv, interruption);
+      columns.push({ title, values: countedBetween(before, read()), durationMs, exitStatus });
+      if (exitStatus !== 0) raiseExitStatus("no");
+    }
+    if (commands.length === 0) {
+      columns.push({ title: "since boot", values: read(), durationMs: null, exitStatus: null });
+    }
+    show(columns, options);
+  });
+
+function collect(line: string, lines: readonly string[]): string[] {
+  return [...lines, line];
+}
+
+async function byInterval(intervalMs: number, options: Options, read: () => CounterValues): Promise<void> {
+  let before = read();
+  for (let n = 1; n <= (options.count ?? Infinity); n++) {
+    await pause(intervalMs, interruption);
+    const now = read();
+    const title = new Date().toISOString();
+    const column = { title, values: countedBetween(before, now), durationMs: intervalMs, exitStatus: null };
+    before = now;
+    if (options.json) printJsonLine({ schema: "numa_stats/1", runs: [columnJson(column)] });
+    else show([column], options);
+  }
+}
+
+function show(columns: readonly CounterColumn[], options: Options): void {
+  if (options.json) return printJson({ schema: "numa_stats/1", runs: columns.map(columnJson) });
+  print(counterTable(columns, options.format).join("\n"));
+  for (const line of columns.flatMap(columnNotes)) note(line);
+}
+
+if (import.meta.main) await run(command);

@@ -1,0 +1,20 @@
+# The words of the command line so far, without options.
+function __NAME_plain
+    string match -v -- '-*' (commandline -opc)[2..-1]
+end
+# True when these words, and no others, have been typed: a subcommand of theirs is to come.
+function __NAME_just
+    set -l plain (__NAME_plain)
+    test "$plain" = "$argv"
+end
+# True when the line begins with these words.
+function __NAME_in
+    set -l plain (__NAME_plain)
+    set -l depth (count $argv)
+    test $depth -eq 0; and return 0
+    test (count $plain) -ge $depth; and test "$plain[1..$depth]" = "$argv"
+end
+function __NAME_devices
+    set -l addresses (command ls /sys/bus/pci/devices 2>/dev/null)
+    printf '%s\n' $addresses (string replace -r '^0000:' '' -- $addresses) soft:nvme file:
+end

@@ -1,0 +1,83 @@
+/**
+ * What a program that is given away holds besides its TypeScript.
+ * @module
+ */
+
+import { findLibrary, type LibrarySpec, SHIPPED_LIBRARIES, type Surroundings, surroundings } from "../../ffi/build.ts";
+import { BusbarError } from "../../src/core/error.ts";
+
+/** The checkout. */
+export const ROOT: string = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
+
+/** A processor that busbar is made for, as Deno names it. */
+export type Arch = typeof Deno.build.arch;
+
+/** Those processors. */
+export const ARCHES: readonly Arch[] = ["x86_64", "aarch64"];
+
+/**
+ * Folders whose files modules open by `new URL("…", import.meta.url)`, below the checkout. Other files are imported as
+ * text, so the bundler sees them; a test finds any that is missing here.
+ */
+export const DATA_FOLDERS: readonly string[] = ["src/lab/machines"];
+
+/**
+ * The C libraries and programs for a processor, built if need be.
+ *
+ * @throws {BusbarError} `library` when one cannot be built, such as for want of a cross compiler
+ */
+export function nativeFiles(arch: Arch = Deno.build.arch): string[] {
+  const where = surroundings();
+  if (arch === where.arch) return SHIPPED_LIBRARIES.map((spec) => findLibrary(spec, where));
+  const crossCompiler = `${arch}-linux-gnu-gcc`;
+  // What the environment names is for this machine, not for the other one.
+  const env: Surroundings["env"] = (name) =>
+    name === "PATH" ? where.env(name) : name === "CC" ? crossCompiler : undefined;
+  return SHIPPED_LIBRARIES.map((spec) => findLibraryFor(spec, { ...where, arch, env }, crossCompiler));
+}
+
+function findLibraryFor(spec: LibrarySpec, where: Surroundings, crossCompiler: string): string {
+  try {
+    return findLibrary(spec, where);
+  } catch (cause) {
+    if (!(cause instanceof BusbarError) || !cause.message.includes("no C compiler")) throw cause;
+    throw new BusbarError("library", `there is no ${crossCompiler} to build ${spec.name} for ${where.arch}`, {
+      operation: "build library",
+      hint: `install it (Debian, Ubuntu: apt-get install gcc-${arch(where)}-linux-gnu libc6-dev-${
+        debianArch(where)
+      }-cross)`,
+      cause,
+    });
+  }
+}
+
+function arch({ arch }: Surroundings): string {
+  return arch.replace("_", "-");
+}
+
+function debianArch({ arch }: Surroundings): string {
+  return arch === "aarch64" ? "arm64" : "amd64";
+}
+
+/** Runs a program of this machine to its end; its output is returned. */
+export async function runProgram(
+  program: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<{ readonly success: boolean; readonly text: string }> {
+  try {
+    const output = await new Deno.Command(program, {
+      args: [...args],
+      cwd: ROOT, // The bundler names modules relative to this folder.
+      env: { NO_COLOR: "1", ...env },
+      stdin: "null",
+      stdout: "piped",
+      stderr: "piped",
+    }).output();
+    const decoder = new TextDecoder();
+    return { success: output.success, text: decoder.decode(output.stdout) + decoder.decode(output.stderr) };
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    throw new BusbarError("absent", `${program} is not installed`, { operation: `run ${program}`, cause });
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * `tiering show|apply|restore`: memory tiers, and the settings that move pages between them.
+ * @module
+ */
+
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+
+import { thisMachine } from "../src/core/host.ts";
+import { UndoJournal } from "../src/core/undo.ts";
+import { runCommand } from "../src/memory/command.ts";
+import { applyProfile, readTierState, TIERING_KEPT } from "../src/memory/tiers.ts";
+import { note, print, printJson } from "./render/output.ts";
+import { readTierProfile } from "./render/tier_profile.ts";
+import { tieringSchema, tierJson, tierLines } from "./render/tiering.ts";
+import { interruption, openJournal, raiseExitStatus, run } from "./run.ts";
+
+function show(options: { readonly json?: true | undefined }): void {
+  const state = readTierState(thisMachine);
+  if (options.json) printJson(tierJson(state));
+  else print(tierLines(state).join("\n"));
+}
+
+const showCommand: CommandUnknownOpts = new Command("show")
+  .description("Show nodes, tiers, where pages are demoted to, and the settings. This is what it does without a word.")
+  .option("--json", "print one JSON document")
+  .action(show);
+
+const apply: CommandUnknownOpts = new Command("apply")
+  .description(
+    "Apply a profile, as a whole or not at all. It stays until tiering restore; with a command, until its end.",
+  )
+  .argument("<profile>", "a YAML or JSON file of settings, also HMSDK's; balancing is the one of HMSDK's guide")
+  .argument("[command...]", "after --: a command; the profile ends with it")
+  .option("--dry-run", "list what would be written; write nothing")
+  .option("--json", "print one JSON document")
+  .action(async (file, words, options) => {
+    const profile = await readTierProfile(file);
+    using journal = openJournal("tiering apply", options.dryRun ? (options.json ? note : print) : undefined);
+    const changed = applyProfile(journal, thisMachine, profile);
+    if (options.dryRun) return;
+    if (words.length > 0) {
+      const { exitStatus } = await runCommand(words, interruption);
+      raiseExitStatus(exitStatus);
+      return;
+    }
+    journal.keepAs(TIERING_KEPT);
+    note(changed.length === 0 ? "nothing to change" : `changed ${changed.join(", ")}; tiering restore puts it back`);
+    show(options);
+  });
+
+const restore: CommandUnknownOpts = new Command("restore")
+  .description("Put back every setting that tiering apply changed.")
+  .option("--json", "print one JSON document")
+  .action((options) => {
+    for (const one of UndoJournal.restoreKept(TIERING_KEPT)) {
+      if (one.outcome === "restored" || one.outcome === "unchanged") continue;
+      note(
+        one.outcome === "changed"
+          ? `${one.what}: left alone; tiering set '${one.left}', somebody else changed it to '${one.found}'`
+          : `${one.what}: ${one.error ?? one.outcome}`,
+      );
+      raiseExitStatus(one.outcome === "changed" ? "busy" : "io");
+    }
+    show(options);
+  });
+
+/** The command line of `tiering`. */
+export const command: CommandUnknownOpts = new Command("tiering")
+  .description("Memory tiers, and the settings that move pages between them.")
+  .option("--json-schema", "print the schema of --json, and stop")
+  .action((options) => options.jsonSchema ? printJson(tieringSchema()) : show({}))
+  .addCommand(showCommand)
+  .addCommand(apply)
+  .addCommand(restore);
+
+if (import.meta.main) await run(command);
