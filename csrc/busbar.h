@@ -220,7 +220,6 @@ BB_API int32_t bb_nvme_submit_and_reap(bb_nvme_queue *queue, const void *command
 BB_API int32_t bb_nvme_passthru(int32_t fd, int32_t is_admin, const uint32_t *words, void *data, uint32_t data_size,
                                 void *metadata, uint32_t metadata_size, uint32_t timeout_ms, uint32_t *result);
 
-<<<<<<< HEAD
 /* ---- cuda.c: the CUDA driver library ------------------------------------------------------------------------------
  *
  * Each function of cuda_api.h has a caller of its name with bb_ in front and the context as first parameter. The context is
@@ -255,7 +254,7 @@ BB_API int32_t bb_cuda_load(CUcontext context, const void *image, char *info, ch
  * packed as the kernel declares them. */
 BB_API int32_t bb_cuda_launch(CUcontext context, CUfunction function, const uint32_t *shape, CUstream stream, void *arguments,
                               uint32_t size);
-=======
+
 /* ---- oradax.c: the Oracle Data Analytics Accelerator, asm/oradax.h ------------------------------------------------ */
 
 enum {
@@ -309,6 +308,5 @@ BB_API int32_t bb_oradax_info(bb_oradax *dax, uint32_t index, uint16_t out[4]);
 BB_API int32_t bb_oradax_kill(bb_oradax *dax, uint32_t index);
 /* Lets go of the memory of all that has completed. */
 BB_API int32_t bb_oradax_dequeue(bb_oradax *dax);
->>>>>>> main
 
 #endif

@@ -87,7 +87,6 @@ BB_API int32_t bb_soft_nvme_fault(bb_soft *device, const char *text);
  * interrupts, faults, naps. -ENOENT for another name. */
 BB_API int32_t bb_soft_nvme_counter(bb_soft *device, const char *name, uint64_t *value);
 
-<<<<<<< HEAD
 /* ---- cuda.c: the software CUDA device ------------------------------------------------------------------------------
  *
  * The library also exports the functions of cuda_api.h, so it can be opened in place of libcuda.so.1. This sets the device
@@ -105,7 +104,7 @@ BB_API int32_t bb_soft_nvme_counter(bb_soft *device, const char *name, uint64_t 
  *   watchdog_ms=0       a kernel that loops longer ends with 702; 0 is never
  */
 BB_API int32_t bb_soft_cuda_configure(const char *settings);
-=======
+
 /* ---- the Data Analytics Accelerator --------------------------------------------------------------------------------
  *
  * A software coprocessor behind the calls of the Linux driver: the same decisions in the same order, the same errors and
@@ -136,6 +135,5 @@ BB_API int32_t bb_soft_oradax_refuse(bb_soft_oradax *device, uint32_t hypervisor
 
 /* The name of the loops that carry out CCBs: "avx2". Lives as long as the library. */
 BB_API const char *bb_soft_oradax_loops(const bb_soft_oradax *device);
->>>>>>> main
 
 #endif

@@ -8,18 +8,15 @@
 
 import { BusbarError, isBusbarError } from "../core/error.ts";
 import { type Host, ifReadable, thisMachine } from "../core/host.ts";
-import type { WritableMmio } from "../core/mmio.ts";
 import type { PciAddress } from "../core/pci_address.ts";
 import { hex } from "../core/units.ts";
 import type { CudaDriver } from "../../ffi/cuda_driver.ts";
-import { Mapping } from "../../ffi/memory.ts";
-import { MappedMmio } from "../../ffi/mmio.ts";
 import { findCapability } from "../pci/capabilities.ts";
 import { configUint } from "../pci/config_space.ts";
 import { type PciFunction, readPciFunction } from "../pci/function.ts";
 import { lockFunction } from "../pci/lock.ts";
 import type { PairVerdict, TopologyClass } from "../pci/p2p.ts";
-import { explainMapError, usableBar } from "../pci/state.ts";
+import { mapBar, type MappedBar } from "../pci/register_access.ts";
 import { findNode, nodesAbove, readTopology, type Topology, type TopologyNode } from "../pci/topology.ts";
 import { openCudaDriver } from "./driver.ts";
 import type { RegisteredMemory } from "./gpu.ts";
@@ -65,18 +62,6 @@ export interface P2pReport {
   readonly tiers: readonly P2pTier[];
 }
 
-/** BAR0 as this process has it mapped. */
-export interface MappedBar0 extends Disposable {
-  /** For messages. */
-  readonly name: string;
-  /** Its first byte. */
-  readonly pointer: Deno.PointerObject;
-  /** How much of it. */
-  readonly sizeBytes: number;
-  /** Its registers, for the CPU. */
-  readonly mmio: WritableMmio;
-}
-
 /** How the chain is gone through. */
 export interface P2pOptions {
   /** The GPU: its place among the machine's NVIDIA GPUs in PCI order, or its address. The first by default. */
@@ -92,7 +77,7 @@ export interface P2pOptions {
   /** Opens the CUDA driver. */
   readonly openCuda?: () => CudaDriver;
   /** Maps BAR0, readable and writable. */
-  readonly mapBar0?: (host: Host, fn: PciFunction) => MappedBar0;
+  readonly mapBar0?: (host: Host, fn: PciFunction) => MappedBar;
   /** Locks the drive against other runs of busbar. */
   readonly lock?: (host: Host, fn: PciFunction) => Disposable;
 }
@@ -171,7 +156,7 @@ async function goOn(checks: P2pCheck[], options: P2pOptions, place: Place): Prom
   place.isSoftware = gpu.driver.isSoftware;
   const device = checks.find((check) => check.step === 1 && check.name === "drive");
   if (device?.outcome === "fail") throw new Stop("step 6: there is no BAR0 to map (step 1)");
-  using bar0 = mapForCheck(checks, options.mapBar0 ?? mapBar0, host, fn);
+  using bar0 = mapForCheck(checks, options.mapBar0 ?? ((where, drive) => mapBar(where, drive, 0)), host, fn);
   const { check, registered } = registerCheck(gpu, bar0, readNvidiaModule(host));
   checks.push(check);
   if (registered === null) throw new Stop("step 6: the GPU does not map BAR0");
@@ -181,10 +166,10 @@ async function goOn(checks: P2pCheck[], options: P2pOptions, place: Place): Prom
 
 function mapForCheck(
   checks: P2pCheck[],
-  map: (host: Host, fn: PciFunction) => MappedBar0,
+  map: (host: Host, fn: PciFunction) => MappedBar,
   host: Host,
   fn: PciFunction,
-): MappedBar0 {
+): MappedBar {
   try {
     return map(host, fn);
   } catch (error) {
@@ -202,34 +187,12 @@ function mapForCheck(
   }
 }
 
-/** Maps the whole of BAR0. Nothing is read or written. */
-function mapBar0(host: Host, fn: PciFunction): MappedBar0 {
-  const { sizeBytes } = usableBar(fn, 0);
-  let mapping: Mapping;
-  try {
-    mapping = Mapping.file(`${fn.folder}/resource0`, Number(sizeBytes), { writable: true });
-  } catch (error) {
-    throw explainMapError(host, fn, 0, error);
-  }
-  const mmio = new MappedMmio(`BAR0 of ${fn.name}`, mapping.registers, mapping.sizeBytes);
-  return {
-    name: mmio.name,
-    pointer: mapping.pointer,
-    sizeBytes: mapping.sizeBytes,
-    mmio,
-    [Symbol.dispose](): void {
-      mmio[Symbol.dispose]();
-      mapping[Symbol.dispose]();
-    },
-  };
-}
-
 /** Steps 7 and 8. */
 async function access(
   checks: P2pCheck[],
   options: P2pOptions,
   place: Place,
-  bar0: MappedBar0,
+  bar0: MappedBar,
   registered: RegisteredMemory,
 ): Promise<void> {
   const { host, fn } = place;

@@ -8,10 +8,11 @@ import { BusbarError } from "../../src/core/error.ts";
 import type { Host } from "../../src/core/host.ts";
 import { parsePciAddress } from "../../src/core/pci_address.ts";
 import { openCudaDriver } from "../../src/gpu/driver.ts";
-import { checkP2p, conclude, type MappedBar0, type P2pOptions, type P2pReport } from "../../src/gpu/p2p.ts";
+import { checkP2p, conclude, type P2pOptions, type P2pReport } from "../../src/gpu/p2p.ts";
 import type { P2pCheck } from "../../src/gpu/p2p_check.ts";
 import { hasPeerMappingOverride, readNvidiaModule } from "../../src/gpu/p2p_machine.ts";
 import { otherAqa } from "../../src/gpu/p2p_access.ts";
+import type { MappedBar } from "../../src/pci/register_access.ts";
 import { parseMachine } from "../../src/pci/machine_file.ts";
 import { type FunctionSpec, pciMachineText } from "../unit/pci_machine.ts";
 import { schemaErrors } from "../unit/schema.ts";
@@ -69,7 +70,7 @@ async function chain(
   const mmio = device.bar(0);
   assert(mmio !== null);
   mmio.write32(AQA, 0x0007_0003);
-  const bar0: MappedBar0 = {
+  const bar0: MappedBar = {
     name: "BAR0",
     pointer: mmio.pointer,
     sizeBytes: mmio.endOffset,
