@@ -56,7 +56,7 @@ export function findRegister(tables: readonly PlacedTable[], text: string, width
       hint: near === null ? "give its offset, as in 0x24" : `did you mean '${near}'?`,
     });
   }
-  const own = found?.row.accessBytes ?? found?.row.sizeBytes;
+  const own = found?.row.sizeBytes;
   const accessBytes = widthBytes ?? (own !== undefined && isAccess(own) ? own : 4);
   return {
     name: found?.name ?? null,

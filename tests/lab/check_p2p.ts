@@ -18,7 +18,7 @@ import { lockFunction } from "../../src/pci/lock.ts";
 import { parsePciAddress } from "../../src/core/pci_address.ts";
 import { toolArgs } from "../soft/tool.ts";
 import type { Lab } from "./lab.ts";
-import { controllerOf } from "./programs.ts";
+import { controllerOf, output } from "./programs.ts";
 
 const AQA = 0x24;
 const DRIVER = "/sys/bus/pci/drivers/nvme";
@@ -60,6 +60,11 @@ async function unbound(drive: string, body: (folder: string) => Promise<void>): 
     await Deno.writeTextFile(`${DRIVER}/bind`, drive);
     closeAll();
   }
+}
+
+/** What a program prints, which must succeed. */
+async function tool(name: string, args: readonly string[]): Promise<string> {
+  return await output(Deno.execPath(), ...toolArgs(name, args));
 }
 
 /** Registers the tests. */
@@ -149,4 +154,25 @@ export function checkP2pTests(lab: Lab): void {
     },
     { timeoutMs: 180_000 },
   );
+
+  lab.test("config and mmio change one register, setpci sees it, and their undo lines put it back", async () => {
+    const drive = await addressOf("TOPO-C");
+    await unbound(drive, async (folder) => {
+      await Deno.writeTextFile(`${folder}/reset`, "1");
+      const command = async (): Promise<string> => (await output("setpci", "-s", drive, "COMMAND")).trim();
+      const before = await command();
+      const parity = ["write", "COMMAND", "0x40", "--mask", "0x40", "--write", "--json"];
+      const done = JSON.parse(await tool("config", [drive, ...parity]));
+      assertEquals(parseInt(await command(), 16), parseInt(before, 16) | 0x40);
+      assertEquals(done.before, parseInt(before, 16));
+      await tool("config", done.undo.split(" ").slice(1));
+      assertEquals(await command(), before);
+      const written = JSON.parse(await tool("mmio", [drive, "write", "AQA", "0x00030003", "--write", "--json"]));
+      assertStringIncludes(await tool("dump_bar0", [drive]), "AQA        0x00030003");
+      await tool("mmio", written.undo.replaceAll("'", "").split(" ").slice(1));
+      assertEquals(JSON.parse(await tool("mmio", [drive, "read", "0x24", "--json"])).before, written.before);
+    });
+    const held = new Deno.Command(Deno.execPath(), { args: toolArgs("mmio", [drive, "write", "AQA", "1", "--write"]) });
+    assertEquals((await held.output()).code, 3);
+  }, { timeoutMs: 180_000 });
 }
