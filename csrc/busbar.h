@@ -112,6 +112,49 @@ BB_API int32_t bb_page_map(const void *address, uint64_t size, uint64_t *out, ui
  * clwb, clflushopt or clflush, and sfence, on x86-64, dc civac and dsb on aarch64. */
 BB_API int32_t bb_flush(const void *address, uint64_t size);
 
+/* ---- membench.c: loops that measure memory ------------------------------------------------------------------------
+ *
+ * A loop runs until limit_us (1,000,000 at most) is over, looks at the clock once in some thousand steps, and can be called
+ * again to go on: what it needs for that is kept in *position or *state. cpu is the processor it runs on, -1 any.
+ * out receives: [0] how many steps, [1] nanoseconds, [2] nanoseconds of processor time, [3] those of it in the kernel.
+ * Meant for calls that do not hold the caller's thread. Addresses and sizes are multiples of 64.
+ */
+
+/* Makes one random cycle through every slot of stride bytes: each holds the address of the next. *done is 0 at first.
+ * Returns 1 when it is done, 0 when the time was over before. */
+BB_API int32_t bb_chase_prepare(void *base, uint64_t size, uint32_t stride, uint64_t seed, uint32_t limit_us,
+                                uint64_t *done);
+/* Follows the cycle from *position, one load after another. A step is a hop. */
+BB_API int32_t bb_chase(void **position, int32_t cpu, uint32_t limit_us, uint64_t *out);
+
+enum {
+  BB_STREAM_READ = 0,
+  BB_STREAM_WRITE = 1,
+  BB_STREAM_COPY = 2,
+  BB_STREAM_WRITE_NT = 3, /* stores that go past the cache */
+  BB_STREAM_COPY_NT = 4,
+};
+
+/* Reads from, writes to, or copies size bytes, over and over, 16 bytes at a time. A step is a byte; of a copy, a byte
+ * copied. Between two pieces of 4 KiB it waits delay times a moment, when delay is not 0. */
+BB_API int32_t bb_stream(uint32_t kind, void *to, const void *from, uint64_t size, uint64_t *position, uint32_t delay,
+                         int32_t cpu, uint32_t limit_us, uint64_t *out);
+
+enum { BB_PERSIST_NONE = 0, BB_PERSIST_FLUSH = 1, BB_PERSIST_SYNC = 2 };
+
+/* Writes blocks, each made permanent before the next: not at all, by a flush of the cache, or by msync. A step is a block.
+ * With msync a block is a multiple of the page size. */
+BB_API int32_t bb_persist_blocks(void *base, uint64_t size, uint32_t block, uint32_t how, uint64_t *position, int32_t cpu,
+                                 uint32_t limit_us, uint64_t *out);
+
+/* HPC Challenge RandomAccess on a table of words (a power of two), at most updates of them. Of each 2^32 updates hot_share
+ * fall on hot_words (a power of two; 0: no such set) from hot_start. The same stream applied again undoes them all. */
+BB_API int32_t bb_gups(uint64_t *table, uint64_t words, uint64_t hot_start, uint64_t hot_words, uint32_t hot_share,
+                       uint64_t *state, uint64_t updates, int32_t cpu, uint32_t limit_us, uint64_t *out);
+/* Every word is its own index; and how many are not. */
+BB_API int32_t bb_gups_prepare(uint64_t *table, uint64_t words);
+BB_API int32_t bb_gups_errors(const uint64_t *table, uint64_t words, uint64_t *errors);
+
 /* ---- fd.c: file descriptors -------------------------------------------------------------------------------------- */
 
 enum {

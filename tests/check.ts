@@ -19,7 +19,7 @@ const deno = Deno.execPath();
 /** Every folder of C sources and headers. */
 const C_SOURCES: readonly string[] = [
   ...["csrc", "csrc/soft", "csrc/guardian"],
-  ...["tests/c", "tests/c/nvme_cli", "tests/c/trap", "bench/c"],
+  ...["tests/c", "tests/c/nvme_cli", "tests/c/trap", "bench/c", "bench/peers/mem"],
 ];
 
 function filesIn(folders: readonly string[], ending: string): string[] {

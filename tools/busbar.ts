@@ -43,6 +43,7 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
     title: "what an NVMe controller says of itself",
     load: () => import("./nvme_identify.ts"),
   },
+  membench: { title: "measure memory: latency, bandwidth, random updates", load: () => import("./membench.ts") },
   nvme_io: { title: "read, write, verify and measure NVMe blocks", load: () => import("./nvme_io.ts") },
   oradax: {
     title: "scan and extract packed data by an accelerator, or in software",

@@ -7,14 +7,18 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { check } from "./dax_config/check.ts";
 import { env } from "./dax_config/env.ts";
+import { qemu } from "./dax_config/qemu.ts";
 import { show } from "./dax_config/show.ts";
 import { run } from "./run.ts";
 
 /** The command line of `dax_config`. */
 export const command: CommandUnknownOpts = new Command("dax_config")
-  .description("Settings for direct-access memory: what they are and where from, whether they work, for the shell.")
+  .description(
+    "Settings for direct-access memory: what they are and where from, whether they work, for a shell, for QEMU.",
+  )
   .addCommand(show)
   .addCommand(check)
-  .addCommand(env);
+  .addCommand(env)
+  .addCommand(qemu);
 
 if (import.meta.main) await run(command);

@@ -13,7 +13,7 @@ import { pageFileName, readPageFiles } from "../src/nvme/page_file.ts";
 import { NVME_PAGES, type NvmePage, pageNamed } from "../src/nvme/pages.ts";
 import { wholeNumber } from "./render/arguments.ts";
 import { writeOutput } from "./render/files.ts";
-import { reportLines, type Way } from "./render/nvme_identify.ts";
+import { type Detail, reportLines, type Way } from "./render/nvme_identify.ts";
 import { nvmeIdentifySchema, reportJson } from "./render/nvme_identify_json.ts";
 import { print, printBytes, printJson } from "./render/output.ts";
 import { interruption, raiseExitStatus, run } from "./run.ts";
@@ -47,9 +47,13 @@ export const command: CommandUnknownOpts = new Command("nvme_identify")
     if (options.save !== undefined) save(options.save, report.pages);
     if (options.raw !== undefined) return writeRaw(options.raw, report.pages);
     if (options.json) printJson(reportJson(text, way, report));
-    else print(reportLines(text, way, report, options.all === true || options.page !== undefined).join("\n"));
+    else print(reportLines(text, way, report, detailOf(options)).join("\n"));
     if (options.page !== undefined && report.pages.every(({ bytes }) => bytes === null)) raiseExitStatus("no");
   });
+
+function detailOf({ page, all }: { page?: string | undefined; all?: true | undefined }): Detail {
+  return page !== undefined ? "pages" : all === true ? "all" : "overview";
+}
 
 interface Options {
   readonly namespace?: number | undefined;

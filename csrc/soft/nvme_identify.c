@@ -50,7 +50,7 @@ static void put_identity(const struct controller *c, uint8_t *p) {
   put32(p + 80, c->vs);
   put32(p + 84, 500000);   /* RTD3R, µs */
   put32(p + 88, 2000000);  /* RTD3E, µs */
-  put32(p + 92, 1u << 8 | 1u << 9 | 1u << 10 | (shared ? 1u << 11 : 0) | 1u << 27); /* OAES */
+  put32(p + 92, 1u << 8 | 1u << 9 | (shared ? 1u << 11 : 0) | 1u << 27); /* OAES */
   put32(p + 96, 1u << 0 | 1u << 4); /* CTRATT: 128-bit host identifier, endurance groups */
   p[111] = 1; /* CNTRLTYPE: I/O */
   put_name(c, p + 768);

@@ -219,6 +219,10 @@ export interface CxlType3 extends Part {
   readonly volatile?: bigint | undefined;
   /** Persistent bytes, a multiple of 256 MiB. */
   readonly persistent?: bigint | undefined;
+  /** The file or device that holds the persistent bytes; a file in the run's folder by default. */
+  readonly file?: string | undefined;
+  /** Bytes that their mapping on the host is aligned to: those of a dax device. */
+  readonly align?: bigint | undefined;
   /** Bytes of the label area of a persistent device; 1 MiB by default. */
   readonly lsa?: bigint | undefined;
   /** Serial number; the position among the machine's devices by default. */

@@ -114,7 +114,8 @@ function withAbsolutePaths(machine: Machine, path: string): Machine {
     ...Object.fromEntries(boot),
     devices: machine.devices.map((device) => {
       if (device.type === "nvme") return { ...device, namespaces: device.namespaces.map(withFile) };
-      return device.type === "nvdimm" || device.type === "ivshmem-plain" ? withFile(device) : device;
+      const holdsFile = device.type === "nvdimm" || device.type === "ivshmem-plain" || device.type === "cxl-type3";
+      return holdsFile ? withFile(device) : device;
     }),
   };
 }

@@ -334,7 +334,12 @@ class Planner {
       memory["volatile-memdev"] = id;
     }
     if (device.persistent !== undefined) {
-      memory["persistent-memdev"] = this.#backing(`${device.id}-persistent`, device.persistent);
+      memory["persistent-memdev"] = this.#backing(
+        `${device.id}-persistent`,
+        device.persistent,
+        device.file,
+        device.align,
+      );
       // QEMU refuses persistent memory without a label area.
       memory["lsa"] = this.#backing(`${device.id}-labels`, device.lsa ?? 1n << 20n);
     }
@@ -422,10 +427,13 @@ class Planner {
   }
 
   /** A memory backend with a file behind it. */
-  #backing(id: string, sizeBytes: bigint, file?: string): string {
+  #backing(id: string, sizeBytes: bigint, file?: string, align?: bigint): string {
     const name = `${id}-memory`;
-    const path = this.#file(id, sizeBytes, file);
-    this.#option("-object", "memory-backend-file", { id: name, share: true, "mem-path": path, size: sizeBytes });
+    // A device is there already, and has its size.
+    const isDevice = file !== undefined && /^\/dev\/(?!shm\/)/.test(file);
+    const path = isDevice ? file : this.#file(id, sizeBytes, file);
+    const options = { id: name, share: true, "mem-path": path, size: sizeBytes, ...defined({ align }) };
+    this.#option("-object", "memory-backend-file", options);
     return name;
   }
 

@@ -200,6 +200,8 @@ const deviceSchema: z.ZodType<Device> = z.discriminatedUnion("type", [
     ...part,
     volatile: cxlSize.optional(),
     persistent: cxlSize.optional(),
+    file: path.optional(),
+    align: size({ min: 4n * KIB, powerOfTwo: true, what: "a power of two of at least 4KiB, such as 2MiB" }).optional(),
     lsa: size({ multiple: 4n * KIB, what: "a size in whole 4KiB such as 1MiB" }).optional(),
     sn: integer(0, Number.MAX_SAFE_INTEGER).optional(),
   }),

@@ -51,7 +51,9 @@ export function packError(thrown: unknown): SentError {
   for (let cause = thrown.cause; cause !== undefined; cause = cause instanceof Error ? cause.cause : undefined) {
     stack += `\nCaused by: ${cause instanceof Error ? cause.stack ?? cause.message : Deno.inspect(cause)}`;
   }
-  return { name: thrown.name, message: thrown.message, stack };
+  // What called the test is the same for every test.
+  const frames = stack.split("\n").filter((line) => !/^ +at .*\/src\/lab\/test_runner\.ts:\d+/.test(line));
+  return { name: thrown.name, message: thrown.message, stack: frames.join("\n") };
 }
 
 /** The error on the other side, with the stack of the side where it was thrown. */

@@ -181,7 +181,7 @@ export function namespaceGeometry(id: number, page: Uint8Array, device: string):
     throw new BusbarError("device-failed", `${device}: namespace ${id} says that its blocks have 2^${shift} bytes`, {
       operation: "open namespace",
       path: device,
-      hint: "the identify page is not to be trusted: nvme_identify --raw keeps it",
+      hint: "the identify page is not to be trusted: nvme_identify --page id-ns --raw FILE keeps it",
     });
   }
   const blockBytes = 2 ** shift;

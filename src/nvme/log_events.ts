@@ -231,3 +231,97 @@ export const CHANGED_ZONES_LOG: Layout = {
     },
   ],
 };
+
+/** An aggregate of events: the numbers of the NVM sets or endurance groups in which there is one. */
+function aggregate(name: string, logId: string, of: string, title: string): Layout {
+  return {
+    name,
+    source: `NVM Express Base 2.0 §5.16.1, log page ${logId}`,
+    rows: [
+      quantity("NE", 0, 8, "Number of Entries"),
+      {
+        type: "array",
+        name: of,
+        offset: 8,
+        count: 65535,
+        countOf: (above) => Number(above("NE") ?? 0n),
+        strideBytes: 2,
+        title,
+        rows: [quantity(of, 0, 2, title)],
+      },
+    ],
+  };
+}
+
+/** Predictable Latency Event Aggregate (log page 0Bh). */
+export const PREDICTABLE_LATENCY_AGGREGATE_LOG: Layout = aggregate(
+  "Predictable Latency Event Aggregate",
+  "0Bh",
+  "NVMSETID",
+  "NVM Set Identifier",
+);
+
+/** Endurance Group Event Aggregate (log page 0Fh). */
+export const ENDURANCE_GROUP_AGGREGATE_LOG: Layout = aggregate(
+  "Endurance Group Event Aggregate",
+  "0Fh",
+  "ENDGID",
+  "Endurance Group Identifier",
+);
+
+const LBA_STATUS_ELEMENT_BYTES = 16;
+
+/** LBA Status Information (log page 0Eh): blocks that may be lost, by namespace. */
+export const LBA_STATUS_LOG: Layout = {
+  name: "LBA Status Information",
+  source: "NVM Command Set 1.0 §4.1.4, log page 0Eh",
+  rows: [
+    quantity("LSLPLEN", 0, 4, "LBA Status Log Page Length", formatBytes),
+    quantity("NLSLNE", 4, 4, "Number of LBA Status Log Namespace Elements"),
+    quantity(
+      "ESTULB",
+      8,
+      4,
+      "Estimate of Unrecoverable Logical Blocks",
+      (value) => value === 0xffff_ffffn ? "not known" : counted(value, "block"),
+    ),
+    quantity("LSGC", 14, 2, "LBA Status Generation Counter"),
+    {
+      type: "list",
+      name: "NAMESPACE",
+      offset: 16,
+      sizeBytes: 1 << 20,
+      countOf: (above) => Number(above("NLSLNE") ?? 0n),
+      title: "LBA Status Log Namespace Element",
+      kinds: {
+        namespace: [
+          quantity("NEID", 0, 4, "Namespace Element Identifier: the namespace"),
+          quantity("NLRD", 4, 4, "Number of LBA Range Descriptors"),
+          quantity("RATYPE", 8, 1, "Recommended Action Type", undefined, {
+            values: { 0x10: "scan, tracked blocks too", 0x11: "scan, tracked blocks only" },
+          }),
+          {
+            type: "array",
+            name: "RANGE",
+            offset: 16,
+            count: 1 << 16,
+            countOf: (above) => above("NLRD") === 0xffff_ffffn ? 0 : Number(above("NLRD") ?? 0n),
+            strideBytes: LBA_STATUS_ELEMENT_BYTES,
+            title: "LBA Range Descriptor",
+            rows: [
+              quantity("RSLBA", 0, 8, "Range Starting LBA"),
+              quantity("RNLB", 8, 4, "Range Number of Logical Blocks", (value) => counted(value, "block")),
+            ],
+          },
+        ],
+      },
+      next: (rest) => {
+        if (rest.length < LBA_STATUS_ELEMENT_BYTES) return null;
+        const ranges = Number(littleEndian(rest.subarray(4, 8)));
+        // All ones: the whole namespace is to be looked at, and no ranges follow.
+        const described = ranges === 0xffff_ffff ? 0 : ranges;
+        return { kind: "namespace", sizeBytes: LBA_STATUS_ELEMENT_BYTES * (1 + described) };
+      },
+    },
+  ],
+};

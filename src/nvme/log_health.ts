@@ -318,3 +318,24 @@ export const PREDICTABLE_LATENCY_LOG: Layout = {
     quantity("DTWINTE", 144, 8, "DTWIN Time Estimate", milliseconds),
   ],
 };
+
+/** Rotational Media Information (log page 16h, 512 bytes). */
+export const ROTATIONAL_MEDIA_LOG: Layout = {
+  name: "Rotational Media Information",
+  source: "NVM Express Base 2.0 §5.16.1, log page 16h",
+  rows: [
+    quantity("ENDGID", 0, 2, "Endurance Group Identifier"),
+    quantity("NUMA", 2, 2, "Number of Actuators"),
+    quantity(
+      "NRS",
+      4,
+      2,
+      "Nominal Rotational Speed",
+      (value) => value === 0n ? "not reported" : value === 1n ? "not rotational" : `${value} per minute`,
+    ),
+    quantity("SPINC", 8, 4, "Spinup Count"),
+    quantity("FSPINC", 12, 4, "Failed Spinup Count"),
+    quantity("LDC", 16, 4, "Load Count"),
+    quantity("FLDC", 20, 4, "Failed Load Count"),
+  ],
+};

@@ -212,6 +212,49 @@ export const FEATURE_EFFECTS_LOG: Layout = {
   }],
 };
 
+/** Commands of the management interface by opcode (NVMe-MI 1.2 §5). */
+const MANAGEMENT_COMMANDS: Readonly<Record<number, string>> = {
+  0x00: "Read NVMe-MI Data Structure",
+  0x01: "NVM Subsystem Health Status Poll",
+  0x02: "Controller Health Status Poll",
+  0x03: "Configuration Set",
+  0x04: "Configuration Get",
+  0x05: "VPD Read",
+  0x06: "VPD Write",
+  0x07: "Reset",
+  0x08: "SES Receive",
+  0x09: "SES Send",
+  0x0a: "Management Endpoint Buffer Read",
+  0x0b: "Management Endpoint Buffer Write",
+  0x0c: "Shutdown",
+};
+
+/** NVMe-MI Commands Supported and Effects (log page 13h, 4096 bytes, of which 1024 are used). */
+export const MANAGEMENT_EFFECTS_LOG: Layout = {
+  name: "NVMe-MI Commands Supported and Effects",
+  source: "NVM Express Base 2.0 §5.16.1, log page 13h",
+  rows: [{
+    type: "array",
+    name: "MI",
+    offset: 0,
+    count: 256,
+    sparse: true,
+    strideBytes: 4,
+    title: "NVMe-MI Command",
+    elementName: (opcode) => MANAGEMENT_COMMANDS[opcode] ?? (opcode >= 0xc0 ? "Vendor Specific" : "Reserved"),
+    rows: [
+      register("EFFECTS", 0, 4, "NVMe-MI Command Supported and Effects", [
+        flag("CSUPP", 0, "Command Supported"),
+        flag("UDCC", 1, "User Data Content Change"),
+        flag("NCC", 2, "Namespace Capability Change"),
+        flag("NIC", 3, "Namespace Inventory Change"),
+        flag("CCC", 4, "Controller Capability Change"),
+        number("CSP", 31, 20, "Command Scope", scope),
+      ]),
+    ],
+  }],
+};
+
 /** Firmware Slot Information (log page 03h, 512 bytes). */
 export const FIRMWARE_LOG: Layout = {
   name: "Firmware Slot Information",

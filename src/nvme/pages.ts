@@ -33,17 +33,34 @@ import {
   IDENTIFY_NAMESPACE_ZONED,
   NAMESPACE_DESCRIPTORS,
 } from "./identify_namespace.ts";
-import { ANA_LOG, CHANGED_ZONES_LOG, PERSISTENT_EVENT_LOG, RESERVATION_LOG, TELEMETRY_HEADER } from "./log_events.ts";
+import {
+  ANA_LOG,
+  CHANGED_ZONES_LOG,
+  ENDURANCE_GROUP_AGGREGATE_LOG,
+  LBA_STATUS_LOG,
+  PERSISTENT_EVENT_LOG,
+  PREDICTABLE_LATENCY_AGGREGATE_LOG,
+  RESERVATION_LOG,
+  TELEMETRY_HEADER,
+} from "./log_events.ts";
+import { FDP_CONFIGURATIONS_LOG, FDP_EVENTS_LOG, FDP_STATISTICS_LOG, FDP_USAGE_LOG } from "./log_placement.ts";
 import {
   ENDURANCE_GROUP_LOG,
   ERROR_ENTRY_BYTES,
   ERROR_LOG,
   PREDICTABLE_LATENCY_LOG,
+  ROTATIONAL_MEDIA_LOG,
   SANITIZE_LOG,
   SELF_TEST_LOG,
   SMART_LOG,
 } from "./log_health.ts";
-import { EFFECTS_LOG, FEATURE_EFFECTS_LOG, FIRMWARE_LOG, SUPPORTED_LOGS } from "./log_support.ts";
+import {
+  EFFECTS_LOG,
+  FEATURE_EFFECTS_LOG,
+  FIRMWARE_LOG,
+  MANAGEMENT_EFFECTS_LOG,
+  SUPPORTED_LOGS,
+} from "./log_support.ts";
 
 /** What Identify returns for a CNS, and for an I/O command set where the CNS has one. */
 export interface IdentifySource {
@@ -89,6 +106,7 @@ export interface NvmePage {
 type Offered = NvmePage["offered"];
 
 const always: Offered = () => true;
+const never: Offered = () => false;
 /** From that version of the specification on, as the register VS writes it. */
 const since = (version: bigint): Offered => (controller) => (controller.uint("VER") ?? 0n) >= version;
 const has = (row: string, field: string): Offered => (controller) => controller.has(row, field);
@@ -151,6 +169,10 @@ function anaLogBytes(controller: DecodedTable): number {
   return Math.min(16 + 32 * groups + 4 * namespaces, 1 << 20);
 }
 
+/** A log whose length only its contents tell: as much is read as one transfer brings. */
+const ANY_LENGTH: Partial<NvmePage> = { stepBytes: 1, readBytes: () => 4096 };
+const PLACEMENT: Partial<NvmePage> = { ...ANY_LENGTH, scope: "endurance group" };
+
 /** Every data page that busbar decodes. */
 export const NVME_PAGES: readonly NvmePage[] = [
   identify("id-ctrl", IDENTIFY_CONTROLLER, 0x01, "controller", always),
@@ -187,9 +209,19 @@ export const NVME_PAGES: readonly NvmePage[] = [
   log("telemetry-ctrl", TELEMETRY_HEADER, 0x08, 512, has("LPA", "TS"), { stepBytes: 512 }),
   log("endurance", ENDURANCE_GROUP_LOG, 0x09, 512, has("CTRATT", "EGS"), { scope: "endurance group" }),
   log("predictable-latency", PREDICTABLE_LATENCY_LOG, 0x0a, 512, has("CTRATT", "PLM"), { scope: "NVM set" }),
+  log("predictable-latency-aggregate", PREDICTABLE_LATENCY_AGGREGATE_LOG, 0x0b, 8, has("CTRATT", "PLM"), ANY_LENGTH),
   log("ana", ANA_LOG, 0x0c, 16, has("CMIC", "ANARS"), { stepBytes: 4, readBytes: anaLogBytes }),
   log("persistent-event", PERSISTENT_EVENT_LOG, 0x0d, 512, has("LPA", "PES"), { stepBytes: 1 }),
+  log("lba-status", LBA_STATUS_LOG, 0x0e, 16, has("OACS", "GLSS"), ANY_LENGTH),
+  log("endurance-aggregate", ENDURANCE_GROUP_AGGREGATE_LOG, 0x0f, 8, has("OAES", "EGEALPCN"), ANY_LENGTH),
   log("feature-effects", FEATURE_EFFECTS_LOG, 0x12, 1024, has("LPA", "MLPS")),
+  log("mi-effects", MANAGEMENT_EFFECTS_LOG, 0x13, 4096, has("OACS", "NSRS")),
+  // The endurance group says in its own log whether its media turn, so this one is read when it is asked for by name.
+  log("rotational-media", ROTATIONAL_MEDIA_LOG, 0x16, 512, never, { scope: "endurance group" }),
+  log("fdp-configs", FDP_CONFIGURATIONS_LOG, 0x20, 16, has("CTRATT", "FDPS"), PLACEMENT),
+  log("fdp-usage", FDP_USAGE_LOG, 0x21, 8, has("CTRATT", "FDPS"), PLACEMENT),
+  log("fdp-stats", FDP_STATISTICS_LOG, 0x22, 64, has("CTRATT", "FDPS"), { scope: "endurance group" }),
+  log("fdp-events", FDP_EVENTS_LOG, 0x23, 64, has("CTRATT", "FDPS"), PLACEMENT),
   log("reservation", RESERVATION_LOG, 0x80, 64, has("ONCS", "RESERVS")),
   log("sanitize", SANITIZE_LOG, 0x81, 512, notZero("SANICAP")),
   log("changed-zones", CHANGED_ZONES_LOG, 0xbf, 4096, has("OAES", "ZDCN"), { scope: "zoned namespace" }),

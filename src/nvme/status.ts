@@ -374,7 +374,7 @@ export function statusError(status: number | NvmeStatus, details: StatusErrorDet
   const cause = typeof status === "number" ? new NvmeStatus(status) : status;
   const where = details.path === undefined ? "" : `${details.path}: `;
   const hint = details.hint ?? cause.entry?.hint ?? undefined;
-  return new BusbarError("device-failed", `${where}cannot ${details.operation}: ${cause}`, { ...details, hint, cause });
+  return new BusbarError("device-failed", `${where}${details.operation} failed: ${cause}`, { ...details, hint, cause });
 }
 
 /** The status that an error was made from, also where other errors were put around it; null where there is none. */

@@ -60,6 +60,7 @@ test("failing tests say where and why; a lost guest fails the test that lost it 
   const failed = reportOf(text, "fails");
   assertMatch(failed, new RegExp(`^fails => \\./tests/lab/mechanism_subject\\.ts:${line - 1}:5\n`));
   assertStringIncludes(failed, `tests/lab/mechanism_subject.ts:${line}:3`);
+  assertEquals(failed.includes("test_runner.ts"), false, "the stack ends with the test");
   assertEquals(failed.split("[Diff] Actual / Expected").length, 2, "the message appears once");
   assertEquals(failed.includes("kernel"), false, "the kernel's log appears only when the guest was lost");
 

@@ -1,12 +1,14 @@
 /**
- * The real nvme-cli as a decoder of pages of ours, without a controller: `tests/c/nvme_cli` answers its commands.
+ * The real nvme-cli, many times for one start: as a decoder of pages of ours, without a controller, and as it is. See
+ * `tests/c/nvme_cli`.
  * @module
  */
 
 import { findLibrary, type LibrarySpec } from "../../ffi/build.ts";
 import { cannotSetUp, findImage, setUp } from "../../src/lab/image.ts";
 
-const PRELOAD: LibrarySpec = {
+/** What makes one start of nvme-cli run many times. */
+export const NVME_CLI_PRELOAD: LibrarySpec = {
   name: "busbar_nvme_cli",
   folder: "tests/c/nvme_cli",
   variable: "BUSBAR_NVME_CLI_PRELOAD",
@@ -101,7 +103,7 @@ export async function decodeByNvmeCli(
     const all = new Uint8Array(sizeBytes * pages.length);
     for (const [i, page] of pages.entries()) all.set(page, i * sizeBytes);
     await Deno.writeFile(file, all);
-    const [program, args, env] = cli.start(findLibrary(PRELOAD));
+    const [program, args, env] = cli.start(findLibrary(NVME_CLI_PRELOAD));
     const { success, stdout, stderr } = await new Deno.Command(program, {
       // Any character device will do: nothing but its type is looked at.
       args: [...args, ...command, "/dev/null", "-o", "json"],
@@ -136,4 +138,36 @@ function charactersOf(bytes: Uint8Array): string {
 /** Numbers become objects before JSON.parse would round them. They stand at the end of a line, texts never do. */
 function parseTheirs(text: string): TheirObject {
   return JSON.parse(text.replace(/":(-?\d+)(,?)$/gm, '":{"number":"$1"}$2'));
+}
+
+/** How a command of nvme-cli ended. */
+export interface CommandResult {
+  /** True for exit status 0. */
+  readonly success: boolean;
+  /** What it printed. */
+  readonly stdout: Uint8Array<ArrayBuffer>;
+}
+
+/** Runs this system's nvme-cli once for each list of words. */
+export async function runNvmeCli(commands: readonly (readonly string[])[]): Promise<CommandResult[]> {
+  const folder = await Deno.makeTempDir();
+  try {
+    const words = commands.map((command) => ["nvme", ...command].map((word) => `${word}\0`).join("") + "\0");
+    await Deno.writeTextFile(`${folder}/commands`, words.join(""));
+    const { success, stdout, stderr } = await new Deno.Command("nvme", {
+      env: {
+        LC_ALL: "C",
+        LD_PRELOAD: findLibrary(NVME_CLI_PRELOAD),
+        BUSBAR_COMMANDS: `${folder}/commands`,
+        BUSBAR_OUTPUTS: folder,
+      },
+    }).output();
+    const statuses = new TextDecoder().decode(stdout).split("\n").slice(0, -1);
+    if (!success || statuses.length !== commands.length) {
+      throw new Error(`nvme: ${statuses.length} of ${commands.length}: ${new TextDecoder().decode(stderr)}`);
+    }
+    return statuses.map((status, i) => ({ success: status === "0", stdout: Deno.readFileSync(`${folder}/${i}`) }));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 }

@@ -25,8 +25,25 @@ export interface ListRule {
 /** A value of ours that takes a computation: a number, or a text that begins with `code ` or `revision `. */
 type Computed = (table: DecodedTable) => bigint | string;
 
-/** What a key stands for: `ROW`, `ROW.FIELD`, a list, an object around the same table, or a computation. */
-export type Rule = string | ListRule | { readonly inside: Keys } | { readonly low32: string } | Computed;
+/** A list of theirs whose elements have one key, with the number of our element in it: `fid_3`. */
+export interface NumberedRule {
+  /** Name of our array. */
+  readonly numbered: string;
+  /** The row of an element. */
+  readonly row: string;
+}
+
+/**
+ * What a key stands for: `ROW`, `ROW.FIELD`, a list, an object around the same table, a computation, or nothing, where nvme-cli is wrong, with why.
+ */
+export type Rule =
+  | string
+  | ListRule
+  | { readonly inside: Keys }
+  | { readonly low32: string }
+  | { readonly wrong: string }
+  | NumberedRule
+  | Computed;
 
 /** Their keys by name; the last resort `*` takes the place of a name that changes: the device's. */
 export type Keys = Readonly<Record<string, Rule>>;
@@ -369,6 +386,89 @@ export const STRUCTURES: readonly Structure[] = [
     keys: { num_endgrp_id: "NUMIDS", endgrp_list: { list: "ENDGID", keys: { endgrp_id: "ENDGID" } } },
   },
   {
+    page: "feature-effects",
+    command: ["fid-support-effects-log"],
+    answer: log(0x12),
+    sizeBytes: 1024,
+    pages: 100,
+    keys: { fid_support: { numbered: "FID", row: "EFFECTS" } },
+  },
+  {
+    page: "mi-effects",
+    command: ["mi-cmd-support-effects-log"],
+    answer: log(0x13),
+    sizeBytes: 4096,
+    pages: 100,
+    keys: { mi_command_support: { numbered: "MI", row: "EFFECTS" } },
+  },
+  {
+    page: "lba-status",
+    command: ["lba-status-log"],
+    answer: log(0x0e),
+    sizeBytes: 4096,
+    pages: 100,
+    keys: {
+      ns_elements: { list: "NAMESPACE", keys: { descs: { list: "RANGE", keys: {} } } },
+    },
+    tame: (page) => {
+      const view = new DataView(page.buffer, page.byteOffset);
+      view.setUint32(0, page.length, true);
+      view.setUint32(4, (page[4] ?? 0) % 4, true);
+      // Three elements of up to 15 ranges each, one behind the other.
+      for (let at = 16, i = 0; i < 3; i++) {
+        const ranges = (page[at + 4] ?? 0) % 16;
+        view.setUint32(at + 4, ranges, true);
+        at += 16 * (1 + ranges);
+      }
+    },
+  },
+  {
+    page: "fdp-configs",
+    command: ["fdp", "configs", "-e", "1"],
+    answer: log(0x20),
+    sizeBytes: 4096,
+    pages: 100,
+    keys: { n: "NUMFDPC", configs: { list: "CONFIG", keys: { ruhs: { list: "RUHD", keys: {} } } } },
+    tame: (page) => {
+      const view = new DataView(page.buffer, page.byteOffset);
+      const count = (page[0] ?? 0) % 4;
+      view.setUint16(0, count, true);
+      view.setUint32(4, page.length, true);
+      for (let at = 16, i = 0; i <= count; i++) {
+        const handles = (page[at + 8] ?? 0) % 16;
+        view.setUint16(at, 64 + 4 * handles, true);
+        view.setUint16(at + 8, handles, true);
+        at += 64 + 4 * handles;
+      }
+    },
+  },
+  {
+    page: "fdp-usage",
+    command: ["fdp", "usage", "-e", "1"],
+    answer: log(0x21),
+    sizeBytes: 4096,
+    pages: 100,
+    keys: { ruhus: { list: "RUHU", keys: {} } },
+    tame: (page) => new DataView(page.buffer, page.byteOffset).setUint16(0, page[0] ?? 0, true),
+  },
+  {
+    page: "fdp-stats",
+    command: ["fdp", "stats", "-e", "1"],
+    answer: log(0x22),
+    sizeBytes: 64,
+    pages: 100,
+    keys: {},
+  },
+  {
+    page: "fdp-events",
+    command: ["fdp", "events", "-e", "1"],
+    answer: log(0x23),
+    sizeBytes: 4096,
+    pages: 100,
+    keys: { n: "NEVT", events: { list: "EVENT", keys: { lba: { wrong: "it reads four bytes too far" } } } },
+    tame: (page) => new DataView(page.buffer, page.byteOffset).setUint32(0, (page[0] ?? 0) % 64, true),
+  },
+  {
     page: "list-ns",
     command: ["list-ns"],
     answer: identify(2),
@@ -393,7 +493,9 @@ export function compareKeys(theirs: TheirObject, ours: DecodedTable, keys: Keys,
     const where = `${path}.${key}`;
     const rule = keys[key] ?? keys["*"] ?? ownName(ours, key, where);
     if (typeof rule === "object") {
-      if ("low32" in rule) {
+      if ("wrong" in rule) continue;
+      if ("numbered" in rule) compareNumbered(value as readonly TheirObject[], ours, rule, where, tally);
+      else if ("low32" in rule) {
         tally.values++;
         assertEquals(numberOf(value, 32), BigInt.asUintN(32, ours.uint(rule.low32) ?? 0n), where);
       } else if ("inside" in rule) compareKeys(value as TheirObject, ours, rule.inside, where, tally);
@@ -428,6 +530,21 @@ function compareLists(
     // An element of zeros is left out by ours; one behind the end of the structure is nvme-cli's reading too far.
     else if (isSparse) assertEquals(Object.values(element).filter((one) => !isZero(one)), [], `${where}[${i}]`);
     else if (row.type !== "array" || i < row.count) throw new Error(`${where}[${i}]: ours ends after ${elements.size}`);
+  }
+}
+
+function compareNumbered(
+  theirs: readonly TheirObject[],
+  ours: DecodedTable,
+  { numbered, row }: NumberedRule,
+  where: string,
+  tally: Tally,
+): void {
+  const elements = new Map(ours.elements(numbered).map((element) => [element.index, element]));
+  for (const [key, value] of theirs.flatMap((element) => Object.entries(element))) {
+    const index = Number(/_(\d+)$/.exec(key)?.[1] ?? "-1");
+    tally.values++;
+    assertEquals(numberOf(value, 32), elements.get(index)?.uint(row) ?? null, `${where}.${key}`);
   }
 }
 

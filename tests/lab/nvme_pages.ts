@@ -1,131 +1,191 @@
 /**
- * Pages that our driver fetches over VFIO, against what nvme-cli fetched while the kernel had the controller.
+ * Pages and features that our driver fetches over VFIO, and through the kernel's driver, against what nvme-cli fetched while
+ * the kernel had the controller.
  * @module
  */
 
 import { assert, assertEquals } from "@std/assert";
 
 import { closeAll } from "../../ffi/library.ts";
-import { controllerIdentity } from "../../src/nvme/identity.ts";
-import { nvmeStatusOf } from "../../src/nvme/status.ts";
-import { driven, type KernelController, kernelControllers, must } from "./controllers.ts";
+import { thisMachine } from "../../src/core/host.ts";
+import { NvmeController } from "../../src/nvme/controller.ts";
+import { FEATURES } from "../../src/nvme/features.ts";
+import { type FetchedPage, fetchReport } from "../../src/nvme/fetch.ts";
+import { readPciFunction } from "../../src/pci/function.ts";
+import { runTool } from "../soft/tool.ts";
+import { driven, type KernelController, kernelControllers } from "./controllers.ts";
 import type { Lab } from "./lab.ts";
+import { type CommandResult, runNvmeCli } from "./nvme_cli.ts";
 
-/** A page that both fetch: nvme-cli's words for it, and bytes that may differ between two looks. */
-interface PageCase {
-  readonly what: string;
-  readonly theirs: (device: string) => string[];
-  readonly ours: { readonly cns: number; readonly nsid?: number } | {
-    readonly log: number;
-    readonly sizeBytes: number;
-  };
-  readonly volatile: readonly (readonly [from: number, to: number, why: string])[];
-}
+/** nvme-cli's own command for a page; the others are asked for with its general ones. */
+const COMMANDS: Readonly<Record<string, readonly string[]>> = {
+  "id-ctrl": ["id-ctrl", "-o", "binary"],
+  "id-ns": ["id-ns", "-o", "binary"],
+  "ns-descs": ["ns-descs", "-o", "binary"],
+  "nvm-id-ctrl": ["nvm-id-ctrl", "-o", "binary"],
+  "zns-id-ctrl": ["zns", "id-ctrl", "-o", "binary"],
+  "zns-id-ns": ["zns", "id-ns", "-o", "binary"],
+  "smart": ["smart-log", "-o", "binary"],
+  "error": ["error-log", "-o", "binary", "-e", "256"],
+  "fw": ["fw-log", "-o", "binary"],
+};
 
-const CONTROLLER_PAGES: readonly PageCase[] = [
-  { what: "id-ctrl", theirs: (device) => ["id-ctrl", device], ours: { cns: 1 }, volatile: [] },
-  {
-    what: "smart-log",
-    theirs: (device) => ["smart-log", device],
-    ours: { log: 2, sizeBytes: 512 },
-    volatile: [[32, 192, "data units, commands, hours: they count on"]],
-  },
-  { what: "fw-log", theirs: (device) => ["fw-log", device], ours: { log: 3, sizeBytes: 512 }, volatile: [] },
-  {
-    what: "error-log",
-    theirs: (device) => ["error-log", device, "-e", "1"],
-    ours: { log: 1, sizeBytes: 64 },
-    volatile: [],
-  },
-  {
-    what: "effects-log",
-    theirs: (device) => ["get-log", device, "-i", "5", "-l", "4096"],
-    ours: { log: 5, sizeBytes: 4096 },
-    volatile: [],
-  },
-];
+/** Bytes that may differ between two looks. */
+const VOLATILE: Readonly<Record<string, readonly (readonly [from: number, to: number, why: string])[]>> = {
+  smart: [[32, 192, "data units, commands, hours: they count on"]],
+  endurance: [[32, 160, "data units and commands: they count on"]],
+};
 
-function namespacePages(nsid: number): PageCase[] {
-  const n = String(nsid);
-  return [
-    { what: `id-ns ${n}`, theirs: (device) => ["id-ns", device, "-n", n], ours: { cns: 0, nsid }, volatile: [] },
-    { what: `ns-descs ${n}`, theirs: (device) => ["ns-descs", device, "-n", n], ours: { cns: 3, nsid }, volatile: [] },
-  ];
-}
+/** Features whose value may differ between two looks, or between the kernel's driver and ours. */
+const VOLATILE_FEATURES: Readonly<Record<number, string>> = {
+  0x07: "the kernel asks for as many queues as it has processors",
+  0x0e: "a clock",
+};
 
-/** Features that may be asked for without data; each that nvme-cli gets an answer for is compared. */
-const FEATURES: readonly number[] = Array.from({ length: 0x20 }, (_, i) => i).filter((id) =>
-  ![0x00, 0x03, 0x0c, 0x0d, 0x0e].includes(id)
-);
-
-interface Fetched {
-  readonly pages: Map<string, Uint8Array<ArrayBuffer>>;
-  readonly features: Map<number, number>;
-  readonly namespaces: readonly number[];
-}
-
-async function fetchByNvmeCli(controller: KernelController): Promise<Fetched> {
-  const device = `/dev/${controller.name}`;
-  const list = JSON.parse(new TextDecoder().decode(await must("nvme", "list-ns", device, "-o", "json"))) as {
-    nsid_list: { nsid: number }[];
-  };
-  const namespaces = list.nsid_list.map((one) => one.nsid);
-  const pages = new Map<string, Uint8Array<ArrayBuffer>>();
-  for (const page of [...CONTROLLER_PAGES, ...namespaces.flatMap(namespacePages)]) {
-    const [command = "", ...args] = page.theirs(device);
-    const { success, stdout } = await new Deno.Command("nvme", {
-      args: [command, ...args, ...(command === "get-log" ? ["-b"] : ["-o", "binary"])],
-    }).output();
-    if (success) pages.set(page.what, stdout);
+/** nvme-cli's words for a page. */
+function commandFor({ page, of, bytes }: FetchedPage, device: string): string[] {
+  const isNamespace = page.scope === "namespace" || page.scope === "zoned namespace";
+  const own = COMMANDS[page.name];
+  if (own !== undefined) {
+    const [first = "", second = "", ...rest] = own;
+    // `zns id-ns` has two words, and the controller's page takes no namespace.
+    const words = first === "zns" ? [first, second, device, ...rest] : [first, device, second, ...rest];
+    return isNamespace && page.name !== "zns-id-ctrl" ? [...words, "-n", String(of)] : words;
   }
-  const features = new Map<number, number>();
-  for (const id of FEATURES) {
-    const { success, stdout } = await new Deno.Command("nvme", {
-      args: ["get-feature", device, "-f", String(id)],
-    }).output();
-    const value = /Current value:\s*(?:0x)?([0-9a-f]+)/.exec(new TextDecoder().decode(stdout))?.[1];
-    if (success && value !== undefined) features.set(id, parseInt(value, 16));
+  if (page.source.kind === "log") {
+    const group = isNamespace ? ["-n", String(of)] : of === null ? [] : ["--lsi", String(of)];
+    return ["get-log", device, "-i", String(page.source.lid), "-l", String(bytes?.length ?? 0), "-b", ...group];
   }
-  return { pages, features, namespaces };
+  const { cns, csi = 0 } = page.source;
+  const words = ["-o", "6", `--cdw10=${cns}`, `--cdw11=${csi * 2 ** 24}`, "-l", "4096", "-r", "-b"];
+  return ["admin-passthru", device, ...words, ...(isNamespace ? ["-n", String(of)] : [])];
+}
+
+function pageName({ page, of }: FetchedPage): string {
+  return of === null ? page.name : `${page.name} ${of}`;
+}
+
+function withoutVolatile(name: string, bytes: Uint8Array): string {
+  const copy = bytes.slice();
+  for (const [from, to] of VOLATILE[name] ?? []) copy.fill(0, from, to);
+  return copy.toHex();
+}
+
+/** What nvme-cli printed of a feature; null where it printed no value. */
+interface TheirFeature {
+  readonly value: number;
+  readonly data: Uint8Array | null;
+}
+
+function parseFeature({ success, stdout }: CommandResult): TheirFeature | null {
+  const text = new TextDecoder().decode(stdout);
+  const value = /Current value:\s*(?:0x)?([0-9a-f]+)/.exec(text)?.[1];
+  if (!success || value === undefined) return null;
+  const bytes = [...text.matchAll(/^[0-9a-f]{4}: ((?:[0-9a-f]{2} )+)/gm)].map((line) =>
+    line[1]?.replaceAll(" ", "") ?? ""
+  );
+  return { value: parseInt(value, 16), data: bytes.length === 0 ? null : Uint8Array.fromHex(bytes.join("")) };
+}
+
+/** The features that are asked for: of one controller all that there can be, of the others those that have a name. */
+function featureIds(serial: string): number[] {
+  return serial === "ZOO-PLAIN" ? Array.from({ length: 255 }, (_, i) => i + 1) : FEATURES.map(({ id }) => id);
+}
+
+/** What was found out while the kernel had the controller. */
+interface BoundState {
+  readonly kernel: KernelController;
+  readonly pages: readonly FetchedPage[];
+  readonly nsid: number;
+  readonly theirPages: CommandResult[];
+  readonly theirFeatures: Map<number, TheirFeature>;
+}
+
+/** Asks for everything through the kernel: by our transport, then by nvme-cli, all controllers with one start of it. */
+async function askBound(controllers: ReadonlyMap<string, KernelController>): Promise<Map<string, BoundState>> {
+  const asked: { serial: string; kernel: KernelController; pages: readonly FetchedPage[]; nsid: number }[] = [];
+  const commands: string[][] = [];
+  for (const [serial, kernel] of controllers) {
+    const device = `/dev/${kernel.name}`;
+    await using controller = await NvmeController.open(device);
+    const { pages } = await fetchReport(controller, { logs: true });
+    const [nsid = 1] = await controller.namespaceIds();
+    asked.push({ serial, kernel, pages, nsid });
+    commands.push(...pages.map((page) => commandFor(page, device)));
+    commands.push(...featureIds(serial).map((id) => ["get-feature", device, "-f", String(id), "-n", String(nsid)]));
+  }
+  const results = await runNvmeCli(commands);
+  const states = asked.map(({ serial, kernel, pages, nsid }): [string, BoundState] => {
+    const theirPages = results.splice(0, pages.length);
+    const ids = featureIds(serial);
+    const answers = results.splice(0, ids.length).map(parseFeature);
+    const known = ids.flatMap((id, i): [number, TheirFeature][] => {
+      const answer = answers[i] ?? null;
+      return answer === null ? [] : [[id, answer]];
+    });
+    return [serial, { kernel, pages, nsid, theirPages, theirFeatures: new Map(known) }];
+  });
+  return new Map(states);
 }
 
 /** Registers the comparison of pages and features on the machine `nvme-zoo`. */
 export function nvmePagesTests(lab: Lab): void {
+  lab.test("nvme_identify asks a controller that the kernel has through the kernel, and leaves it there", async () => {
+    const kernel = (await kernelControllers()).get("ZOO-GAPS");
+    assert(kernel !== undefined);
+    const { code, stdout, stderr } = await runTool("nvme_identify", [kernel.address, "--json"]);
+    assertEquals([code, stderr], [0, ""]);
+    const document = JSON.parse(stdout);
+    assertEquals(document.way, "through the kernel's driver");
+    assertEquals(document.controller["id-ctrl"].SN.value, "ZOO-GAPS");
+    const sizes = document.namespaces.map((
+      one: { nsid: number; summary: { sizeBytes: string } },
+    ) => [one.nsid, Number(one.summary.sizeBytes) / 2 ** 20]);
+    assertEquals(sizes, [[1, 16], [3, 24], [7, 32]]);
+    assertEquals(readPciFunction(thisMachine, kernel.address).driver, "nvme");
+  });
+
   lab.test(
-    "every controller: pages over VFIO are byte for byte what nvme-cli fetched, and so is every feature",
+    "every controller: every page over VFIO, and through the kernel, is byte for byte nvme-cli's, and so is every feature",
     async () => {
-      const controllers = await kernelControllers();
-      assert(controllers.size >= 12, [...controllers.keys()].join(", "));
-      for (const [serial, kernel] of controllers) {
-        const theirs = await fetchByNvmeCli(kernel);
-        assert(theirs.pages.has("id-ctrl") && theirs.pages.has("smart-log") && theirs.features.size >= 5, serial);
+      const states = await askBound(await kernelControllers());
+      assert(states.size >= 12, [...states.keys()].join(", "));
+      let features = 0;
+      for (const [serial, { kernel, pages, nsid, theirPages, theirFeatures }] of states) {
+        assert(
+          pages.length >= 8 && theirFeatures.size >= 8,
+          `${serial}: ${pages.length} pages, ${theirFeatures.size} features`,
+        );
+        for (const [i, page] of pages.entries()) {
+          const { success, stdout } = theirPages[i] ?? { success: false, stdout: new Uint8Array(0) };
+          const what = `${serial}: ${pageName(page)}`;
+          assertEquals(page.bytes !== null, success, `${what}: ${page.reason ?? "nvme-cli was refused"}`);
+          assertEquals(hexOf(page), withoutVolatile(page.page.name, stdout), `${what} through the kernel`);
+        }
         await driven(kernel.address, async (controller) => {
-          assertEquals((await controller.identify()).serial, kernel.serial);
-          assertEquals(await controller.namespaceIds(), theirs.namespaces, `${serial}: active namespaces`);
-          for (const page of [...CONTROLLER_PAGES, ...theirs.namespaces.flatMap(namespacePages)]) {
-            const expected = theirs.pages.get(page.what);
-            if (expected === undefined) continue;
-            const ours = "cns" in page.ours
-              ? await controller.identifyPage(page.ours)
-              : await controller.getLog({ id: page.ours.log, sizeBytes: page.ours.sizeBytes });
-            for (const [from, to] of page.volatile) for (const bytes of [ours, expected]) bytes.fill(0, from, to);
-            assertEquals(ours.subarray(0, expected.length).toHex(), expected.toHex(), `${serial}: ${page.what}`);
+          const { pages: ours } = await fetchReport(controller, { logs: true });
+          assertEquals(ours.map(pageName), pages.map(pageName), `${serial}: the pages that there are`);
+          for (const [i, page] of ours.entries()) {
+            const theirs = withoutVolatile(page.page.name, theirPages[i]?.stdout ?? new Uint8Array(0));
+            assertEquals(hexOf(page), theirs, `${serial}: ${pageName(page)} over VFIO`);
           }
-          for (const [id, value] of theirs.features) {
-            const ours = await controller.getFeature(id).then(
-              (feature) => feature.value,
-              (error) => nvmeStatusOf(error)?.name,
-            );
-            // The number of queues is what was asked for, which the kernel does by its number of processors.
-            if (id !== 0x07) {
-              assertEquals(ours, value, `${serial}: feature 0x${id.toString(16)}`);
-            }
+          for (const [id, { value, data }] of theirFeatures) {
+            const what = `${serial}: feature 0x${id.toString(16)}`;
+            const dataBytes = data === null ? {} : { dataBytes: data.length };
+            const own = await controller.getFeature(id, { nsid, ...dataBytes });
+            features++;
+            if (id in VOLATILE_FEATURES) continue;
+            assertEquals([own.value, own.data?.toHex() ?? null], [value, data?.toHex() ?? null], what);
           }
-          assertEquals(controllerIdentity(theirs.pages.get("id-ctrl") ?? new Uint8Array(4096)).serial, kernel.serial);
         });
       }
+      assert(features >= 150, `${features} features`);
       closeAll();
     },
-    { timeoutMs: 240_000 },
+    { timeoutMs: 400_000 },
   );
+}
+
+function hexOf({ page, bytes }: FetchedPage): string {
+  return withoutVolatile(page.name, bytes ?? new Uint8Array(0));
 }

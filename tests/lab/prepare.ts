@@ -5,6 +5,7 @@
 
 import { BUSBAR, BUSBAR_SOFT, findLibrary } from "../../ffi/build.ts";
 import { TOOLS } from "../../tools/busbar.ts";
+import { NVME_CLI_PRELOAD } from "./nvme_cli.ts";
 
 /**
  * Makes on the host what a guest could only make slowly: builds the libraries, and brings every module into the cache.
@@ -16,5 +17,7 @@ export async function prepareHost(): Promise<Readonly<Record<string, string>>> {
   const root = new URL("../..", import.meta.url);
   const tools = ["busbar", ...Object.keys(TOOLS)].map((name) => new URL(`tools/${name}.ts`, root).pathname);
   await new Deno.Command(Deno.execPath(), { args: ["cache", "--quiet", ...tools] }).output();
-  return { BUSBAR_LIB: findLibrary(BUSBAR), BUSBAR_SOFT_LIB: findLibrary(BUSBAR_SOFT) };
+  return Object.fromEntries(
+    [BUSBAR, BUSBAR_SOFT, NVME_CLI_PRELOAD].map((library) => [library.variable, findLibrary(library)]),
+  );
 }

@@ -1,7 +1,7 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 
 import { schemaErrors } from "../unit/schema.ts";
-import { runTool } from "./tool.ts";
+import { runTool, type ToolResult } from "./tool.ts";
 
 const CLEAN = { CXL_BACKEND: "", CXL_MEMORY_RESOURCE: "", NO_COLOR: "1" };
 
@@ -106,3 +106,45 @@ Deno.test("trouble: falls back to shared memory: the log says so, and what to se
     assertEquals((await runTool("dax_config", ["check", "--log", `${folder}/none`], CLEAN)).code, 3);
   });
 });
+
+Deno.test("qemu: what the guides forget is there; what QEMU would refuse is refused before", async () => {
+  await withFolder(async (folder) => {
+    const disk = `${folder}/disk,1.img`;
+    await Deno.writeTextFile(disk, "");
+    const plan = async (...args: string[]): Promise<ToolResult> =>
+      await runTool("dax_config", ["qemu", ...args, "--disk", disk, "--json"], CLEAN);
+    const made = await plan(`${folder}/backing`, "--size", "1GiB");
+    const schema = JSON.parse((await runTool("dax_config", ["qemu", "--json-schema"])).stdout);
+    const document = JSON.parse(made.stdout);
+    assertEquals([made.code, schemaErrors(schema, document)], [0, ""]);
+    const line: string = document.argv.join(" ");
+    assertMatch(line, /-device cxl-type3,\S*persistent-memdev=\S+,lsa=\S+,sn=1/);
+    assertStringIncludes(line, `mem-path=${folder}/backing,size=1G`);
+    assertStringIncludes(line, "cxl-fmw.0.size=1G");
+    assertStringIncludes(line, `file=${folder}/disk,,1.img`);
+    assertEquals(document.files[0], { path: `${folder}/backing`, sizeBytes: String(1 << 30) });
+
+    await Deno.truncate(await touch(`${folder}/small`), 300 << 20);
+    const table: readonly [string[], number, string][] = [
+      [[`${folder}/backing`], 2, "does not exist"],
+      [[`${folder}/backing`, "--size", "300MiB"], 2, "multiples of 256 MiB"],
+      [[`${folder}/small`, "--size", "512MiB"], 2, "has 300 MiB"],
+      [["/dev/dax9.9"], 3, "no such dax device"],
+      [["/dev/zero", "--size", "256MiB"], 2, "none of the kernel's dax devices"],
+    ];
+    for (const [args, code, message] of table) {
+      const refused = await plan(...args);
+      assertEquals(refused.code, code, refused.stderr);
+      assertStringIncludes(refused.stderr, message);
+    }
+    // The part that fits is used, and the rest is mentioned.
+    const cut = JSON.parse((await plan(`${folder}/small`)).stdout);
+    assertStringIncludes(cut.argv.join(" "), "cxl-fmw.0.size=256M");
+    assertStringIncludes(cut.notes.join("\n"), "44 MiB stay unused");
+  });
+});
+
+async function touch(path: string): Promise<string> {
+  await Deno.writeTextFile(path, "");
+  return path;
+}

@@ -11,6 +11,17 @@ import { parseLocator } from "../../src/core/locator.ts";
 import { NvmeController } from "../../src/nvme/controller.ts";
 import { type DriverOptions, NvmeDriver } from "../../src/nvme/driver.ts";
 import { openSoftDevice } from "../../src/pci/device.ts";
+import { withLibraries } from "./setup.ts";
+
+/** As {@linkcode withLibraries}, with the libraries that a driver opens besides: for its queues, and for its interrupts. */
+export function withDriverLibraries(): void {
+  withLibraries();
+  Deno.test.beforeAll(async () => {
+    const one = await openController("", { wait: "interrupt" });
+    await one.controller.namespace(1).read(0, new Uint8Array(512));
+    await one[Symbol.asyncDispose]();
+  });
+}
 
 /** A controller, the driver behind it and the software device behind that. Dispose closes all. */
 export interface SoftController extends AsyncDisposable {

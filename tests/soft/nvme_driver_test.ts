@@ -11,10 +11,9 @@ import { ALL_NAMESPACES, type NvmeController } from "../../src/nvme/controller.t
 import { runIoJob } from "../../src/nvme/io_job.ts";
 import { BlockPattern } from "../../src/nvme/pattern.ts";
 import { openSoftDevice } from "../../src/pci/device.ts";
-import { failsWith, noise, openController } from "./nvme_device.ts";
-import { withLibraries } from "./setup.ts";
+import { failsWith, noise, openController, withDriverLibraries } from "./nvme_device.ts";
 
-withLibraries();
+withDriverLibraries();
 
 const SMART_LOG = 0x02;
 const SELF_TEST_LOG = 0x06;

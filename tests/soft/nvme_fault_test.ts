@@ -6,10 +6,9 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 import type { ErrorCode } from "../../src/core/error.ts";
-import { failsWith, noise, openController, type SoftController } from "./nvme_device.ts";
-import { withLibraries } from "./setup.ts";
+import { failsWith, noise, openController, type SoftController, withDriverLibraries } from "./nvme_device.ts";
 
-withLibraries();
+withDriverLibraries();
 
 /** An error has to come this soon, however slow the machine: every limit below it adds up to less. */
 const SOON_MS = 10_000;

@@ -64,7 +64,7 @@ Deno.test("100 pages of every kind, whole and cut, decode and render in text and
         "fuzz",
         "from a file",
         { pages: [{ page, of: null, bytes, reason: null }], features: [] },
-        i % 20 === 0,
+        random.pick(["overview", "all", "pages"] as const),
       );
       guessPage(bytes);
     }

@@ -187,3 +187,16 @@ Deno.test("for a person at the terminal the console is there and the ports are n
   assertStringIncludes(values(pasted, "-append")[0] ?? "", " lab.shell");
   assertEquals(values(await plan("cpus: 1"), "-chardev").some((value) => value.startsWith("stdio")), false);
 });
+
+Deno.test("persistent CXL memory on a device of the host: aligned, and not made; on a file: made", async () => {
+  const description = (file: string): string => `
+buses: [{type: pxb-cxl, id: cxl, bus_nr: 12}, {type: cxl-rp, id: port, bus: cxl}]
+devices: [{type: cxl-type3, id: m, bus: port, persistent: 256MiB, file: ${file}, align: 2MiB}]
+windows: [{targets: [cxl], size: 256MiB}]`;
+  const onDevice = await plan(description("/dev/dax0.0"));
+  const memory = values(onDevice, "-object").find((text) => text.includes("m-persistent"));
+  assertStringIncludes(memory ?? "", "mem-path=/dev/dax0.0,size=256M,align=2M");
+  assertEquals(onDevice.files.map(({ path }) => path), ["/run/disks/m-labels"]);
+  const onFile = await plan(description("backing"));
+  assertEquals(onFile.files[0], { path: "/machines/backing", sizeBytes: 256n << 20n });
+});

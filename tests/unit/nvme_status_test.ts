@@ -59,7 +59,7 @@ Deno.test("an error made from a status names it, hints at what to do, and gives 
   assertEquals([error.code, error.exitStatus], ["device-failed", 1] as unknown[]);
   assertEquals(
     error.message,
-    "0000:01:00.0: cannot identify namespace 5: Invalid Namespace or Format (sct 0, sc 0x0b, more in the error log, " +
+    "0000:01:00.0: identify namespace 5 failed: Invalid Namespace or Format (sct 0, sc 0x0b, more in the error log, " +
       "do not retry)",
   );
   assertStringIncludes(error.hint ?? "", "nvme_identify");

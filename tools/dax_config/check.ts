@@ -4,15 +4,14 @@
  */
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
-import { InvalidArgumentError } from "commander";
 
 import { BusbarError, systemError } from "../../src/core/error.ts";
 import { thisMachine } from "../../src/core/host.ts";
 import { examineProcess, processesNamed, readLog } from "../../src/memory/evidence.ts";
 import { localFiles } from "../../src/memory/files.ts";
-import { inspectResource, parseMemorySize } from "../../src/memory/resource.ts";
+import { inspectResource } from "../../src/memory/resource.ts";
 import { VARIABLES } from "../../src/memory/settings.ts";
-import { wholeNumber } from "../render/arguments.ts";
+import { memorySize, wholeNumber } from "../render/arguments.ts";
 import {
   checkSchema,
   findingLines,
@@ -27,15 +26,6 @@ import { raiseExitStatus } from "../run.ts";
 import { OPTIONS, originText, readSettings, settingsJson } from "./settings.ts";
 
 const SCHEMA_NAME = "dax_config_check/1";
-
-function memorySize(text: string): bigint {
-  try {
-    return parseMemorySize(text);
-  } catch (error) {
-    if (!(error instanceof BusbarError)) throw error;
-    throw new InvalidArgumentError(`${error.message}: ${error.hint}`);
-  }
-}
 
 /** The command line of `dax_config check`. */
 export const check: CommandUnknownOpts = new Command("check")

@@ -7,6 +7,7 @@ import { InvalidArgumentError } from "commander";
 
 import { BusbarError } from "../../src/core/error.ts";
 import type { AccessBytes } from "../../src/core/mmio.ts";
+import { parseMemorySize } from "../../src/memory/resource.ts";
 import { parseBytes, parseDurationMs, parseUnsigned } from "../../src/core/units.ts";
 
 /** A run of bytes: `0x1000+64`. */
@@ -96,6 +97,26 @@ export function wholeNumber(text: string): number {
 export function ratio(text: string): number {
   const value = Number(text);
   return /^\d*\.?\d+$/.test(text) && value <= 1 ? value : refuse(text, "is no share: write a number from 0 to 1");
+}
+
+/** A size of memory, with a unit: `64MiB`. */
+export function memorySize(text: string): bigint {
+  try {
+    return parseMemorySize(text);
+  } catch (error) {
+    if (!(error instanceof BusbarError)) throw error;
+    throw new InvalidArgumentError(`${error.message}: ${error.hint}`);
+  }
+}
+
+/** Processor numbers: `0-3,8`. */
+export function cpuList(text: string): number[] {
+  return text.split(",").flatMap((run) => {
+    const [, first, last] = /^(\d{1,4})(?:-(\d{1,4}))?$/.exec(run.trim()) ?? [];
+    const [from, to] = [Number(first), Number(last ?? first)];
+    if (first === undefined || to < from) refuse(text, "is no list of processors: write it as in 0-3,8");
+    return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+  });
 }
 
 /** A NUMA node's number. */

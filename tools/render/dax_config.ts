@@ -206,3 +206,14 @@ export function checkSchema(): JsonObject {
     closedObject({ schema, log }),
   ]);
 }
+
+/** The schema of `dax_config qemu --json`. */
+export function qemuSchema(): JsonObject {
+  const texts = { type: "array", items: text };
+  return documentSchema("dax_config", [closedObject({
+    schema: { const: "dax_config_qemu/1" },
+    argv: texts,
+    files: list({ path: text, sizeBytes: decimal }),
+    notes: texts,
+  })]);
+}

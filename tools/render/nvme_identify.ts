@@ -38,18 +38,22 @@ function isOf(name: string, of: number | null = null): (fetched: FetchedPage) =>
   return (fetched) => fetched.page.name === name && fetched.of === of;
 }
 
-/** Everything that was read, for people: an overview, and every field of every page where that is wanted. */
-export function reportLines(device: string, way: Way, report: NvmeReport, everything: boolean): string[] {
+/** How much is shown: an overview; that, and every field of every page; every field only. */
+export type Detail = "overview" | "all" | "pages";
+
+/** Everything that was read, for people. */
+export function reportLines(device: string, way: Way, report: NvmeReport, detail: Detail): string[] {
   const { pages, features } = report;
+  const head = `${bold(device)}: ${way}`;
+  if (detail === "pages") return [head, ...pages.flatMap(pageLines)];
+  const everything = detail === "all";
   const identify = pages.filter(({ page }) => page.source.kind === "identify");
   const logs = pages.filter(({ page }) => page.source.kind === "log");
-  const hasOverview = identify.some(({ page, bytes }) =>
-    bytes !== null && (page.name === "id-ctrl" || page.name === "id-ns")
-  );
+  const overview = overviewLines(identify);
   return [
-    `${bold(device)}: ${way}`,
-    ...overviewLines(identify),
-    ...identify.flatMap((fetched) => everything || !hasOverview ? pageLines(fetched) : refusalLines(fetched)),
+    head,
+    ...overview,
+    ...identify.flatMap((fetched) => everything || overview.length === 0 ? pageLines(fetched) : refusalLines(fetched)),
     ...logs.flatMap((fetched) => everything ? pageLines(fetched) : logLines(fetched)),
     ...featureLines(features, everything),
   ];
@@ -148,7 +152,7 @@ function namespaceLines(pages: readonly FetchedPage[]): string[] {
   return [
     heading("namespaces"),
     ...columns([head, ...rows], INDENT),
-    ...found.flatMap(({ of, table, facts }) => formatLines(of, table, facts)),
+    ...found.flatMap(({ of, table, facts }) => formatLines(pages, of, table, facts)),
   ];
 }
 
@@ -179,8 +183,24 @@ function identifierText(pages: readonly FetchedPage[], of: number | null, table:
   return dim("none");
 }
 
-function formatLines(of: number | null, table: DecodedTable, { formats }: NamespaceFacts): string[] {
-  const rows = formats.map((format) => [
+/** How a zoned namespace is divided. */
+function zoneLines(pages: readonly FetchedPage[], of: number | null, { format, sizeBlocks }: NamespaceFacts): string[] {
+  const fetched = pages.find(isOf("zns-id-ns", of));
+  const table = fetched === undefined ? null : tableOf(fetched);
+  const zone = table?.elements("LBAFE").find(({ index }) => index === format?.index)?.uint("ZSZE") ?? 0n;
+  if (table === null || format === null || zone === 0n) return [];
+  const size = formatBytes(zone * BigInt(format.dataBytes));
+  const limit = (name: string): string => table.row(name).meaning ?? "-";
+  return wrapped("zones", `${sizeBlocks / zone} of ${size}, open: ${limit("MOR")}, active: ${limit("MAR")}`);
+}
+
+function formatLines(
+  pages: readonly FetchedPage[],
+  of: number | null,
+  table: DecodedTable,
+  facts: NamespaceFacts,
+): string[] {
+  const rows = facts.formats.map((format) => [
     format.inUse ? bold(`${format.index} in use`) : String(format.index),
     formatBytes(format.dataBytes),
     format.metadataBytes === 0 ? "none" : formatBytes(format.metadataBytes),
@@ -197,6 +217,7 @@ function formatLines(of: number | null, table: DecodedTable, { formats }: Namesp
   return [
     heading(`namespace ${of ?? "of this page"}`),
     ...able,
+    ...zoneLines(pages, of, facts),
     ...columns([["format", "blocks of", "metadata", "performance"].map(dim), ...rows], INDENT),
   ];
 }
@@ -289,13 +310,19 @@ function rowLines(rows: readonly DecodedRow[], everything: boolean): string[] {
   return columns(
     lines.map(({ kind, place, name, value, text, remark }) => {
       const tail = remark === null ? text : `${text}  ${yellow(`[${remark}]`)}`;
-      return kind === "row"
-        ? [place, bold(name), cyan(value), tail]
-        : ["", `  ${name}`, `  ${value}`, `${dim(`[${place}]`)} ${tail}`];
+      if (kind === "row") {
+        // A long value would push the text of all the others away.
+        return value.length > VALUE_WIDTH
+          ? [place, bold(name), "", `${tail}: ${cyan(value)}`]
+          : [place, bold(name), cyan(value), tail];
+      }
+      return ["", `  ${name}`, `  ${value}`, `${dim(`[${place}]`)} ${tail}`];
     }),
     INDENT,
   );
 }
+
+const VALUE_WIDTH = 34;
 
 /** A flag that is not set. */
 function isSilent({ kind, value, text }: TextLine): boolean {

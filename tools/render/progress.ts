@@ -45,3 +45,27 @@ export class Progress implements Disposable {
     if (this.#shown) noteInPlace("");
   }
 }
+
+/** A line that says what is going on. Dispose clears it. */
+export class StepProgress implements Disposable {
+  readonly #shown: boolean = Deno.stderr.isTerminal();
+  readonly #totalSteps: number;
+  #steps = 0;
+
+  /** @param totalSteps how many there will be */
+  constructor(totalSteps: number) {
+    this.#totalSteps = totalSteps;
+  }
+
+  /** The next one begins. */
+  step(what: string): void {
+    if (!this.#shown) return;
+    const share = Math.min(1, this.#steps++ / this.#totalSteps);
+    const filled = Math.round(share * BAR_WIDTH);
+    noteInPlace(`${"█".repeat(filled)}${"░".repeat(BAR_WIDTH - filled)} ${(100 * share).toFixed(0)} %  ${what}`);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#shown) noteInPlace("");
+  }
+}

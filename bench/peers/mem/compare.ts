@@ -1,0 +1,95 @@
+// deno-lint-ignore-file no-console
+/**
+ * `deno run -A bench/peers/mem/compare.ts [--size 256MiB] [--rounds 7]`: membench beside a plain C program, in turns, and
+ * the ratio of their medians, by processor time: the turns of other programs are nobody's. Then what it costs to open and map 1 GiB
+ * beyond the system calls.
+ * @module
+ */
+
+import { Chase, prepareTable, Stream, UpdateStream } from "../../../ffi/membench.ts";
+import { Mapping } from "../../../ffi/memory.ts";
+import { parseBytes } from "../../../src/core/units.ts";
+import { MemoryBackend } from "../../../src/memory/backend.ts";
+import { startOfStream } from "../../../src/memory/random_stream.ts";
+
+function option(name: string, otherwise: string): string {
+  const at = Deno.args.indexOf(name);
+  return at < 0 ? otherwise : Deno.args[at + 1] ?? otherwise;
+}
+
+const size = Number(parseBytes(option("--size", "256MiB")));
+const rounds = Number(option("--rounds", "7"));
+const SECONDS = 0.4;
+
+const folder = Deno.makeTempDirSync();
+const program = `${folder}/mem`;
+const source = new URL("mem.c", import.meta.url).pathname;
+// The copy stays the loop that is written: as a call of memcpy it would use stores past the cache.
+const flags = ["-O3", "-fno-tree-loop-distribute-patterns", "-o", program, source];
+const compiled = new Deno.Command("cc", { args: flags, stderr: "inherit" }).outputSync();
+if (!compiled.success) throw new Error("the peer does not compile");
+
+async function peer(what: string): Promise<number> {
+  const { stdout } = await new Deno.Command(program, { args: [what, String(size), String(SECONDS)] }).output();
+  return Number(new TextDecoder().decode(stdout));
+}
+
+async function ours(what: string): Promise<number> {
+  // As the peer does: memory of its own for each round, touched before.
+  using mapping = Mapping.anonymous(size);
+  mapping.bytes().fill(1);
+  const whole = { mapping, offset: 0, sizeBytes: size };
+  const half = size / 2;
+  let slice: () => Promise<{ count: number; cpuNanoseconds: number }>;
+  if (what === "copy") {
+    const stream = new Stream("copy", { ...whole, sizeBytes: half }, { ...whole, offset: half, sizeBytes: half });
+    slice = () => stream.slice(-1);
+  } else if (what === "chase") {
+    const chase = await Chase.prepare(whole, 256, 1n, () => {});
+    slice = () => chase.slice(-1);
+  } else {
+    await prepareTable(whole);
+    const updates = new UpdateStream(whole, startOfStream(0n), null);
+    slice = () => updates.slice(1e9, -1);
+  }
+  let [count, nanoseconds] = [0, 0];
+  while (nanoseconds < SECONDS * 1e9) {
+    const done = await slice();
+    count += done.count;
+    nanoseconds += done.cpuNanoseconds;
+  }
+  return count / nanoseconds * 1e9;
+}
+
+for (const what of ["copy", "chase", "gups"]) {
+  const [mine, theirs]: [number[], number[]] = [[], []];
+  for (let round = 0; round < rounds; round++) {
+    theirs.push(await peer(what));
+    mine.push(await ours(what));
+  }
+  const [a, b] = [median(mine), median(theirs)];
+  console.log(
+    `${what.padEnd(6)} ours ${a.toExponential(3)}/s  plain C ${b.toExponential(3)}/s  ratio ${(a / b).toFixed(3)}`,
+  );
+}
+
+function median(values: number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
+}
+
+const file = `${folder}/gigabyte`;
+Deno.writeFileSync(file, new Uint8Array());
+Deno.truncateSync(file, 2 ** 30);
+Mapping.file(file, 2 ** 30, { writable: true })[Symbol.dispose]();
+MemoryBackend.open({ backend: "mmap", resource: file })[Symbol.dispose]();
+function bestMs(body: () => void): number {
+  return Math.min(...Array.from({ length: 20 }, () => {
+    const start = performance.now();
+    body();
+    return performance.now() - start;
+  }));
+}
+const bare = bestMs(() => Mapping.file(file, 2 ** 30, { writable: true })[Symbol.dispose]());
+const whole = bestMs(() => MemoryBackend.open({ backend: "mmap", resource: file })[Symbol.dispose]());
+console.log(`open 1 GiB: ${whole.toFixed(3)} ms, of which open, mmap, munmap, close ${bare.toFixed(3)} ms`);
+Deno.removeSync(folder, { recursive: true });

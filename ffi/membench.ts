@@ -1,0 +1,303 @@
+/**
+ * The loops that measure memory: each call runs for a part of a second on a thread of its own, so that the caller's goes on.
+ * @module
+ */
+
+import { BusbarError } from "../src/core/error.ts";
+import { check, lazyLibrary } from "./library.ts";
+import type { Mapping } from "./memory.ts";
+
+const SYMBOLS = {
+  bb_chase_prepare: {
+    parameters: [
+      "pointer", // void *base
+      "u64", // size
+      "u32", // stride
+      "u64", // seed
+      "u32", // limit_us
+      "buffer", // uint64_t *done
+    ],
+    result: "i32",
+    nonblocking: true,
+  },
+  bb_chase: {
+    parameters: [/* void **position */ "buffer", /* cpu */ "i32", /* limit_us */ "u32", /* uint64_t *out */ "buffer"],
+    result: "i32",
+    nonblocking: true,
+  },
+  bb_stream: {
+    parameters: [
+      "u32", // kind
+      "pointer", // void *to
+      "pointer", // const void *from
+      "u64", // size
+      "buffer", // uint64_t *position
+      "u32", // delay
+      "i32", // cpu
+      "u32", // limit_us
+      "buffer", // uint64_t *out
+    ],
+    result: "i32",
+    nonblocking: true,
+  },
+  bb_persist_blocks: {
+    parameters: [
+      "pointer", // void *base
+      "u64", // size
+      "u32", // block
+      "u32", // how
+      "buffer", // uint64_t *position
+      "i32", // cpu
+      "u32", // limit_us
+      "buffer", // uint64_t *out
+    ],
+    result: "i32",
+    nonblocking: true,
+  },
+  bb_gups: {
+    parameters: [
+      "pointer", // uint64_t *table
+      "u64", // words
+      "u64", // hot_start
+      "u64", // hot_words
+      "u32", // hot_share
+      "buffer", // uint64_t *state
+      "u64", // updates
+      "i32", // cpu
+      "u32", // limit_us
+      "buffer", // uint64_t *out
+    ],
+    result: "i32",
+    nonblocking: true,
+  },
+  bb_gups_prepare: {
+    parameters: [/* uint64_t *table */ "pointer", /* words */ "u64"],
+    result: "i32",
+    nonblocking: true,
+  },
+  bb_gups_errors: {
+    parameters: [/* const uint64_t *table */ "pointer", /* words */ "u64", /* uint64_t *errors */ "buffer"],
+    result: "i32",
+    nonblocking: true,
+  },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+const library: () => Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] = lazyLibrary(SYMBOLS);
+
+/** How long one call runs, in microseconds: long against what a call costs, short against what a person waits. */
+const SLICE_US = 100_000;
+
+/** What a loop did in one call. */
+export interface Slice {
+  /** Steps: hops, bytes, blocks or updates. */
+  readonly count: number;
+  /** How long it took. */
+  readonly nanoseconds: number;
+  /** Processor time, user and kernel. */
+  readonly cpuNanoseconds: number;
+  /** The kernel's part of it. */
+  readonly systemNanoseconds: number;
+}
+
+/** A kind of stream; `-nt` stores past the cache. */
+export type StreamKind = "read" | "write" | "copy" | "write-nt" | "copy-nt";
+
+/** Their numbers, as in csrc/busbar.h. */
+export const STREAM_KINDS: Readonly<Record<StreamKind, number>> = {
+  read: 0,
+  write: 1,
+  copy: 2,
+  "write-nt": 3,
+  "copy-nt": 4,
+};
+
+/** How blocks are made permanent, as in csrc/busbar.h. */
+const PERSIST = { "none": 0, "cache flush": 1, "msync": 2 } as const;
+
+/** A part of mapped memory. */
+export interface MemoryPart {
+  /** The memory. */
+  readonly mapping: Mapping;
+  /** The first byte, a multiple of 64. */
+  readonly offset: number;
+  /** Bytes, a multiple of 64. */
+  readonly sizeBytes: number;
+}
+
+function pointerTo({ mapping, offset, sizeBytes }: MemoryPart): Deno.PointerValue {
+  mapping.checkRange(offset, sizeBytes);
+  return Deno.UnsafePointer.offset(mapping.pointer, offset);
+}
+
+function sliceFrom(out: BigUint64Array): Slice {
+  const [count = 0n, nanoseconds = 0n, cpu = 0n, system = 0n] = out;
+  return {
+    count: Number(count),
+    nanoseconds: Number(nanoseconds),
+    cpuNanoseconds: Number(cpu),
+    systemNanoseconds: Number(system),
+  };
+}
+
+/** A random cycle through memory, and where on it one is. */
+export class Chase {
+  readonly #position: BigUint64Array<ArrayBuffer>;
+
+  private constructor(start: bigint) {
+    this.#position = BigUint64Array.of(start);
+  }
+
+  /**
+   * Makes one random cycle through every slot of `strideBytes` (a multiple of 8). The memory's contents are lost.
+   *
+   * @param breathe called between parts of the work; may throw to end it
+   */
+  static async prepare(part: MemoryPart, strideBytes: number, seed: bigint, breathe: () => void): Promise<Chase> {
+    const done = new BigUint64Array(1);
+    const base = pointerTo(part);
+    for (;;) {
+      const result = await library().bb_chase_prepare(base, BigInt(part.sizeBytes), strideBytes, seed, SLICE_US, done);
+      if (check(result, "prepare a chase", { path: part.mapping.name }) === 1) break;
+      breathe();
+    }
+    return new Chase(Deno.UnsafePointer.value(base));
+  }
+
+  /** Follows it for a part of a second. @param cpu the processor; -1 is any */
+  async slice(cpu: number): Promise<Slice> {
+    const out = new BigUint64Array(4);
+    check(await library().bb_chase(this.#position, cpu, SLICE_US, out), "follow a chase");
+    return sliceFrom(out);
+  }
+}
+
+/** Reads, writes or copies over and over: state that goes from one call to the next. */
+export class Stream {
+  readonly #kind: StreamKind;
+  readonly #to: MemoryPart;
+  readonly #from: MemoryPart;
+  readonly #position: BigUint64Array<ArrayBuffer> = new BigUint64Array(1);
+
+  /**
+   * @param to what is written; of `read`, what is read
+   * @param from what a copy reads; as long as `to`
+   */
+  constructor(kind: StreamKind, to: MemoryPart, from: MemoryPart = to) {
+    if (to.sizeBytes !== from.sizeBytes) throw new BusbarError("bug", "a copy needs two parts of equal size");
+    this.#kind = kind;
+    this.#to = to;
+    this.#from = from;
+  }
+
+  /**
+   * Runs for a part of a second.
+   *
+   * @param cpu the processor; -1 is any
+   * @param delay how often it waits a moment between two pieces of 4 KiB
+   */
+  async slice(cpu: number, delay: number = 0): Promise<Slice> {
+    const out = new BigUint64Array(4);
+    const result = await library().bb_stream(
+      STREAM_KINDS[this.#kind],
+      pointerTo(this.#to),
+      pointerTo(this.#from),
+      BigInt(this.#to.sizeBytes),
+      this.#position,
+      delay,
+      cpu,
+      SLICE_US,
+      out,
+    );
+    check(result, this.#kind, { path: this.#to.mapping.name });
+    return sliceFrom(out);
+  }
+}
+
+/** Writes blocks, each made permanent before the next. */
+export class PersistentWriter {
+  readonly #part: MemoryPart;
+  readonly #blockBytes: number;
+  readonly #how: keyof typeof PERSIST;
+  readonly #position: BigUint64Array<ArrayBuffer> = new BigUint64Array(1);
+
+  /** @param blockBytes a multiple of 64 that divides the part; with msync of the page size too */
+  constructor(part: MemoryPart, blockBytes: number, how: keyof typeof PERSIST) {
+    this.#part = part;
+    this.#blockBytes = blockBytes;
+    this.#how = how;
+  }
+
+  /** Runs for a part of a second; a step is a block. @param cpu the processor; -1 is any */
+  async slice(cpu: number): Promise<Slice> {
+    const out = new BigUint64Array(4);
+    const result = await library().bb_persist_blocks(
+      pointerTo(this.#part),
+      BigInt(this.#part.sizeBytes),
+      this.#blockBytes,
+      PERSIST[this.#how],
+      this.#position,
+      cpu,
+      SLICE_US,
+      out,
+    );
+    check(result, "write and persist", { path: this.#part.mapping.name });
+    return sliceFrom(out);
+  }
+}
+
+/** A part of a GUPS table that gets more than its share of the updates. */
+export interface HotSet {
+  /** Its first word. */
+  readonly startWord: number;
+  /** How many words, a power of two. */
+  readonly words: number;
+  /** The share of the updates that fall on it, 0 to 1. */
+  readonly share: number;
+}
+
+/** One stream of updates of a RandomAccess table. */
+export class UpdateStream {
+  readonly #table: MemoryPart;
+  readonly #hot: HotSet | null;
+  readonly #state: BigUint64Array<ArrayBuffer>;
+
+  /** @param start the number of the stream that the first update follows */
+  constructor(table: MemoryPart, start: bigint, hot: HotSet | null) {
+    this.#table = table;
+    this.#hot = hot;
+    this.#state = BigUint64Array.of(start);
+  }
+
+  /** Makes at most `updates` of them in a part of a second. @param cpu the processor; -1 is any */
+  async slice(updates: number, cpu: number): Promise<Slice> {
+    const out = new BigUint64Array(4);
+    const hot = this.#hot;
+    const result = await library().bb_gups(
+      pointerTo(this.#table),
+      BigInt(this.#table.sizeBytes / 8),
+      BigInt(hot?.startWord ?? 0),
+      BigInt(hot?.words ?? 0),
+      hot === null ? 0 : Math.min(0xffff_ffff, Math.round(hot.share * 2 ** 32)),
+      this.#state,
+      BigInt(updates),
+      cpu,
+      SLICE_US,
+      out,
+    );
+    check(result, "update at random", { path: this.#table.mapping.name });
+    return sliceFrom(out);
+  }
+}
+
+/** Sets every word of a RandomAccess table to its own index. */
+export async function prepareTable(table: MemoryPart): Promise<void> {
+  const result = await library().bb_gups_prepare(pointerTo(table), BigInt(table.sizeBytes / 8));
+  check(result, "prepare a table", { path: table.mapping.name });
+}
+
+/** How many words of a RandomAccess table are not their own index. */
+export async function tableErrors(table: MemoryPart): Promise<number> {
+  const errors = new BigUint64Array(1);
+  check(await library().bb_gups_errors(pointerTo(table), BigInt(table.sizeBytes / 8), errors), "check a table");
+  return Number(errors[0]);
+}

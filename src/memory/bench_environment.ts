@@ -1,0 +1,52 @@
+/**
+ * What measurements of memory depend on: processor, kernel, nodes, page sizes, clock governors.
+ * @module
+ */
+
+import { type Host, ifReadable } from "../core/host.ts";
+
+/** A machine, as far as its memory's speed depends on it. Null is what it does not tell. */
+export interface BenchEnvironment {
+  /** The processor's model. */
+  readonly processor: string | null;
+  /** How many processors are online, as the kernel writes it: `0-3`. */
+  readonly cpus: string | null;
+  /** Whether this is a virtual machine, as the processor says. */
+  readonly isVirtual: boolean | null;
+  /** The kernel's release. */
+  readonly kernel: string | null;
+  /** NUMA nodes online. */
+  readonly nodes: string | null;
+  /** Transparent huge pages for shared memory, and for other memory: what is chosen. */
+  readonly hugePages: string | null;
+  /** How the first processor's clock is governed. */
+  readonly governor: string | null;
+  /** The level of the largest cache and its size: `L3 32768K`. */
+  readonly largestCache: string | null;
+}
+
+/** Reads it. */
+export function environmentOf(host: Host): BenchEnvironment {
+  const read = (path: string): string | null => ifReadable(() => host.readText(path).trim());
+  const cpuinfo = read("/proc/cpuinfo");
+  const cpu = "/sys/devices/system/cpu";
+  const caches = (ifReadable(() => host.list(`${cpu}/cpu0/cache`)) ?? []).filter((name) => /^index\d+$/.test(name));
+  const last = caches.at(-1);
+  const cache = last === undefined ? null : `${cpu}/cpu0/cache/${last}`;
+  const thp = "/sys/kernel/mm/transparent_hugepage";
+  return {
+    processor: /^model name\s*: (.*)$/m.exec(cpuinfo ?? "")?.[1] ?? null,
+    cpus: read(`${cpu}/online`),
+    isVirtual: cpuinfo === null ? null : /^flags\s*:.*\bhypervisor\b/m.test(cpuinfo),
+    kernel: read("/proc/sys/kernel/osrelease"),
+    nodes: read("/sys/devices/system/node/online"),
+    hugePages: chosen(read(`${thp}/shmem_enabled`)),
+    governor: read(`${cpu}/cpu0/cpufreq/scaling_governor`),
+    largestCache: cache === null ? null : `L${read(`${cache}/level`)} ${read(`${cache}/size`)}`,
+  };
+}
+
+/** The word in brackets: `always [never]`. */
+function chosen(text: string | null): string | null {
+  return /\[(\w+)\]/.exec(text ?? "")?.[1] ?? null;
+}

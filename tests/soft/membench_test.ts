@@ -1,0 +1,232 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+
+import { closeAll } from "../../ffi/library.ts";
+import { Mapping } from "../../ffi/memory.ts";
+import {
+  Chase,
+  type HotSet,
+  type MemoryPart,
+  PersistentWriter,
+  prepareTable,
+  Stream,
+  STREAM_KINDS,
+  type StreamKind,
+  tableErrors,
+  UpdateStream,
+} from "../../ffi/membench.ts";
+import { BusbarError } from "../../src/core/error.ts";
+import { MemoryBackend } from "../../src/memory/backend.ts";
+import { BENCHMARKS, benchMemory, countSteps } from "../../src/memory/membench.ts";
+import { nextInStream, startOfStream } from "../../src/memory/random_stream.ts";
+import { schemaErrors } from "../unit/schema.ts";
+import { withLibraries } from "./setup.ts";
+import { runTool } from "./tool.ts";
+
+withLibraries();
+Deno.test.beforeAll(async () => {
+  using mapping = Mapping.anonymous(4096);
+  await prepareTable({ mapping, offset: 0, sizeBytes: 4096 });
+});
+Deno.test.afterAll(closeAll);
+
+function part(mapping: Mapping, offset = 0, sizeBytes = mapping.sizeBytes - offset): MemoryPart {
+  return { mapping, offset, sizeBytes };
+}
+
+Deno.test("a pointer chase is one cycle through every slot, in an order that is no pattern", async () => {
+  for (const [slots, stride] of [[2, 8], [3, 64], [1024, 256], [4097, 16]] as const) {
+    using mapping = Mapping.anonymous(slots * stride);
+    await Chase.prepare(part(mapping), stride, 7n, () => {});
+    const words = new BigUint64Array(mapping.bytes().buffer);
+    const base = BigInt(Deno.UnsafePointer.value(mapping.pointer));
+    const seen = new Set<bigint>();
+    let forward = 0;
+    for (let at = base; !seen.has(at);) {
+      seen.add(at);
+      const next = words[Number(at - base) / 8] ?? 0n;
+      if (next === at + BigInt(stride)) forward++;
+      at = next;
+    }
+    assertEquals(seen.size, slots);
+    if (slots > 1000) assert(forward < slots / 50, `${forward} of ${slots} hops go to the neighbour`);
+  }
+});
+
+Deno.test("following it takes time, counts hops, and stays within the memory", async () => {
+  using mapping = Mapping.anonymous(1 << 16);
+  const chase = await Chase.prepare(part(mapping), 64, 1n, () => {});
+  const [one, two] = [await chase.slice(-1), await chase.slice(0)];
+  for (const slice of [one, two]) {
+    assert(
+      slice.count > 0 && slice.nanoseconds >= 100e6 && slice.cpuNanoseconds <= 1.1 * slice.nanoseconds,
+      JSON.stringify(slice),
+    );
+  }
+});
+
+Deno.test("streams: a copy copies everything, a write writes everything, a read changes nothing", async () => {
+  using mapping = Mapping.anonymous(1 << 20);
+  const half = 1 << 19;
+  const [to, from] = [part(mapping, 0, half), part(mapping, half)];
+  for (const kind of Object.keys(STREAM_KINDS) as StreamKind[]) {
+    const bytes = mapping.bytes();
+    bytes.fill(1, 0, half);
+    for (let i = half; i < bytes.length; i++) bytes[i] = i * 7 + (i >> 8);
+    const slice = await new Stream(kind, to, from).slice(-1);
+    assert(slice.count >= half, "at least once around");
+    const [target, source] = [bytes.subarray(0, half), bytes.subarray(half)];
+    assert(
+      source.every((byte, i) => byte === ((i + half) * 7 + ((i + half) >> 8) & 0xff)),
+      `${kind} changed what it reads`,
+    );
+    if (kind.startsWith("copy")) assert(target.every((byte, i) => byte === source[i]), kind);
+    if (kind.startsWith("write")) assert(target.every((byte) => byte === 0x5a || byte === 0xa5), kind);
+    if (kind === "read") assert(target.every((byte) => byte === 1), kind);
+  }
+});
+
+Deno.test("a stream that holds back moves less", async () => {
+  using mapping = Mapping.anonymous(1 << 20);
+  const stream = new Stream("read", part(mapping));
+  const [free, held] = [await stream.slice(-1), await stream.slice(-1, 1000)];
+  assert(held.count < free.count / 4, `${held.count} and ${free.count}`);
+});
+
+Deno.test("random updates are those of a second implementation, also from the middle of the stream", async () => {
+  using mapping = Mapping.anonymous(1 << 12);
+  const table = part(mapping);
+  const words = 1 << 9;
+  await prepareTable(table);
+  const expected = Array.from({ length: words }, (_, i) => BigInt(i));
+  for (const start of [0n, 12_345n]) {
+    let a = startOfStream(start);
+    for (let i = 0; i < 10_000; i++) {
+      a = nextInStream(a);
+      const index = Number(a % BigInt(words));
+      expected[index] = (expected[index] ?? 0n) ^ a;
+    }
+    const made = await new UpdateStream(table, startOfStream(start), null).slice(10_000, -1);
+    assertEquals(made.count, 10_000);
+  }
+  assertEquals([...new BigUint64Array(mapping.bytes().buffer)], expected);
+  assert(await tableErrors(table) > words / 2);
+  for (const start of [0n, 12_345n]) await new UpdateStream(table, startOfStream(start), null).slice(10_000, -1);
+  assertEquals(await tableErrors(table), 0);
+});
+
+Deno.test("a hot set gets its share of the updates, and they undo themselves as well", async () => {
+  using mapping = Mapping.anonymous(1 << 20);
+  const table = part(mapping);
+  const words = 1 << 17;
+  const hot: HotSet = { startWord: 0, words: words / 8, share: 0.9 };
+  await prepareTable(table);
+  const updates = 4000;
+  await new UpdateStream(table, startOfStream(99n), hot).slice(updates, -1);
+  const changed = [...new BigUint64Array(mapping.bytes().buffer).entries()].filter(([i, word]) => word !== BigInt(i));
+  const inside = changed.filter(([i]) => i < words / 8).length / changed.length;
+  // 0.9 and an eighth of the rest, less what fell on the same word twice: about 0.904.
+  assert(inside > 0.88 && inside < 0.94, `${inside}`);
+  await new UpdateStream(table, startOfStream(99n), hot).slice(updates, -1);
+  assertEquals(await tableErrors(table), 0);
+});
+
+Deno.test("durable writes write every block, with each way of making it permanent", async () => {
+  const path = await Deno.makeTempFile();
+  await Deno.truncate(path, 16_384);
+  try {
+    for (const how of ["none", "cache flush", "msync"] as const) {
+      using mapping = Mapping.file(path, 16_384, { writable: true });
+      mapping.bytes().fill(0);
+      const slice = await new PersistentWriter(part(mapping), 4096, how).slice(-1);
+      assert(slice.count >= 4, `${how}: ${slice.count}`);
+      assert((await Deno.readFile(path)).every((byte) => byte !== 0), how);
+    }
+  } finally {
+    await Deno.remove(path);
+  }
+});
+
+Deno.test("what would reach outside the memory is refused before C is called", async () => {
+  using mapping = Mapping.anonymous(8192);
+  const outside = { mapping, offset: 4096, sizeBytes: 8192 };
+  await assertRejects(() => new Stream("read", outside).slice(-1), BusbarError, "outside");
+  await assertRejects(() => Chase.prepare(outside, 64, 1n, () => {}), BusbarError, "outside");
+  await assertRejects(() => new Stream("write", part(mapping, 8, 64)).slice(-1), BusbarError, "EINVAL");
+  await assertRejects(() => new Stream("read", part(mapping)).slice(4000), BusbarError, "EINVAL");
+  await assertRejects(() => new UpdateStream(part(mapping, 0, 24), 1n, null).slice(1, -1), BusbarError, "EINVAL");
+});
+
+const QUICK = {
+  benchmarks: BENCHMARKS,
+  durationMs: 1,
+  strideBytes: 256,
+  threads: 2,
+  cpus: [0],
+  blockBytes: 4096,
+  hot: { tableShare: 0.1, updateShare: 0.9 },
+} as const;
+
+Deno.test("a whole run: every number is there, above zero, and each step is announced", async () => {
+  using backend = MemoryBackend.open({ backend: "anonymous", sizeBytes: 1n << 20n });
+  const steps: string[] = [];
+  const result = await benchMemory(backend, { ...QUICK, onStep: (what) => steps.push(what) });
+  assertEquals(steps.length, countSteps(1 << 20, QUICK));
+  assertEquals(result.latency?.map(({ workingSetBytes }) => workingSetBytes), [1 << 14, 1 << 16, 1 << 18, 1 << 20]);
+  assert(result.latency?.every(({ medianNs, bestNs }) => bestNs > 0 && bestNs <= medianNs));
+  assertEquals(Object.keys(result.bandwidth ?? {}), Object.keys(STREAM_KINDS));
+  assert(Object.values(result.bandwidth ?? {}).every(({ perSecond, samples }) => perSecond > 1e6 && samples >= 3));
+  assert((result.durable?.perSecond ?? 0) > 0);
+  assertEquals([result.gups?.words, (result.gups?.errors ?? -1) <= 1311], [1 << 17, true]);
+  assert((result.loaded?.[0]?.bytesPerSecond ?? 0) > (result.loaded?.at(-1)?.bytesPerSecond ?? Infinity));
+});
+
+Deno.test("an interruption ends a run, and the memory can be closed after it", async () => {
+  using backend = MemoryBackend.open({ backend: "anonymous", sizeBytes: 1n << 20n });
+  const aborter = new AbortController();
+  const reason = new BusbarError("interrupted", "ended");
+  const run = benchMemory(backend, {
+    ...QUICK,
+    durationMs: 60_000,
+    signal: aborter.signal,
+    onStep: () => aborter.abort(reason),
+  });
+  assertEquals((await assertRejects(() => run, BusbarError)).code, "interrupted");
+});
+
+Deno.test("too little memory is refused", async () => {
+  using backend = MemoryBackend.open({ backend: "anonymous", sizeBytes: 4096n });
+  assertEquals((await assertRejects(() => benchMemory(backend, QUICK), BusbarError)).code, "out-of-range");
+});
+
+Deno.test("membench: the document fits its schema, a file that it made is gone, one that exists is left alone", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const quick = ["--size", "128KiB", "--duration", "1ms", "--only", "latency,durable"];
+    const made = await runTool("membench", [
+      "anonymous",
+      `mmap:${folder}/made`,
+      ...quick,
+      "--json",
+      "--svg",
+      `${folder}/a.svg`,
+    ]);
+    const schema = JSON.parse((await runTool("membench", ["--json-schema"])).stdout);
+    const document = JSON.parse(made.stdout);
+    assertEquals([made.code, schemaErrors(schema, document)], [0, ""]);
+    assertEquals(document.results.map(({ kind }: { kind: string }) => kind), ["anonymous", "file"]);
+    assertEquals((await Deno.readTextFile(`${folder}/a.svg`)).match(/<polyline/g)?.length, 2);
+    assertEquals(await Array.fromAsync(Deno.readDir(folder), ({ name }) => name), ["a.svg"]);
+
+    await Deno.writeFile(`${folder}/mine`, new Uint8Array(1 << 17).fill(9));
+    const refused = await runTool("membench", [`${folder}/mine`, ...quick]);
+    assertEquals([refused.code, refused.stdout], [2, ""]);
+    assert(refused.stderr.includes("--write lets it"), refused.stderr);
+    using _open = await Deno.open(`${folder}/mine`);
+    const busy = await runTool("membench", [`${folder}/mine`, "--write", ...quick]);
+    assertEquals(busy.code, 3);
+    assert(busy.stderr.includes("is in use"), busy.stderr);
+    assert((await Deno.readFile(`${folder}/mine`)).every((byte) => byte === 9));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

@@ -1,0 +1,151 @@
+/**
+ * `dax_config qemu`: a QEMU command line whose guest has this host's memory as a CXL device.
+ * @module
+ */
+
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+
+import { BusbarError } from "../../src/core/error.ts";
+import { thisMachine } from "../../src/core/host.ts";
+import { formatBytes } from "../../src/core/units.ts";
+import { runsLabGuest } from "../../src/lab/description.ts";
+import { parseMachine } from "../../src/lab/machine_file.ts";
+import { planMachine, shellText } from "../../src/lab/qemu.ts";
+import { localFiles } from "../../src/memory/files.ts";
+import { firstError, inspectResource, type MemoryResource, resourcePath } from "../../src/memory/resource.ts";
+import { printedPlaces } from "../lab/places.ts";
+import { memorySize, wholeNumber } from "../render/arguments.ts";
+import { qemuSchema } from "../render/dax_config.ts";
+import { note, print, printJson } from "../render/output.ts";
+import { OPTIONS } from "./settings.ts";
+
+/** CXL memory and its windows come in multiples of this. */
+const CXL_UNIT = 256n << 20n;
+
+/** What goes between the host's memory and the guest's. */
+interface Backing {
+  readonly path: string;
+  readonly sizeBytes: bigint;
+  readonly alignBytes: bigint | null;
+  readonly notes: readonly string[];
+}
+
+/** The command line of `dax_config qemu`. */
+export const qemu: CommandUnknownOpts = new Command("qemu")
+  .description("Print a checked QEMU command line: /dev/dax0.0, a file or /dev/pmem0 becomes the guest's CXL memory.")
+  .argument("[resource]", "a dax device, a file (made when it does not exist), or a pmem block device")
+  .option("--size <size>", "CXL memory, a multiple of 256MiB; all of the resource by default", memorySize)
+  .option("--memory <size>", "the guest's ordinary memory", memorySize)
+  .option("--cpus <n>", "the guest's processors", wholeNumber, 4)
+  .option("--disk <image>", "boot this image; without one and without a kernel, the lab's own guest")
+  .option("--kernel <bzImage>", "boot this kernel")
+  .option("--append <words>", "for the kernel's command line", "")
+  .option("--kvm", "use KVM instead of emulation")
+  .option(...OPTIONS.json)
+  .option(...OPTIONS.jsonSchema)
+  .action(async (resource, options) => {
+    if (options.jsonSchema) return printJson(qemuSchema());
+    if (resource === undefined) {
+      throw new BusbarError("usage", "which memory?", { hint: "dax_config qemu /dev/dax0.0 --disk qemu.img" });
+    }
+    const backing = checkBacking(resource, options.size);
+    const files = [options.disk, options.kernel].filter((file) => file !== undefined);
+    for (const file of files) requireFile(file);
+    const description = describeMachine(backing, { ...options, memory: options.memory ?? 4n << 30n });
+    const { machine } = await parseMachine(JSON.stringify(description), `${Deno.cwd()}/dax_config.yaml`);
+    const { places, folder } = await printedPlaces(machine, "dax-config");
+    const plan = planMachine(machine, places);
+    const notes = [
+      ...backing.notes,
+      `lsa=: QEMU refuses persistent CXL memory without a label area`,
+      `window of ${formatBytes(backing.sizeBytes)}: as large as the device, or its region does not fit`,
+      "hypervisor=off: Linux commits no CXL region where it sees that it runs in a virtual machine",
+      ...(options.kvm ? ["KVM: use the CXL memory for plain data only; code and atomics in it fail in the guest"] : []),
+    ];
+    if (options.json) {
+      const made = plan.files.map(({ path, sizeBytes }) => ({ path, sizeBytes: sizeBytes.toString() }));
+      return printJson({ schema: "dax_config_qemu/1", argv: plan.argv, files: made, notes });
+    }
+    for (const text of notes) note(`dax_config: ${text}`);
+    if (!runsLabGuest(machine)) note("dax_config: in the guest: cxl create-region -t pmem -d decoder0.0 mem0");
+    print(shellText(plan, folder));
+  });
+
+function requireFile(path: string): void {
+  if (localFiles.facts(path.startsWith("/") ? path : `${Deno.cwd()}/${path}`) !== null) return;
+  throw new BusbarError("absent", `${path} does not exist`, { operation: "plan a machine", path });
+}
+
+/** What a guest gets, after the checks of `dax_config check`; a file that does not exist will be made. */
+function checkBacking(name: string, wanted: bigint | undefined): Backing {
+  const path = resourcePath("mmap", name);
+  const resource = inspectResource(thisMachine, localFiles, {
+    backend: path.startsWith("/dev/dax") ? "dax" : "mmap",
+    resource: path,
+    ...(wanted === undefined ? {} : { sizeBytes: wanted }),
+  });
+  const isNew = resource.kind === "none" && localFiles.facts(path) === null && !path.startsWith("/dev/");
+  const error = isNew ? null : firstError(resource);
+  if (error !== null) throw error;
+  if (isNew && wanted === undefined) {
+    throw new BusbarError("usage", `${path} does not exist`, { hint: "--size 1GiB says how large it is to be made" });
+  }
+  const sizeBytes = wanted ?? (resource.sizeBytes ?? 0n) / CXL_UNIT * CXL_UNIT;
+  if (sizeBytes === 0n || sizeBytes % CXL_UNIT !== 0n) {
+    const lower = sizeBytes / CXL_UNIT * CXL_UNIT;
+    throw new BusbarError("usage", `${formatBytes(sizeBytes)} of CXL memory: it comes in multiples of 256 MiB`, {
+      operation: "plan a machine",
+      path,
+      hint: lower > 0n ? `--size ${lower >> 20n}MiB` : `${path} is too small: CXL memory has at least 256 MiB`,
+    });
+  }
+  return { path, sizeBytes, alignBytes: resource.device?.alignBytes ?? null, notes: backingNotes(resource, sizeBytes) };
+}
+
+function backingNotes({ device, sizeBytes, findings }: MemoryResource, used: bigint): string[] {
+  const limited = findings.filter(({ result }) => result === "limited").map(({ text }) => text);
+  const left = (sizeBytes ?? used) - used;
+  return [
+    ...(device === null ? [] : [`align=: QEMU maps ${device.path} at multiples of ${formatBytes(device.alignBytes)}`]),
+    ...(left > 0n ? [`${formatBytes(left)} stay unused: CXL memory comes in multiples of 256 MiB`] : []),
+    ...limited,
+  ];
+}
+
+interface GuestOptions {
+  readonly memory: bigint;
+  readonly cpus: number;
+  readonly disk?: string | undefined;
+  readonly kernel?: string | undefined;
+  readonly append: string;
+  readonly kvm?: true | undefined;
+}
+
+/** The machine of the guides, as a lab description: one CXL device behind one port, and a window for it. */
+function describeMachine({ path, sizeBytes, alignBytes }: Backing, guest: GuestOptions): Record<string, unknown> {
+  const size = `${sizeBytes}B`;
+  const device = {
+    type: "cxl-type3",
+    id: "cxl-pmem0",
+    bus: "root_port13",
+    persistent: size,
+    file: path,
+    lsa: "1MiB",
+    sn: 1,
+  };
+  return {
+    purpose: "memory of the host as CXL memory",
+    cpus: guest.cpus,
+    memory: `${guest.memory}B`,
+    kvm: guest.kvm ?? false,
+    "kernel-arguments": guest.append.split(/\s+/).filter((word) => word !== ""),
+    ...(guest.disk === undefined ? {} : { disk: guest.disk }),
+    ...(guest.kernel === undefined ? {} : { kernel: guest.kernel }),
+    buses: [
+      { type: "pxb-cxl", id: "cxl.1", bus_nr: 12 },
+      { type: "cxl-rp", id: "root_port13", bus: "cxl.1" },
+    ],
+    devices: [alignBytes === null ? device : { ...device, align: `${alignBytes}B` }],
+    windows: [{ targets: ["cxl.1"], size }],
+  };
+}

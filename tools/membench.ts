@@ -1,0 +1,123 @@
+/**
+ * `membench <memory…>`: latency, bandwidth, random updates, durable writes and their processor time, side by side.
+ * @module
+ */
+
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { InvalidArgumentError } from "commander";
+
+import { BusbarError } from "../src/core/error.ts";
+import { thisMachine } from "../src/core/host.ts";
+import { nearest } from "../src/core/locator.ts";
+import { MemoryBackend, type MemoryMachine, parseMemory } from "../src/memory/backend.ts";
+import { environmentOf } from "../src/memory/bench_environment.ts";
+import { limitSize, refuseUsedMemory, ScratchFile } from "../src/memory/bench_guard.ts";
+import { localFiles } from "../src/memory/files.ts";
+import {
+  type Benchmark,
+  BENCHMARKS,
+  benchMemory,
+  type BenchOptions,
+  type BenchResult,
+  countSteps,
+  smallestCpuShare,
+} from "../src/memory/membench.ts";
+import { cpuList, durationMs, memorySize, ratio, wholeNumber } from "./render/arguments.ts";
+import { writeOutput } from "./render/files.ts";
+import { benchCurves, benchHtml } from "./render/membench_curves.ts";
+import { benchJson, benchLines, environmentLines, membenchSchema } from "./render/membench.ts";
+import { note, print, printJson } from "./render/output.ts";
+import { StepProgress } from "./render/progress.ts";
+import { interruption, run } from "./run.ts";
+
+function benchmarks(text: string): Benchmark[] {
+  return text.split(",").map((word) => {
+    const found = BENCHMARKS.find((one) => one === word.trim());
+    if (found !== undefined) return found;
+    const near = nearest(word.trim(), BENCHMARKS);
+    throw new InvalidArgumentError(
+      `'${word}' is nothing that is measured: ${
+        near === null ? `write ${BENCHMARKS.join(",")}` : `did you mean '${near}'?`
+      }`,
+    );
+  });
+}
+
+/** The command line of `membench`. */
+export const command: CommandUnknownOpts = new Command("membench")
+  .description("Measure memory: latency, bandwidth, random updates, durable writes, and what each costs the processor.")
+  .argument("[memory...]", "anonymous, huge, huge:1GiB, numa:1, /dev/dax0.0, mmap:/path/file, ivshmem:SS, 0000:00:04.0")
+  .option(
+    "--size <size>",
+    "bytes of memory that has no size of its own, and at most of any; 64MiB by default",
+    memorySize,
+  )
+  .option("--only <list>", "some of latency,bandwidth,durable,gups,loaded", benchmarks)
+  .option("--duration <time>", "time for each number", durationMs, 500)
+  .option("--threads <n>", "threads of streams and random updates", wholeNumber, 1)
+  .option("--cpus <list>", "processors to pin the threads to, as in 0-3,8", cpuList)
+  .option("--stride <bytes>", "from one slot of the pointer chase to the next", wholeNumber, 256)
+  .option("--block <bytes>", "bytes of a durable write", wholeNumber, 4096)
+  .option("--hot-table <share>", "random updates: this share of the table", ratio, 0.1)
+  .option("--hot-updates <share>", "gets this share of the updates", ratio, 0.9)
+  .option("--write", "overwrite what is in a file or device that exists")
+  .option("--svg <file>", "write the curves of latency")
+  .option("--html <file>", "write a page with the tables and curves")
+  .option("--json", "print one JSON document")
+  .option("--json-schema", "print the schema of --json, and stop")
+  .action(async (words, options) => {
+    if (options.jsonSchema) return printJson(membenchSchema());
+    if (words.length === 0) {
+      throw new BusbarError("usage", "which memory?", { hint: "membench anonymous /dev/dax0.0 --write" });
+    }
+    const bench: BenchOptions = {
+      benchmarks: options.only ?? BENCHMARKS,
+      durationMs: options.duration,
+      strideBytes: options.stride,
+      threads: options.threads,
+      cpus: options.cpus ?? [],
+      blockBytes: options.block,
+      hot: options.hotTable === 0 ? null : { tableShare: options.hotTable, updateShare: options.hotUpdates },
+      signal: interruption,
+    };
+    const environment = environmentOf(thisMachine);
+    const about = environmentLines(environment, bench);
+    const results = await measure(words, options.size, options.write === true, bench, () => {
+      if (!options.json) print(about.join("\n"));
+    });
+    if (options.svg !== undefined) writeOutput(options.svg, benchCurves(results));
+    if (options.html !== undefined) writeOutput(options.html, benchHtml(about, results));
+    if (options.json) return printJson(benchJson(environment, bench, results));
+    print(benchLines(results).join("\n"));
+    const share = smallestCpuShare(results, bench.threads);
+    if (share < 0.95) {
+      note(`membench: other programs ran meanwhile: a thread had only ${(100 * share).toFixed(0)} % of its processor`);
+    }
+    for (const file of [options.svg, options.html]) if (file !== undefined) note(`membench: wrote ${file}`);
+  });
+
+const MACHINE: MemoryMachine = { host: thisMachine, files: localFiles };
+
+/** Measures one memory after the other; nothing is touched before all were looked at. */
+async function measure(
+  words: readonly string[],
+  size: bigint | undefined,
+  mayWrite: boolean,
+  bench: BenchOptions,
+  begin: () => void,
+): Promise<BenchResult[]> {
+  const sizeBytes = size ?? 64n << 20n;
+  const requests = words.map((word) => parseMemory(word, sizeBytes));
+  for (const request of requests) refuseUsedMemory(MACHINE, request, mayWrite);
+  begin();
+  using progress = new StepProgress(requests.length * countSteps(Number(sizeBytes), bench));
+  const results: BenchResult[] = [];
+  for (const request of requests) {
+    using _scratch = ScratchFile.forRequest(MACHINE, request, sizeBytes);
+    using backend = MemoryBackend.open(limitSize(MACHINE, request, sizeBytes), MACHINE);
+    results.push(await benchMemory(backend, { ...bench, onStep: (what) => progress.step(what) }));
+  }
+  return results;
+}
+
+if (import.meta.main) await run(command);
