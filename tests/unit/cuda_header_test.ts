@@ -66,3 +66,44 @@ test("every prototype in cuda_api.h is cuda.h's, and a wrong one is noticed", as
   assert(await compiles(include, source("")));
   assert(!await compiles(include, source('F(cuMemAlloc_v2, 3020, "", (CUdeviceptr *out, int size), (out, size))')));
 });
+
+/** How a C parameter of the table is passed: by the last word of its type. */
+function passedAs(parameter: string): RegExp {
+  if (/\*/.test(parameter)) return /^("buffer"|"pointer"|HOST)$/;
+  const type = /^(?:const )?(.*) \w+$/.exec(parameter.trim())?.[1] ?? "";
+  const handles: Readonly<Record<string, string>> = {
+    CUcontext: "CONTEXT",
+    CUmodule: "MODULE",
+    CUfunction: "FUNCTION",
+    CUstream: "STREAM",
+    CUevent: "EVENT",
+  };
+  const words: Readonly<Record<string, string>> = {
+    "int": '"i32"',
+    "CUdevice": '"i32"',
+    "size_t": '"u64"',
+    "CUdeviceptr": '"u64"',
+    "unsigned long long": '"u64"',
+    "unsigned char": '"u8"',
+    "unsigned short": '"u16"',
+  };
+  return new RegExp(`^${handles[type] ?? words[type] ?? '"u32"'}$`);
+}
+
+Deno.test("every caller in ffi/cuda.ts passes what cuda_api.h declares, behind the context", () => {
+  const table = Deno.readTextFileSync(`${ROOT}/csrc/cuda_api.h`);
+  const rows = new Map(
+    Array.from(table.matchAll(/F\((\w+), \d+, "\w*", \((.*?)\), \(/g), ([, name = "", list = ""]) => [name, list]),
+  );
+  const source = Deno.readTextFileSync(`${ROOT}/ffi/cuda.ts`).replace(/\/\*[\s\S]*?\*\//g, "");
+  const callers = [...source.matchAll(/name: "bb_(cu[A-Z]\w+)",\s*parameters: \[([^\]]*)\]/g)];
+  assert(callers.length > 60);
+  for (const [, name = "", list = ""] of callers) {
+    const [context, ...ours] = list.split(",").map((one) => one.trim()).filter((one) => one !== "");
+    const theirs = (rows.get(name) ?? "").split(",");
+    assertEquals([context, ours.length], ["CONTEXT", theirs.length], name);
+    for (const [i, one] of ours.entries()) {
+      assert(passedAs(theirs[i] ?? "").test(one), `${name}: ${theirs[i]} as ${one}`);
+    }
+  }
+});
