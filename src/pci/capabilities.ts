@@ -177,8 +177,9 @@ function extendedList(config: Uint8Array, problems: string[]): Capability[] {
   return found;
 }
 
+/** A virtual function's IDs read all ones too, but its class does not. */
 function headerIsMissing(config: Uint8Array): boolean {
-  return configUint(config, 0, 4) === 0xffff_ffff;
+  return configUint(config, 0, 4) === 0xffff_ffff && configUint(config, 8, 4) === 0xffff_ffff;
 }
 
 /** The first capability with this ID, or null. */
@@ -203,8 +204,16 @@ export function decodeCapability(capability: Capability, config: Uint8Array): De
 export function capabilityLayout(capability: Capability, config: Uint8Array): Layout | null {
   const table = (capability.list === "standard" ? STANDARD_TABLES : EXTENDED_TABLES)[capability.id];
   if (table === undefined) return null;
-  const rows = typeof table.rows === "function" ? table.rows(config.subarray(capability.offset)) : table.rows;
+  const rows = typeof table.rows === "function"
+    ? table.rows(config.subarray(capability.offset), portType(config))
+    : table.rows;
   return { name: capability.name, source: table.source, rows };
+}
+
+/** Device or port type of the PCIe capability; null without one. */
+function portType(config: Uint8Array): number | null {
+  const pcie = findCapability(listCapabilities(config), "standard", 0x10);
+  return pcie === null ? null : configUint(config, pcie.offset + 2, 2) >>> 4 & 0xf;
 }
 
 /** CXL 3.1 §8.1, table 8-2. */

@@ -15,8 +15,11 @@ import { configUint } from "./config_space.ts";
 export interface CapabilityTable {
   /** Specification and section. */
   readonly source: string;
-  /** The registers; the function gets the bytes from the capability's start. Offsets count from there. */
-  readonly rows: readonly Row[] | ((bytes: Uint8Array) => readonly Row[]);
+  /**
+   * The registers; the function gets the bytes from the capability's start, and the port type of the function (null
+   * without a PCIe capability). Offsets count from the capability's start.
+   */
+  readonly rows: readonly Row[] | ((bytes: Uint8Array, portType: number | null) => readonly Row[]);
 }
 
 const POWER_STATES: Readonly<Record<number, string>> = { 0: "D0", 1: "D1", 2: "D2", 3: "D3hot" };
@@ -448,6 +451,45 @@ const AER_ROWS: readonly Row[] = [
   register("HEADER_LOG3", 0x28, 4, "Header log, fourth word"),
 ];
 
+/** Root ports and event collectors collect the errors of what is below them. */
+const AER_ROOT_ROWS: readonly Row[] = [
+  register("ROOT_COMMAND", 0x2c, 4, "Root error command", [
+    flag("COR_EN", 0, "interrupt on correctable errors"),
+    flag("NONFATAL_EN", 1, "interrupt on non-fatal errors"),
+    flag("FATAL_EN", 2, "interrupt on fatal errors"),
+  ]),
+  register("ROOT_STATUS", 0x30, 4, "Root error status", [
+    flag("COR_RCV", 0, "correctable error received"),
+    flag("MULTI_COR_RCV", 1, "several correctable errors received"),
+    flag("UNCOR_RCV", 2, "uncorrectable error received"),
+    flag("MULTI_UNCOR_RCV", 3, "several uncorrectable errors received"),
+    flag("FIRST_FATAL", 4, "the first uncorrectable one was fatal"),
+    flag("NONFATAL_RCV", 5, "non-fatal error received"),
+    flag("FATAL_RCV", 6, "fatal error received"),
+    number("ERR_COR_SUBCLASS", 8, 7, "ERR_COR subclass, code"),
+    number("IRQ", 31, 27, "interrupt message number"),
+  ]),
+  register("ERR_COR_SRC", 0x34, 2, "Who sent the correctable error: bus, device, function"),
+  register("ERR_SRC", 0x36, 2, "Who sent the uncorrectable error: bus, device, function"),
+];
+
+function aerRows(_bytes: Uint8Array, portType: number | null): readonly Row[] {
+  return portType === 4 || portType === 10 ? [...AER_ROWS, ...AER_ROOT_ROWS] : AER_ROWS;
+}
+
+const ARI_ROWS: readonly Row[] = [
+  register("CAP", 4, 2, "ARI capability", [
+    flag("MFVC", 0, "function groups of MFVC"),
+    flag("ACS", 1, "function groups of ACS"),
+    number("NEXT", 15, 8, "next function"),
+  ]),
+  register("CTRL", 6, 2, "ARI control", [
+    flag("MFVC", 0, "function groups of MFVC on"),
+    flag("ACS", 1, "function groups of ACS on"),
+    number("GROUP", 6, 4, "function group"),
+  ]),
+];
+
 /** The seven services of ACS, by bit: what a port can do, and in the control register what it does. */
 const ACS_BITS: readonly BitField[] = [
   flag("SV", 0, "source validation"),
@@ -519,6 +561,10 @@ const SRIOV_ROWS: readonly Row[] = [
   register("SUP_PGSIZE", 0x1c, 4, "Page sizes supported, bit n is 4 KiB × 2^n"),
   register("SYS_PGSIZE", 0x20, 4, "Page size, bit n is 4 KiB × 2^n"),
   ...Array.from({ length: 6 }, (_, i) => register(`VF_BAR${i}`, 0x24 + 4 * i, 4, `VF base address ${i}`)),
+  register("MIGRATION_STATE", 0x3c, 4, "VF migration state array", [
+    number("BIR", 2, 0, "in BAR"),
+    number("OFFSET", 31, 3, "offset", (value) => hex(value << 3n)),
+  ]),
 ];
 
 /** Resizable BAR: one pair of registers for each BAR, as many as the first control register says, at most six. */
@@ -603,6 +649,17 @@ const CXL_DEVICE_ROWS: readonly Row[] = [
     flag("VIRAL_ENABLE", 14, "viral enabled"),
   ]),
   register("STATUS", 0x0e, 2, "CXL status", [flag("VIRAL_STATUS", 14, "viral entered")]),
+  register("STATUS2", 0x12, 2, "CXL status 2", [
+    flag("CACHE_INVALID", 0, "cache invalidated"),
+    flag("RESET_COMPLETE", 1, "CXL reset complete"),
+    flag("RESET_ERROR", 2, "CXL reset failed"),
+    flag("HDM_PRESERVATION_ERROR", 3, "volatile memory was not preserved"),
+    flag("PM_INIT_COMPLETE", 15, "PM initialisation complete"),
+  ]),
+  register("CAPABILITY2", 0x16, 2, "CXL capability 2", [
+    code("CACHE_SIZE_UNIT", 3, 0, "unit of the cache size", { 0: "not reported", 1: "64 KiB", 2: "1 MiB" }),
+    number("CACHE_SIZE", 15, 8, "cache size, in units"),
+  ]),
   ...cxlRange(1, 0x18),
   ...cxlRange(2, 0x28),
 ];
@@ -620,6 +677,39 @@ const PORT_EXTENSION_ROWS: readonly Row[] = [
     flag("UIO_TO_HDM_ENABLE", 4, "UIO to HDM enabled"),
     flag("VIRAL_ENABLE", 14, "viral enabled"),
   ]),
+  register("ALT_BUS_BASE", 0x0e, 1, "Alternate bus, first"),
+  register("ALT_BUS_LIMIT", 0x0f, 1, "Alternate bus, last"),
+  register("ALT_MEMORY_BASE", 0x10, 2, "Alternate memory base, bits 31:20"),
+  register("ALT_MEMORY_LIMIT", 0x12, 2, "Alternate memory limit, bits 31:20"),
+];
+
+const GPF_SCALES: Readonly<Record<number, string>> = {
+  0: "1 µs",
+  1: "10 µs",
+  2: "100 µs",
+  3: "1 ms",
+  4: "10 ms",
+  5: "100 ms",
+  6: "1 s",
+  7: "10 s",
+};
+
+/** CXL 3.1 §8.1.6 and §8.1.7: global persistent flush. */
+function gpfTimeout(name: string, at: number, title: string): Row {
+  return register(name, at, 2, title, [
+    number("BASE", 3, 0, "time, in the unit of SCALE"),
+    code("SCALE", 11, 8, "unit", GPF_SCALES),
+  ]);
+}
+
+const GPF_PORT_ROWS: readonly Row[] = [
+  gpfTimeout("PHASE1", 0x0c, "Global persistent flush, limit of phase 1"),
+  gpfTimeout("PHASE2", 0x0e, "Global persistent flush, limit of phase 2"),
+];
+
+const GPF_DEVICE_ROWS: readonly Row[] = [
+  gpfTimeout("PHASE2_DURATION", 0x0a, "Global persistent flush, duration of phase 2"),
+  register("PHASE2_POWER", 0x0c, 4, "Power in phase 2, in mW", undefined, { kind: "quantity" }),
 ];
 
 const FLEX_BUS_BITS: readonly BitField[] = [
@@ -628,17 +718,48 @@ const FLEX_BUS_BITS: readonly BitField[] = [
   flag("MEM", 2, "CXL.mem"),
 ];
 
-const FLEX_BUS_ROWS: readonly Row[] = [
-  register("CAPABILITY", 0x0a, 2, "Flex bus port capability", [
-    ...FLEX_BUS_BITS,
-    flag("68B_FLIT_VH", 5, "68-byte flits and virtual hierarchy"),
-    flag("MLD", 6, "multiple logical devices"),
-    flag("256B_FLIT", 13, "latency-optimised 256-byte flits"),
-    flag("PBR_FLIT", 14, "port based routing flits"),
-  ]),
-  register("CONTROL", 0x0c, 2, "Flex bus port control"),
-  register("STATUS", 0x0e, 2, "Flex bus port status: what was negotiated"),
+const FLEX_BUS_LINK_BITS: readonly BitField[] = [
+  ...FLEX_BUS_BITS,
+  flag("SYNC_HEADER_BYPASS", 3, "sync header bypass"),
+  flag("DRIFT_BUFFER", 4, "drift buffer"),
+  flag("68B_FLIT_VH", 5, "68-byte flits and virtual hierarchy"),
+  flag("MLD", 6, "multiple logical devices"),
 ];
+
+function flexBusRows(bytes: Uint8Array): readonly Row[] {
+  const sizeBytes = configUint(bytes, 4, 4) >>> 20;
+  return [
+    register("CAPABILITY", 0x0a, 2, "Flex bus port capability", [
+      ...FLEX_BUS_BITS,
+      flag("68B_FLIT_VH", 5, "68-byte flits and virtual hierarchy"),
+      flag("MLD", 6, "multiple logical devices"),
+      flag("256B_FLIT", 13, "latency-optimised 256-byte flits"),
+      flag("PBR_FLIT", 14, "port based routing flits"),
+    ]),
+    register("CONTROL", 0x0c, 2, "Flex bus port control", [
+      ...FLEX_BUS_LINK_BITS,
+      flag("RCD", 7, "restricted CXL device"),
+      flag("RETIMER1", 8, "retimer 1 present"),
+      flag("RETIMER2", 9, "retimer 2 present"),
+      flag("256B_FLIT", 13, "latency-optimised 256-byte flits"),
+      flag("PBR_FLIT", 14, "port based routing flits"),
+    ]),
+    register("STATUS", 0x0e, 2, "Flex bus port status: what was negotiated", [
+      ...FLEX_BUS_LINK_BITS,
+      flag("256B_FLIT", 13, "latency-optimised 256-byte flits"),
+      flag("PBR_FLIT", 14, "port based routing flits"),
+    ]),
+    // Revision 1 added the modified training set, revision 2 the rest.
+    ...(sizeBytes >= 0x14 ? [register("RECEIVED_MODIFIED_TS", 0x10, 4, "Received modified TS data, phase 1")] : []),
+    ...(sizeBytes >= 0x20
+      ? [
+        register("CAPABILITY2", 0x14, 4, "Flex bus port capability 2", [flag("NOP_HINT", 0, "NOP hint")]),
+        register("CONTROL2", 0x18, 4, "Flex bus port control 2", [flag("NOP_HINT", 0, "NOP hint")]),
+        register("STATUS2", 0x1c, 4, "Flex bus port status 2", [number("NOP_HINT", 1, 0, "NOP hint, code")]),
+      ]
+      : []),
+  ];
+}
 
 /** Register locator: as many pairs of dwords as its length holds. */
 function locatorRows(bytes: Uint8Array): readonly Row[] {
@@ -668,8 +789,12 @@ function dvsecRows(bytes: Uint8Array): readonly Row[] {
       return [...DVSEC_HEADER_ROWS, ...CXL_DEVICE_ROWS];
     case 3:
       return [...DVSEC_HEADER_ROWS, ...PORT_EXTENSION_ROWS];
+    case 4:
+      return [...DVSEC_HEADER_ROWS, ...GPF_PORT_ROWS];
+    case 5:
+      return [...DVSEC_HEADER_ROWS, ...GPF_DEVICE_ROWS];
     case 7:
-      return [...DVSEC_HEADER_ROWS, ...FLEX_BUS_ROWS];
+      return [...DVSEC_HEADER_ROWS, ...flexBusRows(bytes)];
     case 8:
       return [...DVSEC_HEADER_ROWS, ...locatorRows(bytes)];
     default:
@@ -696,9 +821,10 @@ export const STANDARD_TABLES: Readonly<Record<number, CapabilityTable>> = {
 
 /** Tables of the extended list, by capability ID. */
 export const EXTENDED_TABLES: Readonly<Record<number, CapabilityTable>> = {
-  0x01: { source: `${PCIE} §7.8.4`, rows: AER_ROWS },
+  0x01: { source: `${PCIE} §7.8.4`, rows: aerRows },
   0x03: { source: `${PCIE} §7.9.3`, rows: [register("SERIAL", 4, 8, "Device serial number")] },
   0x0d: { source: `${PCIE} §7.7.11`, rows: ACS_ROWS },
+  0x0e: { source: `${PCIE} §7.8.8`, rows: ARI_ROWS },
   0x0f: { source: `${PCIE} §10.5.1`, rows: ATS_ROWS },
   0x10: { source: `${PCIE} §9.3.3`, rows: SRIOV_ROWS },
   0x15: { source: `${PCIE} §7.8.6`, rows: rebarRows },

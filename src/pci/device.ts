@@ -514,6 +514,7 @@ const UNKNOWN_TO_SYSFS: Pick<
   | "enableCount"
   | "ancestors"
   | "hostBridge"
+  | "physicalFunction"
 > = {
   address: null,
   folder: null,
@@ -524,4 +525,5 @@ const UNKNOWN_TO_SYSFS: Pick<
   enableCount: null,
   ancestors: [],
   hostBridge: null,
+  physicalFunction: null,
 };

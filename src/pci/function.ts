@@ -47,6 +47,8 @@ export interface PciFunction {
   readonly ancestors: readonly string[];
   /** The host bridge it hangs below: `pci0000:00`; null when not known. */
   readonly hostBridge: string | null;
+  /** The physical function of an SR-IOV virtual function; null for all others. */
+  readonly physicalFunction: string | null;
 }
 
 /**
@@ -103,6 +105,7 @@ function describe(host: Host, name: string, address: PciAddress, folder: string)
     folder,
     config,
     ...identityOf(config),
+    ...(link("physfn") === null ? {} : virtualIdentity(text)),
     resources: resources === null ? null : parseResources(resources),
     driver: link("driver"),
     iommuGroup: link("iommu_group"),
@@ -111,6 +114,7 @@ function describe(host: Host, name: string, address: PciAddress, folder: string)
     enableCount: countOf(text("enable")),
     ancestors: path.slice(0, -1).filter(isSysfsPciAddress),
     hostBridge: path.find((part) => /^pci[0-9a-f]{4,}:[0-9a-f]{2}$/.test(part)) ?? null,
+    physicalFunction: link("physfn"),
   };
   // A function that has vanished loses its files at once: without this last look, "no driver" might be a lie.
   if (!exists(host, folder)) throw absentError(host, name);
@@ -120,6 +124,16 @@ function describe(host: Host, name: string, address: PciAddress, folder: string)
 /** The bridges above a function, outermost first, as far as they can be read. */
 export function readAncestors(host: Host, fn: PciFunction): PciFunction[] {
   return fn.ancestors.flatMap((name) => ifReadable(() => readPciFunction(host, name)) ?? []);
+}
+
+/** A virtual function's IDs read all ones in configuration space (PCIe Base 6.0 §9.3.4.1); the kernel knows them. */
+function virtualIdentity(text: (file: string) => string | null): Partial<Pick<PciFunction, "vendorId" | "deviceId">> {
+  const id = (file: string): number | null => {
+    const value = text(file);
+    return value !== null && /^0x[0-9a-f]{4}$/.test(value) ? Number(value) : null;
+  };
+  const [vendorId, deviceId] = [id("vendor"), id("device")];
+  return vendorId === null || deviceId === null ? {} : { vendorId, deviceId };
 }
 
 /** Who a function is, by its configuration header. */

@@ -47,11 +47,17 @@ export function readPciNames(host: Host = thisMachine): PciNames {
 export function parsePciNames(text: string, path: string | null): PciNames {
   const whole = `\n${text}\n`;
   const digits = (value: number, count: number): string => hex(value, count).slice(2);
+  const sections = new Map<number, string>();
+  const section = (vendorId: number): string => {
+    const known = sections.get(vendorId) ?? sectionOf(whole, `\n${digits(vendorId, 4)}  `);
+    sections.set(vendorId, known);
+    return known;
+  };
   const device = (vendorId: number, deviceId: number): string | null =>
-    nameAt(sectionOf(whole, `\n${digits(vendorId, 4)}  `), `\n\t${digits(deviceId, 4)}  `);
+    nameAt(section(vendorId), `\n\t${digits(deviceId, 4)}  `);
   return {
     path,
-    vendor: (vendorId) => nameAt(whole, `\n${digits(vendorId, 4)}  `),
+    vendor: (vendorId) => nameAt(`\n${section(vendorId)}`, `\n${digits(vendorId, 4)}  `),
     device,
     class: (classCode) => {
       const section = sectionOf(whole, `\nC ${digits(classCode >>> 16, 2)}  `);

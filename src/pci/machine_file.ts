@@ -75,6 +75,8 @@ const DEVICE_FILES: readonly string[] = [
   "reset_method",
   "sriov_totalvfs",
   "sriov_numvfs",
+  "vendor",
+  "device",
   "d3cold_allowed",
   "local_cpulist",
 ];
@@ -153,7 +155,10 @@ const PROCESSOR_LINES = /^(?:vendor_id|cpu family|model|model name|stepping|CPU 
 
 function pushProcessor(lines: string[], host: Host): void {
   const text = ifReadable(() => host.readText("/proc/cpuinfo"));
-  const first = text?.split("\n\n")[0]?.split("\n").filter((line) => PROCESSOR_LINES.test(line)) ?? [];
+  const processor = text?.split("\n\n")[0]?.split("\n") ?? [];
+  const first = processor.filter((line) => PROCESSOR_LINES.test(line));
+  // Of the many flags, the one that says that this is a virtual machine.
+  if (processor.some((line) => /^flags\b.* hypervisor\b/.test(line))) first.push("flags\t\t: hypervisor");
   if (first.length > 0) pushQuoted(lines, "#file", ["/proc/cpuinfo", first.join("\n")]);
 }
 

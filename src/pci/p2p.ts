@@ -12,7 +12,7 @@ import { redirectingServices } from "./acs.ts";
 import { bridgeWindows, configUint, PCI_COMMAND, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from "./config_space.ts";
 import { barRegisters } from "./resources.ts";
 import { judgeRootComplex } from "./root_complexes.ts";
-import { shownPowerState } from "./state.ts";
+import { decodesMemory, isSilent, shownPowerState } from "./state.ts";
 import { nodesAbove, type Topology, type TopologyNode } from "./topology.ts";
 
 /** A rule that a verdict rests on. */
@@ -377,7 +377,7 @@ function windowFinding(target: TopologyNode, path: P2pPath): P2pFinding {
     evidence,
     remedy,
   });
-  if (fn.vendorId === 0xffff) {
+  if (isSilent(fn)) {
     return no(`${fn.name} does not answer`, "its configuration space reads all ones", `wake it, or plug it in`);
   }
   const asleep = [fn.powerState, shownPowerState(fn)].find((state) => state === "D3hot" || state === "D3cold");
@@ -399,7 +399,7 @@ function windowFinding(target: TopologyNode, path: P2pPath): P2pFinding {
       "turn Above 4G Decoding on in the firmware, or boot with pci=realloc",
     );
   }
-  if ((command & PCI_COMMAND_MEMORY) === 0) {
+  if (!decodesMemory(fn)) {
     return no(
       `${fn.name} does not decode memory`,
       `COMMAND ${hex(command, 4)}`,

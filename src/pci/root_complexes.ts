@@ -75,6 +75,14 @@ const DROPS_READS: readonly { family: number; first: number; last: number; title
  * @param processor what /proc/cpuinfo says; null where it was not recorded
  */
 export function judgeRootComplex(a: RootComplex, b: RootComplex, processor: Processor | null): RootComplexTrust {
+  if (processor?.isVirtual === true) {
+    return {
+      writes: "unknown",
+      reads: "unknown",
+      text: "this is a virtual machine: whether traffic passes is up to its hypervisor and to the real root complex",
+      evidence: "/proc/cpuinfo: flags say hypervisor",
+    };
+  }
   const amd = judgeAmd(a, b, processor);
   if (amd !== null) return amd;
   const rows = [listed(a), listed(b)];
@@ -106,7 +114,8 @@ export function judgeRootComplex(a: RootComplex, b: RootComplex, processor: Proc
 }
 
 function judgeAmd(a: RootComplex, b: RootComplex, processor: Processor | null): RootComplexTrust | null {
-  if (processor?.vendor === "AuthenticAMD" && (processor.family ?? 0) >= 0x17) {
+  const isAmds = [a, b].every((root) => [AMD, undefined].includes(hostBridge(root)?.function.vendorId));
+  if (isAmds && processor?.vendor === "AuthenticAMD" && (processor.family ?? 0) >= 0x17) {
     const { family, model } = processor;
     const name = processor.name ?? "AMD processor";
     const evidence = `/proc/cpuinfo: ${name}, family 0x${(family ?? 0).toString(16)}, model ${

@@ -22,9 +22,17 @@ export function shownPowerState(fn: PciFunction): string | null {
   return state === 0xffff ? null : ["D0", "D1", "D2", "D3hot"][state & 3] ?? null;
 }
 
-/** True when COMMAND lets the function answer memory accesses. */
+/**
+ * True when COMMAND lets the function answer memory accesses. A virtual function has no such bit: its physical function
+ * switches all of them on (PCI Express Base 6.0 §9.3.4.1.3).
+ */
 export function decodesMemory(fn: PciFunction): boolean {
-  return (configUint(fn.config, PCI_COMMAND, 2) & PCI_COMMAND_MEMORY) !== 0;
+  return fn.physicalFunction !== null || (configUint(fn.config, PCI_COMMAND, 2) & PCI_COMMAND_MEMORY) !== 0;
+}
+
+/** True when configuration space reads all ones. The IDs of a virtual function do too, but not its class. */
+export function isSilent(fn: PciFunction): boolean {
+  return configUint(fn.config, 0, 4) === 0xffff_ffff && configUint(fn.config, 8, 4) === 0xffff_ffff;
 }
 
 /**

@@ -97,8 +97,6 @@ export interface TopologyNode {
   readonly resizableBars: readonly ResizableBar[];
   /** What speaks CXL here: names of its CXL DVSECs; empty for most. */
   readonly cxl: readonly string[];
-  /** The physical function of a virtual function; null for all others. */
-  readonly physicalFunction: string | null;
 }
 
 /** What the first processor says of itself in /proc/cpuinfo. */
@@ -111,6 +109,8 @@ export interface Processor {
   readonly model: number | null;
   /** Name as sold; null where the line is missing. */
   readonly name: string | null;
+  /** It runs below a hypervisor, which says so in the flags. */
+  readonly isVirtual: boolean;
 }
 
 /** A machine's PCI. */
@@ -256,7 +256,6 @@ function readOne(host: Host, name: string, problems: string[]): Draft[] {
     iommu: readIommu(host, fn),
     resizableBars: readResizableBars(fn.config, capabilities),
     cxl: readCxl(fn.config, capabilities),
-    physicalFunction: ifReadable(() => host.readLink(`${fn.folder}/physfn`))?.split("/").at(-1) ?? null,
   };
   return [{
     name,
@@ -405,7 +404,13 @@ function readProcessor(host: Host): Processor | null {
     const value = line(key);
     return value === null || !/^\d+$/.test(value) ? null : Number(value);
   };
-  return { vendor: line("vendor_id"), family: number("cpu family"), model: number("model"), name: line("model name") };
+  return {
+    vendor: line("vendor_id"),
+    family: number("cpu family"),
+    model: number("model"),
+    name: line("model name"),
+    isVirtual: line("flags")?.split(" ").includes("hypervisor") === true,
+  };
 }
 
 /** Base classes of devices that move data by themselves: storage, network, display, processors, accelerators. */
@@ -414,8 +419,8 @@ const PEER_CLASSES: readonly number[] = [0x01, 0x02, 0x03, 0x0b, 0x12];
 /** True for the devices between which people want traffic: drives, network, GPUs, accelerators, CXL memory. */
 export function isPeer(node: TopologyNode): boolean {
   const { classCode } = node.function;
-  const isDevice = node.kind === "endpoint" || node.kind === "legacy endpoint" || node.kind === "device";
-  return isDevice && (PEER_CLASSES.includes(classCode >>> 16) || classCode >>> 8 === 0x0502);
+  const isOther = isBridge(node.kind) || node.kind === "host bridge" || node.kind === "event collector";
+  return !isOther && (PEER_CLASSES.includes(classCode >>> 16) || classCode >>> 8 === 0x0502);
 }
 
 /** An address without its domain where that is 0: `01:00.0`. */

@@ -278,7 +278,7 @@ function allTables(): { name: string; rows: readonly Row[] }[] {
     // Tables that depend on the bytes are taken at their smallest and at their largest.
     [0x00, 0xff].map((fill) => ({
       name: table.source,
-      rows: typeof table.rows === "function" ? table.rows(new Uint8Array(256).fill(fill)) : table.rows,
+      rows: typeof table.rows === "function" ? table.rows(new Uint8Array(256).fill(fill), 4) : table.rows,
     }))
   );
   const pages = NVME_PAGES.map((page) => page.layout);

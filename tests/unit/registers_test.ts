@@ -48,6 +48,7 @@ const FUNCTION: PciFunction = {
   enableCount: null,
   ancestors: [],
   hostBridge: null,
+  physicalFunction: null,
 };
 
 Deno.test("text and JSON of random registers say the same, field by field, and both say what the bytes say", () => {

@@ -68,7 +68,7 @@ function nodeJson(node: TopologyNode, names: PciNames): JsonObject {
       maxBytes: maxBytes.toString(),
     })),
     cxl: node.cxl,
-    physicalFunction: node.physicalFunction,
+    physicalFunction: fn.physicalFunction,
     capabilities: node.capabilities.capabilities.map(({ list, id, version, offset, name }) => ({
       list,
       id,

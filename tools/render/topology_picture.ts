@@ -12,6 +12,7 @@ import { functionName, kindName, type PciNames } from "../../src/pci/ids.ts";
 import { formatLink, formatRate } from "../../src/pci/link.ts";
 import { describeAnswers, P2P_RULES, type PairVerdict } from "../../src/pci/p2p.ts";
 import { hostBridge } from "../../src/pci/root_complexes.ts";
+import { isSilent } from "../../src/pci/state.ts";
 import {
   isBridge,
   nodesBelow,
@@ -178,7 +179,7 @@ function nodeLines(node: TopologyNode, names: PciNames): { lines: readonly [stri
   const slow = link !== null && (link.isSlower || link.isNarrower) && !isHiddenLink(node)
     ? [`could be ${formatRate(link.possible)}`]
     : [];
-  const warning = [...slow, ...asleep, ...(fn.vendorId === 0xffff ? ["does not answer"] : [])].join(", ");
+  const warning = [...slow, ...asleep, ...(isSilent(fn) ? ["does not answer"] : [])].join(", ");
   return {
     lines: [`${shortAddress(fn)}  ${functionName(names, fn)}`, [kind, ...facts].join(" · ")],
     warning: warning === "" ? "" : `▼ ${warning}`,

@@ -11,6 +11,7 @@ import { functionName, kindName, type PciNames } from "../../src/pci/ids.ts";
 import { formatLink } from "../../src/pci/link.ts";
 import { describeAnswers, P2P_RULES, type P2pAnswer, type PairVerdict } from "../../src/pci/p2p.ts";
 import { hostBridge } from "../../src/pci/root_complexes.ts";
+import { isSilent } from "../../src/pci/state.ts";
 import { isBridge, type RootComplex, shortAddress, type Topology, type TopologyNode } from "../../src/pci/topology.ts";
 import { columns } from "./table.ts";
 
@@ -103,7 +104,7 @@ function remarksOf(node: TopologyNode): string[] {
   const remarks: string[] = [];
   const isOwnLink = !isBridge(node.kind) || node.kind === "switch upstream port" || node.children.length === 0;
   if (link?.remedy && isOwnLink) remarks.push(`${formatLink(link)}; ${link.remedy}`);
-  if (fn.vendorId === 0xffff) remarks.push("does not answer");
+  if (isSilent(fn)) remarks.push("does not answer");
   if (fn.powerState?.startsWith("D3")) remarks.push(`powered down (${fn.powerState})`);
   for (const bar of fn.resources ?? []) {
     if (bar.role === "BAR" && !bar.assigned) remarks.push(`BAR${bar.index} has no address`);
