@@ -177,7 +177,11 @@ function lockdownCheck(host: Host): P2pCheck {
     step: 3,
     name: "lockdown",
     outcome: isOff ? "pass" : "fail",
-    text: isOff ? "the kernel is not locked down" : `the kernel is locked down (${mode}): BARs cannot be mapped`,
+    text: mode === null
+      ? "the kernel shows no lockdown"
+      : isOff
+      ? "the kernel is not locked down"
+      : `the kernel is locked down (${mode}): BARs cannot be mapped`,
     evidence: `/sys/kernel/security/lockdown: ${mode ?? "not there"}`,
     rule: ruleText("hostRegister"),
     remedy: isOff ? null : "turn Secure Boot off: CUDA needs a mapping of resource0, which VFIO does not give",
@@ -247,12 +251,15 @@ export function driverChecks(host: Host, gpu: TopologyNode | null): P2pCheck[] {
 function moduleCheck(module: NvidiaModule, gpu: TopologyNode | null): P2pCheck {
   const base = { step: 4, name: "GPU driver", rule: ruleText("hostRegister") };
   if (module.version === null) {
+    const isBound = gpu?.function.driver === "nvidia";
     return {
       ...base,
       outcome: "unknown",
-      text: "NVIDIA's kernel module is not loaded",
+      text: isBound
+        ? "NVIDIA's driver has the GPU; its version and options are not known"
+        : "NVIDIA's kernel module is not loaded",
       evidence: "/proc/driver/nvidia/version, /sys/module/nvidia/version",
-      remedy: "install NVIDIA's driver, or: modprobe nvidia nvidia-uvm",
+      remedy: isBound ? null : "install NVIDIA's driver, or: modprobe nvidia nvidia-uvm",
     };
   }
   const driver = gpu?.function.driver ?? null;
@@ -290,7 +297,9 @@ function kernelCheck(module: NvidiaModule): P2pCheck {
       ...base,
       outcome: module.version === null ? "unknown" : "pass",
       text: module.version === null
-        ? isTrap
+        ? module.kernel === ""
+          ? "neither kernel nor driver are known"
+          : isTrap
           ? "from Linux 6.10 on a driver needs follow_pfnmap_start or follow_pte to map a BAR; none is loaded to look at"
           : "this kernel has follow_pfn; no driver is loaded to look at"
         : "this kernel still has what the driver looks BAR pages up with",
