@@ -76,8 +76,12 @@ export * from "./src/cxl/state.ts";
 export * from "./src/cxl/topology.ts";
 
 export * from "./src/memory/blocks.ts";
+export * from "./src/memory/cgroup.ts";
 export * from "./src/memory/command.ts";
 export * from "./src/memory/counters.ts";
+export * from "./src/memory/damo_file.ts";
+export * from "./src/memory/damon.ts";
+export * from "./src/memory/damon_plan.ts";
 export * from "./src/memory/dax_mode.ts";
 export * from "./src/memory/devdax.ts";
 export * from "./src/memory/tiers.ts";

@@ -30,6 +30,7 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
     title: "direct-access memory: settings, checks, proofs, shell lines",
     load: () => import("./dax_config.ts"),
   },
+  damon_config: { title: "DAMON: cold pages to slow memory, hot pages back", load: () => import("./damon_config.ts") },
   doctor: { title: "what this machine lacks for devices in user space", load: () => import("./doctor.ts") },
   dump_bar0: { title: "show the registers in a BAR of a PCI function", load: () => import("./dump_bar0.ts") },
   lab: { title: "virtual machines with real kernels and real-shaped hardware", load: () => import("./lab.ts") },

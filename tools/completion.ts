@@ -5,8 +5,6 @@
 
 import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
-import { BusbarError } from "../src/core/error.ts";
-import { nearest } from "../src/core/locator.ts";
 import { SHIPPED } from "../src/lab/machine_file.ts";
 import { programFacts, TOOLS } from "./busbar.ts";
 import { bashCompletion } from "./render/completion_bash.ts";
@@ -21,7 +19,10 @@ const SHELLS = { bash: bashCompletion, zsh: zshCompletion, fish: fishCompletion 
 export const command: CommandUnknownOpts = new Command("completion")
   .description("Print a script that completes command lines of busbar with Tab.")
   .addArgument(new Argument("<shell>", "bash, zsh or fish").choices(["bash", "zsh", "fish"] as const))
-  .argument("[program]", "busbar, or a tool that has an executable file of its own", "busbar")
+  .addArgument(
+    new Argument("[program]", "what to complete: a tool when it has an executable file of its own")
+      .choices(["busbar", ...Object.keys(TOOLS)]).default("busbar"),
+  )
   .addHelpText(
     "after",
     `
@@ -32,13 +33,7 @@ fish  busbar completion fish >~/.config/fish/completions/busbar.fish`,
   )
   .action(async (shell, program) => {
     const busbar = await programFacts();
-    const facts = program === "busbar" ? busbar : busbar.commands.find(({ name }) => name === program);
-    if (facts === undefined) {
-      const near = nearest(program, ["busbar", ...Object.keys(TOOLS)]);
-      throw new BusbarError("usage", `there is no tool '${program}'`, {
-        hint: near === null ? "busbar --help lists them" : `did you mean '${near}'?`,
-      });
-    }
+    const facts = busbar.commands.find(({ name }) => name === program) ?? busbar;
     print(SHELLS[shell](facts, SHIPPED).trimEnd());
   });
 

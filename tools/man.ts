@@ -3,11 +3,10 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import denoJson from "../deno.json" with { type: "json" };
-import { BusbarError, systemError } from "../src/core/error.ts";
-import { nearest } from "../src/core/locator.ts";
+import { systemError } from "../src/core/error.ts";
 import { programFacts, TOOLS } from "./busbar.ts";
 import { programPage, toolPage } from "./render/man_page.ts";
 import { writeOutput } from "./render/files.ts";
@@ -17,15 +16,15 @@ import { run } from "./run.ts";
 /** The command line of `man`. */
 export const command: CommandUnknownOpts = new Command("man")
   .description("Print a manual page of busbar or of a tool, for man -l -; or write all of them.")
-  .argument("[tool]", "the tool; busbar itself by default")
+  .addArgument(
+    new Argument("[tool]", "the tool").choices(["busbar", ...Object.keys(TOOLS)]).default("busbar"),
+  )
   .option("--output <folder>", "write every page there, as in ~/.local/share/man/man1")
   .addHelpText("after", "\nbusbar man dump_bar0 | man -l -")
   .action(async (name, options) => {
     const pages = await manualPages();
     if (options.output === undefined) {
-      const page = pages.get(name === undefined || name === "busbar" ? "busbar.1" : `busbar-${name}.1`);
-      if (page === undefined) throw unknownTool(name ?? "");
-      return print(page.trimEnd());
+      return print(pages.get(name === "busbar" ? "busbar.1" : `busbar-${name}.1`)?.trimEnd() ?? "");
     }
     try {
       await Deno.mkdir(options.output, { recursive: true });
@@ -44,12 +43,6 @@ export async function manualPages(): Promise<Map<string, string>> {
     ["busbar.1", programPage(program, titles, denoJson.version)],
     ...program.commands.map((tool) => [`busbar-${tool.name}.1`, toolPage("busbar", tool, denoJson.version)] as const),
   ]);
-}
-
-function unknownTool(name: string): BusbarError {
-  const near = nearest(name, Object.keys(TOOLS));
-  const hint = near === null ? "busbar --help lists them" : `did you mean '${near}'?`;
-  return new BusbarError("usage", `there is no tool '${name}'`, { hint });
 }
 
 if (import.meta.main) await run(command);

@@ -45,6 +45,14 @@ export class TiersMachine extends MadeUpMachine {
     for (let n = 0; n < 16; n++) this.#block(n, 0);
     for (let n = 33; n < 36; n++) this.#block(n, 1);
     this.onWrite = (path, text): void => this.#written(path, text);
+    this.shownAs = (path, text): string => {
+      const old = this.readText(path);
+      if (path.endsWith("/cgroup.subtree_control")) {
+        return text === "+memory" ? `${old} memory` : old.replace(" memory", "");
+      }
+      // Commands to a kdamond do not change its state.
+      return path.startsWith(DAMON) && path.endsWith("/state") && text !== "on" && text !== "off" ? old : text;
+    };
   }
 
   #block(number: number, node: number): void {
@@ -61,7 +69,9 @@ export class TiersMachine extends MadeUpMachine {
     if (path.startsWith(DAMON) && /^nr_(?:kdamonds|contexts|targets|regions|schemes|filters)$/.test(file)) {
       for (let i = 0; i < 64; i++) this.remove(`${folder}/${i}`);
       for (let i = 0; i < Number(text); i++) {
-        for (const made of CHILDREN[file] ?? []) this.file(`${folder}/${i}/${made}`, "0\n");
+        for (const made of CHILDREN[file] ?? []) {
+          this.file(`${folder}/${i}/${made}`, made === "state" ? "off\n" : "0\n");
+        }
       }
     }
     if (file === "action" && !this.actions.includes(text)) throw errnoError(22, "write", { path });

@@ -49,8 +49,10 @@ export interface CommandFacts {
 /** What the words in the help mean to a shell. Other words are numbers, times, names: nothing that it could list. */
 const KINDS: Readonly<Record<string, Kind>> = {
   file: "file",
+  path: "file",
   folder: "folder",
   device: "device",
+  locator: "device",
   nvme: "device",
   gpu: "device",
   machine: "machine",

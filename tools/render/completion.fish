@@ -14,6 +14,14 @@ function __NAME_in
     test $depth -eq 0; and return 0
     test (count $plain) -ge $depth; and test "$plain[1..$depth]" = "$argv"
 end
+# True when the line begins with the words after the first, and this many more, or more than that.
+function __NAME_past
+    __NAME_in $argv[2..-1]; and test (count (__NAME_plain)) -ge (math (count $argv[2..-1]) + $argv[1])
+end
+# The same, and no more than that: the argument of this number is to come.
+function __NAME_nth
+    __NAME_in $argv[2..-1]; and test (count (__NAME_plain)) -eq (math (count $argv[2..-1]) + $argv[1])
+end
 function __NAME_devices
     set -l addresses (command ls /sys/bus/pci/devices 2>/dev/null)
     printf '%s\n' $addresses (string replace -r '^0000:' '' -- $addresses) soft:nvme file:

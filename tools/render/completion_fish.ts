@@ -32,9 +32,10 @@ export function fishCompletion(program: CommandFacts, machines: readonly string[
       const takes = value === null ? "" : ` ${value.required ? "-r " : ""}${list(value.kind)}`.trimEnd();
       lines.push(`${at} ${words}${takes} -d ${quoted(brief(description))}`);
     }
-    for (const kind of new Set(command.arguments.map((one) => one.kind))) {
-      if (list(kind) !== "") lines.push(`${at} ${list(kind)}`);
-    }
+    command.arguments.forEach(({ kind, variadic }, i) => {
+      const condition = `__${name}_${variadic ? "past" : "nth"} ${[i, ...path.slice(1)].join(" ")}`;
+      if (list(kind) !== "") lines.push(`complete -c ${name} -n ${quoted(condition)} ${list(kind)}`);
+    });
   }
   return `# fish completion for ${name}, made by: busbar completion fish\n` +
     `${functions.replaceAll("NAME", name)}\n${lines.join("\n")}\n`;

@@ -1,0 +1,140 @@
+/**
+ * `damon_config generate|start|status|stop|run`: DAMON moves cold pages to slow memory and hot pages back.
+ * @module
+ */
+
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { stringify } from "@std/yaml";
+
+import { thisMachine } from "../src/core/host.ts";
+import { UndoJournal } from "../src/core/undo.ts";
+import { insideCgroup, makeCgroup } from "../src/memory/cgroup.ts";
+import { runCommand } from "../src/memory/command.ts";
+import { DAMO_SCHEMAS, fromDamo, toDamo } from "../src/memory/damo_file.ts";
+import { DAMON_KEPT, damonObstacles, kdamondWrites, readDamon, startDamon } from "../src/memory/damon.ts";
+import { type Kdamond, nodeRanges, planDamon } from "../src/memory/damon_plan.ts";
+import { durationMs, nodeNumber } from "./render/arguments.ts";
+import { damonJson, damonLines, damonRequest, damonSchema, type MigrationOptions } from "./render/damon_config.ts";
+import { writeOutput } from "./render/files.ts";
+import { note, print, printJson } from "./render/output.ts";
+import { readYaml } from "./render/tier_profile.ts";
+import { interruption, openJournal, raiseExitStatus, run } from "./run.ts";
+
+function collect(text: string, nodes: readonly number[]): number[] {
+  return [...nodes, nodeNumber(text)];
+}
+
+type PlanOptions = MigrationOptions & { readonly config?: string | undefined };
+
+/** Adds the options that say what is to be moved; the action gets the kdamonds. */
+function planning(name: string, description: string): Command<[], PlanOptions> {
+  return new Command(name)
+    .description(description)
+    .option("-m, --migrate <fast-slow...>", "demote from a fast node to a slow one, and promote back", collect, [])
+    .option("-d, --demote <src-dst...>", "only demote: cold pages of a node go to another", collect, [])
+    .option("-p, --promote <src-dst...>", "only promote: hot pages of a node go to another", collect, [])
+    .option("-g, --global", "pages of all processes")
+    .option("--cgroup <path>", "only pages of this cgroup", "/hmsdk")
+    .option("--sample <time>", "between two looks at a page; 100ms by default", durationMs)
+    .option("--aggregate <time>", "over which looks are summed up; 2s by default", durationMs)
+    .option("--update <time>", "between two updates of what is watched; 20s by default", durationMs)
+    .option("--cold-age <time>", "pages not used for so long are cold; 30s by default", durationMs)
+    .option("--config <file>", "take it all from a damo file, YAML or JSON") as Command<[], PlanOptions>;
+}
+
+async function planned(options: PlanOptions): Promise<Kdamond[]> {
+  if (options.config === undefined) return planDamon(damonRequest(options), (node) => nodeRanges(thisMachine, node));
+  const { kdamonds, ignored } = fromDamo(await readYaml(options.config), options.config);
+  if (ignored.length > 0) note(`${options.config}: left out, because busbar does not know it: ${ignored.join(", ")}`);
+  return kdamonds;
+}
+
+function show(options: { readonly json?: true | undefined }, kdamonds: readonly Kdamond[] = []): void {
+  const status = readDamon(thisMachine);
+  const obstacles = damonObstacles(thisMachine, kdamonds);
+  if (options.json) printJson(damonJson(status, obstacles));
+  else print(damonLines(status, obstacles).join("\n"));
+}
+
+const generate = planning(
+  "generate",
+  "Print a configuration, as a file of damo or as writes to sysfs. Changes nothing.",
+)
+  .addOption(
+    new Option("--format <form>", "a file of damo, or shell lines").choices(["damo", "sysfs"] as const)
+      .default("damo" as const),
+  )
+  .addOption(new Option("--schema <version>", "the version of damo").choices(DAMO_SCHEMAS).default("2.4" as const))
+  .option("-o, --output <file>", "write it there")
+  .action(async (options) => {
+    const kdamonds = await planned(options);
+    const folder = "/sys/kernel/mm/damon/admin/kdamonds";
+    const text = options.format === "damo" ? stringify(toDamo(kdamonds, options.schema), { lineWidth: -1 }) : [
+      `echo ${kdamonds.length} >${folder}/nr_kdamonds`,
+      ...kdamonds.flatMap((kdamond, i) =>
+        kdamondWrites(kdamond, i).filter((write) => !write.optional).map(({ path, text }) => `echo ${text} >${path}`)
+      ),
+      ...kdamonds.map((_, i) => `echo on >${folder}/${i}/state`),
+    ].join("\n") + "\n";
+    for (const obstacle of damonObstacles(thisMachine, kdamonds)) note(obstacle);
+    if (options.output === undefined) print(text.trimEnd());
+    else writeOutput(options.output, text);
+  });
+
+const start = planning("start", "Start DAMON. It runs until damon_config stop. Refused while kdamonds of others exist.")
+  .option("--force", "drop kdamonds of somebody else")
+  .option("--dry-run", "list what would be written; write nothing")
+  .option("--json", "print one JSON document")
+  .action(async (options) => {
+    const kdamonds = await planned(options);
+    using journal = openJournal("damon_config start", options.dryRun ? (options.json ? note : print) : undefined);
+    startDamon(journal, thisMachine, kdamonds, { force: options.force === true });
+    if (options.dryRun) return;
+    journal.keepAs(DAMON_KEPT);
+    show(options, kdamonds);
+  });
+
+const runInside = planning("run", "Run a command in a cgroup of its own with DAMON on, and put everything back.")
+  .argument("<command...>", "after --: the command")
+  .option("--force", "drop kdamonds of somebody else")
+  .option("--json", "print one JSON document: what DAMON had done at the command's end")
+  .action(async (words, options) => {
+    using journal = openJournal("damon_config run");
+    const folder = options.global ? null : makeCgroup(journal, thisMachine, options.cgroup);
+    const kdamonds = await planned(options);
+    startDamon(journal, thisMachine, kdamonds, { force: options.force === true });
+    const argv = folder === null ? words : insideCgroup(folder, words);
+    const { exitStatus } = await runCommand(argv, interruption);
+    show(options);
+    raiseExitStatus(exitStatus);
+  });
+
+const status: CommandUnknownOpts = new Command("status")
+  .description("Show kdamonds and what they have moved. This is what it does without a word.")
+  .option("--json", "print one JSON document")
+  .action((options) => show(options));
+
+const stop: CommandUnknownOpts = new Command("stop")
+  .description("Stop what damon_config start started.")
+  .option("--json", "print one JSON document")
+  .action((options) => {
+    for (const one of UndoJournal.restoreKept(DAMON_KEPT)) {
+      if (one.outcome !== "failed") continue;
+      note(`${one.what}: ${one.error}`);
+      raiseExitStatus("io");
+    }
+    show(options);
+  });
+
+/** The command line of `damon_config`. */
+export const command: CommandUnknownOpts = new Command("damon_config")
+  .description("DAMON: move cold pages to slow memory and hot pages back, without damo.")
+  .option("--json-schema", "print the schema of --json, and stop")
+  .action((options) => options.jsonSchema ? printJson(damonSchema()) : show({}))
+  .addCommand(generate)
+  .addCommand(start)
+  .addCommand(status)
+  .addCommand(stop)
+  .addCommand(runInside);
+
+if (import.meta.main) await run(command);
