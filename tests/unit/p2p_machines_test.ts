@@ -26,9 +26,9 @@ function hostOf(fixture: Fixture): Host {
 
 Deno.test("on every fixture with a GPU and a drive, the chain says what the pair's verdict says", async () => {
   let pairs = 0;
-  for (const { name } of Deno.readDirSync(FOLDER)) {
+  for await (const { name } of Deno.readDir(FOLDER)) {
     if (!name.endsWith(".yaml")) continue;
-    const fixture = parse(Deno.readTextFileSync(new URL(name, FOLDER))) as unknown as Fixture;
+    const fixture = parse(await Deno.readTextFile(new URL(name, FOLDER))) as unknown as Fixture;
     const host = hostOf(fixture);
     for (const { from, to, class: path, writes } of fixture.expect) {
       const [gpu, drive] = [readPciFunction(host, from), readPciFunction(host, to)];
