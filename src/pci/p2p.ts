@@ -65,9 +65,10 @@ export const P2P_RULES: Readonly<Record<P2pRuleName, P2pRule>> = {
   window: {
     number: 5,
     title: "window",
-    text: "the target must be awake, decode memory and have an address, and every bridge above it must pass that " +
-      "address; a GPU's BAR limits how much of its memory can be reached",
-    source: "PCI Express Base 6.0 §7.5.1.1.3, §7.5.1.3, §7.8.6",
+    text:
+      "both must be awake; the target must decode memory and have an address, and every bridge above it must pass " +
+      "that address; a GPU's BAR limits how much of its memory can be reached",
+    source: "PCI Express Base 6.0 §5.3.1, §7.5.1.1.3, §7.5.1.3, §7.8.6",
   },
   gpuPolicy: {
     number: 6,
@@ -156,7 +157,7 @@ export function judgePair(topology: Topology, initiator: TopologyNode, target: T
     acsFinding(initiator, target, path, redirectedBy),
     ...rootComplexFinding(topology, initiator, target, path, redirectedBy),
     iommuFinding(initiator, path, redirectedBy),
-    windowFinding(target, path),
+    windowFinding(initiator, target, path),
     ...gpuFinding(target),
   ];
   return { ...path, initiator, target, redirectedBy, findings, ...combineFindings(findings) };
@@ -366,7 +367,12 @@ function iommuFinding(
   };
 }
 
-function windowFinding(target: TopologyNode, path: P2pPath): P2pFinding {
+/** D3hot or D3cold, by what the kernel or the function itself says; undefined when it is awake. */
+function sleepState({ function: fn }: TopologyNode): string | undefined {
+  return [fn.powerState, shownPowerState(fn)].find((state) => state === "D3hot" || state === "D3cold");
+}
+
+function windowFinding(initiator: TopologyNode, target: TopologyNode, path: P2pPath): P2pFinding {
   const rule = "window";
   const fn = target.function;
   const no = (text: string, evidence: string, remedy: string | null): P2pFinding => ({
@@ -377,15 +383,18 @@ function windowFinding(target: TopologyNode, path: P2pPath): P2pFinding {
     evidence,
     remedy,
   });
-  if (isSilent(fn)) {
-    return no(`${fn.name} does not answer`, "its configuration space reads all ones", `wake it, or plug it in`);
-  }
-  const asleep = [fn.powerState, shownPowerState(fn)].find((state) => state === "D3hot" || state === "D3cold");
-  if (asleep !== undefined) {
+  for (const node of new Set([target, initiator])) {
+    const { name, folder } = node.function;
+    if (isSilent(node.function)) {
+      return no(`${name} does not answer`, "its configuration space reads all ones", "wake it, or plug it in");
+    }
+    const asleep = sleepState(node);
+    if (asleep === undefined) continue;
+    const what = node === target ? "" : ", and sends nothing";
     return no(
-      `${fn.name} is powered down (${asleep})`,
+      `${name} is powered down (${asleep})${what}`,
       "power_state, PMCSR",
-      `echo on > ${fn.folder ?? "…"}/power/control`,
+      `echo on > ${folder ?? "…"}/power/control`,
     );
   }
   const command = configUint(fn.config, PCI_COMMAND, 2);

@@ -90,6 +90,7 @@ font:14px/1.45 system-ui,-apple-system,"Segoe UI","DejaVu Sans",Arial,sans-serif
 table{border-collapse:collapse;margin:12px 0}
 th,td{border:1px solid light-dark(#c4ccd4,#3b454f);padding:4px 10px;text-align:left;vertical-align:top}
 th{font-weight:600}
+td:not(:last-child){white-space:nowrap}
 td.yes{background:light-dark(#dff5e1,#143822)}
 td.unknown{background:light-dark(#fff2d6,#3d2f10)}
 td.no{background:light-dark(#ffe3e0,#4a1c1a)}

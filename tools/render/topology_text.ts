@@ -153,7 +153,7 @@ function reasonLines(verdicts: readonly PairVerdict[], letter: (node: TopologyNo
       describeAnswers(verdict),
       verdict.decidedBy.map(({ rule, text, remedy }) => [
         rule,
-        rule === "path" ? verdict.route : text,
+        rule === "path" ? `${verdict.route} ${verdict.hops} ${verdict.class}` : text,
         remedy,
       ]),
     ]);
