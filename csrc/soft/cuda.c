@@ -65,7 +65,7 @@ struct queue {
 struct CUctx_st {
   int ordinal;
   uint32_t retained, flags;
-  CUresult sticky; /* a kernel's fault, which every later call repeats */
+  _Atomic(CUresult) sticky; /* a kernel's fault, which every later call repeats */
   struct queue queue;
   uint32_t peers; /* contexts that it may reach, as bits */
   int ending;     /* what runs in it is to stop */
