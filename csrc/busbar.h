@@ -12,6 +12,8 @@
 
 #include <stdint.h>
 
+#include "cuda_api.h"
+
 #define BB_API __attribute__((visibility("default")))
 
 /* Raised whenever a function or structure here changes. The loader refuses any other number. */
@@ -260,6 +262,41 @@ BB_API int32_t bb_nvme_submit_and_reap(bb_nvme_queue *queue, const void *command
  * Returns the status field (0 is success), or -errno. The call blocks until the command ends or timeout_ms is over. */
 BB_API int32_t bb_nvme_passthru(int32_t fd, int32_t is_admin, const uint32_t *words, void *data, uint32_t data_size,
                                 void *metadata, uint32_t metadata_size, uint32_t timeout_ms, uint32_t *result);
+
+/* ---- cuda.c: the CUDA driver library ------------------------------------------------------------------------------
+ *
+ * Each function of cuda_api.h has a caller of its name with bb_ in front and the context as first parameter. The context is
+ * made current on the calling thread inside the same call, because it may run on any thread of a pool; NULL leaves the
+ * thread's own. The result is the driver's (0 is success), or -ENOENT when no library is open, -ENOSYS when the library
+ * does not have the function.
+ */
+
+/* Opens the driver library, lazily and for itself. -EBUSY when one is open, -ELIBACC when it cannot be loaded; why then
+ * receives the loader's words. */
+BB_API int32_t bb_cuda_open(const char *path, char *why, uint32_t size);
+BB_API int32_t bb_cuda_close(void);
+
+/* The CUDA version that brought a function of cuda_api.h, as 1000 x major + 10 x minor. */
+BB_API int32_t bb_cuda_since(const char *name);
+/* 1 when the open library has the function, or one to fall back on. */
+BB_API int32_t bb_cuda_has(const char *name);
+
+#define BB_CUDA_PARAMETERS(...) __VA_ARGS__
+#define BB_CUDA_CALLER(name, since, older, params, args) \
+  BB_API int32_t bb_##name(CUcontext context, BB_CUDA_PARAMETERS params);
+BB_CUDA_FUNCTIONS(BB_CUDA_CALLER)
+
+/* Wait until a stream or event is done, at most limit_us microseconds, 50,000 at most. 600 (not ready) when it is not. */
+BB_API int32_t bb_cuda_wait_stream(CUcontext context, CUstream stream, uint32_t limit_us);
+BB_API int32_t bb_cuda_wait_event(CUcontext context, CUevent event, uint32_t limit_us);
+
+/* Loads a module: NUL-terminated PTX, or a cubin. The two logs have log_size bytes each and come back NUL-terminated. */
+BB_API int32_t bb_cuda_load(CUcontext context, const void *image, char *info, char *error, uint32_t log_size, CUmodule *out);
+
+/* Launches a kernel. shape has seven numbers: grid x, y, z, block x, y, z, bytes of dynamic shared memory. arguments are
+ * packed as the kernel declares them. */
+BB_API int32_t bb_cuda_launch(CUcontext context, CUfunction function, const uint32_t *shape, CUstream stream, void *arguments,
+                              uint32_t size);
 
 /* ---- oradax.c: the Oracle Data Analytics Accelerator, asm/oradax.h ------------------------------------------------ */
 

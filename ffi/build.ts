@@ -33,7 +33,7 @@ export const BUSBAR: LibrarySpec = {
   folder: "csrc",
   variable: "BUSBAR_LIB",
   // It holds the SIGBUS handler of the process, so closing it must not take its code away.
-  linkFlags: ["-Wl,-z,nodelete"],
+  linkFlags: ["-Wl,-z,nodelete", "-ldl"],
 };
 
 /** The software devices. */
@@ -42,7 +42,7 @@ export const BUSBAR_SOFT: LibrarySpec = {
   folder: "csrc/soft",
   variable: "BUSBAR_SOFT_LIB",
   // A device that is still open when the process ends has a thread: closing the library must not take its code away.
-  linkFlags: ["-pthread", "-Wl,-z,nodelete"],
+  linkFlags: ["-pthread", "-lm", "-Wl,-z,nodelete"],
 };
 
 /** The program that disables a controller when the process that drives it without an IOMMU ends. */

@@ -19,7 +19,12 @@ interface Tool {
 /** The tools, by name: the file's name without `.ts`. */
 export const TOOLS: Readonly<Record<string, Tool>> = {
   bind: { title: "give a PCI function to user space, and back", load: () => import("./bind.ts") },
+  check_p2p: {
+    title: "can this GPU reach that NVMe controller, and if not, what says no",
+    load: () => import("./check_p2p.ts"),
+  },
   completion: { title: "complete command lines in bash, zsh and fish", load: () => import("./completion.ts") },
+  config: { title: "read or write one register of configuration space", load: () => import("./config.ts") },
   cxl_region: { title: "create, destroy and use regions of CXL memory", load: () => import("./cxl_region.ts") },
   dax_config: {
     title: "direct-access memory: settings, checks, proofs, shell lines",
@@ -30,6 +35,7 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
   dump_bar0: { title: "show the registers in a BAR of a PCI function", load: () => import("./dump_bar0.ts") },
   lab: { title: "virtual machines with real kernels and real-shaped hardware", load: () => import("./lab.ts") },
   man: { title: "manual pages", load: () => import("./man.ts") },
+  mmio: { title: "read, write or wait for one register in a BAR", load: () => import("./mmio.ts") },
   numa_stats: {
     title: "count placement, promotion, demotion and migration of pages",
     load: () => import("./numa_stats.ts"),

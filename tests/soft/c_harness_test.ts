@@ -29,6 +29,12 @@ function works(flag: string): boolean {
   }
 }
 
+/** What is driven, and the program that does it. */
+const HARNESSES = [
+  ["the software controller", "tests/c/soft_nvme_harness.c"],
+  ["the software CUDA device", "tests/c/soft_cuda_harness.c"],
+] as const;
+
 for (
   const [name, flag] of [["ThreadSanitizer", "-fsanitize=thread"], [
     "AddressSanitizer and LeakSanitizer",
@@ -37,31 +43,34 @@ for (
 ) {
   const missing = !works(flag);
   const note = missing ? ` (not run: the compiler or this machine has no ${flag})` : "";
-  Deno.test(`the software controller, driven from C, is clean under ${name}${note}`, { ignore: missing }, () => {
-    const folder = Deno.makeTempDirSync();
-    try {
-      const sources = [...cFiles("csrc/soft"), "tests/c/soft_nvme_harness.c"].map((file) => `${ROOT}/${file}`);
-      const program = `${folder}/harness`;
-      const built = run([
-        ...COMPILER,
-        "-std=c11",
-        "-g",
-        "-O1",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        flag,
-        `-I${ROOT}/csrc`,
-        "-o",
-        program,
-        ...sources,
-        "-pthread",
-      ]);
-      assert(built.success, built.text);
-      const ran = run([program]);
-      assertEquals([ran.success, ran.text], [true, "ok\n"] as unknown[]);
-    } finally {
-      Deno.removeSync(folder, { recursive: true });
-    }
-  });
+  for (const [device, harness] of HARNESSES) {
+    Deno.test(`${device}, driven from C, is clean under ${name}${note}`, { ignore: missing }, () => {
+      const folder = Deno.makeTempDirSync();
+      try {
+        const sources = [...cFiles("csrc/soft"), harness].map((file) => `${ROOT}/${file}`);
+        const program = `${folder}/harness`;
+        const built = run([
+          ...COMPILER,
+          "-std=c11",
+          "-g",
+          "-O1",
+          "-Wall",
+          "-Wextra",
+          "-Werror",
+          flag,
+          `-I${ROOT}/csrc`,
+          "-o",
+          program,
+          ...sources,
+          "-pthread",
+          "-lm",
+        ]);
+        assert(built.success, built.text);
+        const ran = run([program]);
+        assertEquals([ran.success, ran.text], [true, "ok\n"] as unknown[]);
+      } finally {
+        Deno.removeSync(folder, { recursive: true });
+      }
+    });
+  }
 }

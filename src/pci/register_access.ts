@@ -1,0 +1,230 @@
+/**
+ * Single registers of a function, to read and to write.
+ * @module
+ */
+
+import { BusbarError, isBusbarError } from "../core/error.ts";
+import { type Host, thisMachine } from "../core/host.ts";
+import type { Locator } from "../core/locator.ts";
+import { type AccessBytes, littleEndian, type Mmio, type WritableMmio } from "../core/mmio.ts";
+import type { PlacedTable } from "../core/named_register.ts";
+import type { UndoJournal } from "../core/undo.ts";
+import { hex } from "../core/units.ts";
+import { Mapping } from "../../ffi/memory.ts";
+import { MappedMmio } from "../../ffi/mmio.ts";
+import { capabilityLayout, listCapabilities } from "./capabilities.ts";
+import { headerLayout } from "./config_space.ts";
+import { openPciDevice, openSoftDevice, PCI_LOCATORS } from "./device.ts";
+import { type PciFunction, readPciFunction } from "./function.ts";
+import { lockFunction } from "./lock.ts";
+import { explainMapError, usableBar } from "./state.ts";
+
+/** A BAR that this process has mapped to write to. */
+export interface MappedBar extends Disposable {
+  /** For messages: `BAR0 of 0000:01:00.0`. */
+  readonly name: string;
+  /** Its first byte. */
+  readonly pointer: Deno.PointerObject;
+  /** Its length in bytes. */
+  readonly sizeBytes: number;
+  /** Its registers. */
+  readonly mmio: WritableMmio;
+}
+
+/** Maps the whole of a BAR by its `resourceN` file, readable and writable. Nothing is read or written. */
+export function mapBar(host: Host, fn: PciFunction, index: number): MappedBar {
+  const { sizeBytes } = usableBar(fn, index);
+  let mapping: Mapping;
+  try {
+    mapping = Mapping.file(`${fn.folder}/resource${index}`, Number(sizeBytes), { writable: true });
+  } catch (error) {
+    throw explainMapError(host, fn, index, error);
+  }
+  const mmio = new MappedMmio(`BAR${index} of ${fn.name}`, mapping.registers, mapping.sizeBytes);
+  return {
+    name: mmio.name,
+    pointer: mapping.pointer,
+    sizeBytes: mapping.sizeBytes,
+    mmio,
+    [Symbol.dispose](): void {
+      mmio[Symbol.dispose]();
+      mapping[Symbol.dispose]();
+    },
+  };
+}
+
+/** Registers of a BAR that are open to be written. */
+export interface WritableBar extends Disposable {
+  /** The function. */
+  readonly function: PciFunction;
+  /** Its registers. */
+  readonly mmio: WritableMmio;
+}
+
+/**
+ * Opens a BAR to write to it, with the function's lock.
+ *
+ * @param force also where a kernel driver has the function
+ * @throws {BusbarError} `busy` while a driver or another run has it; `usage` for a recording
+ */
+export function openWritableBar(
+  locator: Locator,
+  index: number,
+  operation: string,
+  force: boolean = false,
+  host: Host = thisMachine,
+): WritableBar {
+  if (locator.kind === "soft") {
+    const device = openSoftDevice(locator, operation);
+    return {
+      function: device.function,
+      mmio: device.registers(index),
+      [Symbol.dispose]: () => device[Symbol.dispose](),
+    };
+  }
+  if (locator.kind !== "pci") throw notWritable(locator, operation);
+  const fn = readPciFunction(host, locator.address);
+  refuseHeld(fn, operation, force);
+  const lock = lockFunction(host, fn);
+  try {
+    const bar = mapBar(host, fn, index);
+    return {
+      function: fn,
+      mmio: bar.mmio,
+      [Symbol.dispose](): void {
+        bar[Symbol.dispose]();
+        lock[Symbol.dispose]();
+      },
+    };
+  } catch (error) {
+    lock[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** The error for a recording, or something that is no PCI function. */
+function notWritable(locator: Locator, operation: string): BusbarError {
+  return new BusbarError("usage", `'${locator.text}' cannot be written to`, {
+    operation,
+    path: locator.text,
+    hint: `it takes ${PCI_LOCATORS.slice(0, -1).join(", ")}`,
+  });
+}
+
+/**
+ * Does nothing when no kernel driver has the function, or it is forced.
+ *
+ * @throws {BusbarError} `busy`
+ */
+export function refuseHeld(fn: PciFunction, operation: string, force: boolean): void {
+  if (fn.driver === null || force) return;
+  throw new BusbarError("busy", `${fn.name}: the driver ${fn.driver} has it, and does not expect others to write`, {
+    operation,
+    path: fn.name,
+    hint: `unbind it first (echo ${fn.name} > ${fn.folder}/driver/unbind), or --force`,
+  });
+}
+
+/** One read of a register. */
+export function readRegister(mmio: Mmio, offset: number, accessBytes: AccessBytes): bigint {
+  switch (accessBytes) {
+    case 1:
+      return BigInt(mmio.read8(offset));
+    case 2:
+      return BigInt(mmio.read16(offset));
+    case 4:
+      return BigInt(mmio.read32(offset));
+    case 8:
+      return mmio.read64(offset);
+  }
+}
+
+/** One write of a register. */
+export function writeRegister(mmio: WritableMmio, offset: number, accessBytes: AccessBytes, value: bigint): void {
+  switch (accessBytes) {
+    case 1:
+      return mmio.write8(offset, Number(value));
+    case 2:
+      return mmio.write16(offset, Number(value));
+    case 4:
+      return mmio.write32(offset, Number(value));
+    case 8:
+      return mmio.write64(offset, value);
+  }
+}
+
+/** The tables of configuration space: the header, and each capability that has one, by its name. */
+export function configTables(config: Uint8Array): PlacedTable[] {
+  const header = headerLayout(config);
+  const tables: PlacedTable[] = header === null ? [] : [{ prefix: "", base: 0, layout: header }];
+  for (const capability of listCapabilities(config).capabilities) {
+    const layout = capabilityLayout(capability, config);
+    if (layout !== null) tables.push({ prefix: capability.name.replaceAll(" ", "_"), base: capability.offset, layout });
+  }
+  return tables;
+}
+
+/** Configuration space that is open. */
+export interface OpenConfig extends Disposable {
+  /** The function. */
+  readonly function: PciFunction;
+  /** As much of it as this user may read. */
+  readonly bytes: Uint8Array;
+}
+
+/** Reads the configuration space of whatever a locator names. */
+export function openConfig(locator: Locator, operation: string, host: Host = thisMachine): OpenConfig {
+  const device = openPciDevice(locator, operation, host);
+  return { function: device.function, bytes: device.readConfig(), [Symbol.dispose]: () => device[Symbol.dispose]() };
+}
+
+/**
+ * A register in configuration space.
+ *
+ * @throws {BusbarError} `permission` where only a part could be read and the register is not in it; `out-of-range`
+ */
+export function configValue(config: Uint8Array, offset: number, accessBytes: AccessBytes, name: string): bigint {
+  if (offset + accessBytes <= config.length && offset % Math.min(4, accessBytes) === 0) {
+    return littleEndian(config.subarray(offset, offset + accessBytes));
+  }
+  const isCut = offset < 4096 && offset + accessBytes > config.length;
+  throw new BusbarError(
+    isCut ? "permission" : "out-of-range",
+    isCut
+      ? `${name}: only ${config.length} bytes of configuration space can be read, and ${hex(offset)} lies behind`
+      : `${name}: ${accessBytes} bytes at ${hex(offset)} are not in configuration space, or not aligned`,
+    { operation: "read configuration space", path: name, hint: isCut ? "run it as root" : undefined },
+  );
+}
+
+/**
+ * Writes a register of configuration space of this machine and keeps it: the caller says what puts it back.
+ *
+ * @throws {BusbarError} as the write does; nothing is kept then
+ */
+export function writeConfig(
+  journal: UndoJournal,
+  fn: PciFunction,
+  offset: number,
+  accessBytes: AccessBytes,
+  value: bigint,
+): void {
+  const path = `${fn.folder}/config`;
+  const bytes = Uint8Array.from({ length: accessBytes }, (_, i) => Number(value >> BigInt(8 * i) & 0xffn));
+  try {
+    journal.change({
+      what: `${accessBytes} bytes at ${hex(offset)} of ${fn.name}'s configuration space`,
+      write: { path, offset, hex: bytes.toHex() },
+      probe: { kind: "bytes", path, offset, mask: "ff".repeat(accessBytes) },
+    });
+  } catch (error) {
+    if (!isBusbarError(error, "permission")) throw error;
+    throw new BusbarError("permission", error.message, {
+      operation: "write configuration space",
+      path,
+      hint: "run it as root; a kernel that is locked down refuses root too",
+      cause: error,
+    });
+  }
+  journal.keepChanges();
+}

@@ -1,0 +1,109 @@
+/** The CUDA tables against NVIDIA's own header, where the toolkit is installed. */
+
+import { assert, assertEquals } from "@std/assert";
+
+import { GPU_ATTRIBUTES } from "../../src/gpu/attributes.ts";
+import { CUDA_RESULTS } from "../../src/gpu/results.ts";
+
+const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
+const FOLDERS = [Deno.env.get("CUDA_HOME") ?? "", "/usr/local/cuda"].map((home) => `${home}/include`);
+
+function headerFolder(): string | null {
+  return FOLDERS.find((folder) => {
+    try {
+      return Deno.statSync(`${folder}/cuda.h`).isFile;
+    } catch {
+      return false;
+    }
+  }) ?? null;
+}
+
+const folder = headerFolder();
+
+function test(name: string, body: (folder: string) => void | Promise<void>): void {
+  if (folder === null) {
+    Deno.test({ name: `${name} (not run: no cuda.h, which comes with the CUDA toolkit)`, ignore: true, fn: () => {} });
+  } else Deno.test(name, () => body(folder));
+}
+
+/** The numbers of an enumeration in the header, by name without its prefix. */
+function enumeration(include: string, prefix: string): Map<string, number> {
+  const text = Deno.readTextFileSync(`${include}/cuda.h`);
+  const rows = text.matchAll(new RegExp(`^\\s+${prefix}(\\w+)\\s*=\\s*(\\d+)`, "gm"));
+  return new Map(Array.from(rows, ([, name = "", number]) => [name, Number(number)]));
+}
+
+/** Compiles C without linking; true when it is correct. */
+async function compiles(include: string, source: string): Promise<boolean> {
+  const args = ["-std=c11", "-fsyntax-only", "-x", "c", `-I${include}`, `-I${ROOT}/csrc`, "-"];
+  const child = new Deno.Command(Deno.env.get("CC") || "cc", { args, stdin: "piped", stderr: "null" }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(source));
+  await writer.close();
+  return (await child.status).success;
+}
+
+test("every result that cuda.h knows is in the table, by name and number, and no other", (include) => {
+  const theirs = enumeration(include, "CUDA_ERROR_");
+  assert(theirs.size > 90);
+  const ours = new Map(Object.entries(CUDA_RESULTS).map(([number, { name }]) => [name, Number(number)]));
+  assertEquals([...ours].sort(), [...theirs].sort());
+});
+
+test("every attribute in the table has cuda.h's number", (include) => {
+  const theirs = enumeration(include, "CU_DEVICE_ATTRIBUTE_");
+  for (const { name, number } of GPU_ATTRIBUTES) assertEquals(theirs.get(name), number, name);
+});
+
+test("every prototype in cuda_api.h is cuda.h's, and a wrong one is noticed", async (include) => {
+  // cuda.h gives some names a suffix; the older one has the same prototype.
+  const source = (more: string): string =>
+    `#include <cuda.h>
+     #include "cuda_api.h"
+     #define F(name, since, older, params, args) _Static_assert(_Generic(&name, CUresult (*) params: 1, default: 0), #name);
+     BB_CUDA_FUNCTIONS(F)
+     ${more}`;
+  assert(await compiles(include, source("")));
+  assert(!await compiles(include, source('F(cuMemAlloc_v2, 3020, "", (CUdeviceptr *out, int size), (out, size))')));
+});
+
+/** How a C parameter of the table is passed: by the last word of its type. */
+function passedAs(parameter: string): RegExp {
+  if (/\*/.test(parameter)) return /^("buffer"|"pointer"|HOST)$/;
+  const type = /^(?:const )?(.*) \w+$/.exec(parameter.trim())?.[1] ?? "";
+  const handles: Readonly<Record<string, string>> = {
+    CUcontext: "CONTEXT",
+    CUmodule: "MODULE",
+    CUfunction: "FUNCTION",
+    CUstream: "STREAM",
+    CUevent: "EVENT",
+  };
+  const words: Readonly<Record<string, string>> = {
+    "int": '"i32"',
+    "CUdevice": '"i32"',
+    "size_t": '"u64"',
+    "CUdeviceptr": '"u64"',
+    "unsigned long long": '"u64"',
+    "unsigned char": '"u8"',
+    "unsigned short": '"u16"',
+  };
+  return new RegExp(`^${handles[type] ?? words[type] ?? '"u32"'}$`);
+}
+
+Deno.test("every caller in ffi/cuda.ts passes what cuda_api.h declares, behind the context", () => {
+  const table = Deno.readTextFileSync(`${ROOT}/csrc/cuda_api.h`);
+  const rows = new Map(
+    Array.from(table.matchAll(/F\((\w+), \d+, "\w*", \((.*?)\), \(/g), ([, name = "", list = ""]) => [name, list]),
+  );
+  const source = Deno.readTextFileSync(`${ROOT}/ffi/cuda.ts`).replace(/\/\*[\s\S]*?\*\//g, "");
+  const callers = [...source.matchAll(/name: "bb_(cu[A-Z]\w+)",\s*parameters: \[([^\]]*)\]/g)];
+  assert(callers.length > 60);
+  for (const [, name = "", list = ""] of callers) {
+    const [context, ...ours] = list.split(",").map((one) => one.trim()).filter((one) => one !== "");
+    const theirs = (rows.get(name) ?? "").split(",");
+    assertEquals([context, ours.length], ["CONTEXT", theirs.length], name);
+    for (const [i, one] of ours.entries()) {
+      assert(passedAs(theirs[i] ?? "").test(one), `${name}: ${theirs[i]} as ${one}`);
+    }
+  }
+});

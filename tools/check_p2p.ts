@@ -1,0 +1,80 @@
+/**
+ * `check_p2p`: can a GPU reach an NVMe controller's registers, and if not, which link of the chain says no.
+ * @module
+ */
+
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+
+import { BusbarError } from "../src/core/error.ts";
+import { parseLocator, readOptions, wrongLocatorKind } from "../src/core/locator.ts";
+import { parsePciAddress, type PciAddress } from "../src/core/pci_address.ts";
+import { checkP2p, type P2pOptions } from "../src/gpu/p2p.ts";
+import { readMachineFile } from "../src/pci/machine_file.ts";
+import { p2pLines, p2pSchema } from "./render/check_p2p.ts";
+import { print, printJson } from "./render/output.ts";
+import { documentSchema, raiseExitStatus, run } from "./run.ts";
+
+/** An ordinal or a PCI address. */
+function gpuOf(text: string): number | PciAddress {
+  return /^\d{1,3}$/.test(text) ? Number(text) : parsePciAddress(text);
+}
+
+/** Another machine, from a recording: its files can be looked at, its CUDA driver cannot be asked. */
+function recordedMachine(text: string): Pick<P2pOptions, "host" | "openCuda"> {
+  const locator = parseLocator(text);
+  if (locator.kind !== "file") throw wrongLocatorKind(locator, "check_p2p", ["file:RECORDING"]);
+  readOptions(locator, {});
+  return {
+    host: readMachineFile(locator.path).host,
+    openCuda: () => {
+      throw new BusbarError("unsupported", "the CUDA driver of a recorded machine cannot be asked", {
+        path: locator.text,
+        hint: "run check_p2p on that machine",
+      });
+    },
+  };
+}
+
+/** The command line of `check_p2p`. */
+export const command: CommandUnknownOpts = new Command("check_p2p")
+  .description(
+    "Check, link by link, whether a GPU can reach an NVMe controller's registers. Reads and maps; the drive is not touched " +
+      "unless --write-test is given. Exit 0 yes, 1 no, 3 not determined (mapped, but no write was tried).",
+  )
+  .argument(
+    "[what...]",
+    "PCI address of the NVMe controller (as in 0000:01:00.0), then the GPU: its number in PCI order, or its address; " +
+      "file:RECORDING: on that machine, as far as a recording tells",
+  )
+  .option("--write-test", "let a kernel write one register (AQA) of a disabled, unbound drive, and put it back")
+  .option("--read-test", "after that, let a kernel read one register (VS), once")
+  .option("--force", "read also where a read is not known to return: it may lose the drive until a power cycle")
+  .option("--verbose", "show the rule that each check rests on")
+  .option("--json", "print one JSON document")
+  .option("--json-schema", "print the schema of --json, and stop")
+  .action(async (what, options) => {
+    if (options.jsonSchema) return printJson(documentSchema("check_p2p", [p2pSchema()]));
+    const recordings = what.filter((text) => text.startsWith("file:"));
+    const [drive, gpu, more] = what.filter((text) => !text.startsWith("file:"));
+    if (more !== undefined || recordings.length > 1) {
+      throw new BusbarError("usage", "one drive, one GPU and one machine at a time");
+    }
+    if (drive === undefined) {
+      throw new BusbarError("usage", "which drive?", { hint: "check_p2p 0000:01:00.0; lspci -d ::0108 lists them" });
+    }
+    if (options.readTest && !options.writeTest) {
+      throw new BusbarError("usage", "--read-test comes after --write-test: give both");
+    }
+    const report = await checkP2p(parsePciAddress(drive), {
+      ...(gpu === undefined ? {} : { gpu: gpuOf(gpu) }),
+      ...(recordings[0] === undefined ? {} : recordedMachine(recordings[0])),
+      writeTest: options.writeTest === true,
+      readTest: options.readTest === true,
+      force: options.force === true,
+    });
+    if (report.verdict !== "yes") raiseExitStatus(report.verdict === "no" ? "no" : "unsupported");
+    if (options.json) return printJson({ schema: "check_p2p/1", ...report });
+    print(p2pLines(report, options.verbose === true).join("\n"));
+  });
+
+if (import.meta.main) await run(command);

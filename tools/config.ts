@@ -1,0 +1,90 @@
+/**
+ * `config`: one register of a function's configuration space: read it, write it.
+ * @module
+ */
+
+import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+
+import { BusbarError } from "../src/core/error.ts";
+import { thisMachine } from "../src/core/host.ts";
+import { type Locator, parseLocator } from "../src/core/locator.ts";
+import { findRegister, maskedValue } from "../src/core/named_register.ts";
+import { hex } from "../src/core/units.ts";
+import { readPciFunction } from "../src/pci/function.ts";
+import { lockFunction } from "../src/pci/lock.ts";
+import { configTables, configValue, openConfig, refuseHeld, writeConfig } from "../src/pci/register_access.ts";
+import { accessBytes, unsigned } from "./render/arguments.ts";
+import { print, printJson } from "./render/output.ts";
+import { accessJson, accessLines, accessSchema, type RegisterAccess } from "./render/register_access.ts";
+import { documentSchema, openJournal, run } from "./run.ts";
+
+interface Options {
+  readonly width?: 1 | 2 | 4 | 8;
+  readonly mask?: bigint;
+  readonly write?: true;
+  readonly force?: true;
+  readonly dryRun?: true;
+}
+
+function read(locator: Locator, text: string, options: Options): RegisterAccess {
+  using config = openConfig(locator, "config");
+  const register = findRegister(configTables(config.bytes), text, options.width);
+  const { name } = config.function;
+  const before = configValue(config.bytes, register.offset, register.accessBytes, name);
+  return { region: `configuration space of ${name}`, register, before, after: null, undo: null };
+}
+
+function write(locator: Locator, text: string, value: bigint, options: Options): RegisterAccess | null {
+  if (options.write !== true && options.dryRun !== true) {
+    throw new BusbarError("usage", "writing needs --write", { operation: "config" });
+  }
+  if (locator.kind !== "pci") {
+    throw new BusbarError("usage", `'${locator.text}' cannot be written to: config writes functions of this machine`);
+  }
+  const fn = readPciFunction(thisMachine, locator.address);
+  refuseHeld(fn, "config", options.force === true);
+  using _lock = lockFunction(thisMachine, fn);
+  const { region, register, before } = read(locator, text, options);
+  const { offset, accessBytes: width } = register;
+  if (width === 8) throw new BusbarError("usage", "configuration space is accessed 1, 2 or 4 bytes wide");
+  const wanted = maskedValue(register, before, value, options.mask ?? null);
+  using journal = openJournal("config write", options.dryRun ? print : undefined);
+  writeConfig(journal, fn, offset, width, wanted);
+  if (options.dryRun) return null;
+  const after = read(locator, hex(offset), { ...options, width }).before;
+  const flags = `--width ${width} --write${options.force === true ? " --force" : ""}`;
+  const undo = `config ${fn.name} write ${hex(offset)} ${hex(before, 2 * width)} ${flags}`;
+  return { region, register, before, after, undo };
+}
+
+/** The command line of `config`. */
+export const command: CommandUnknownOpts = new Command("config")
+  .description("Read or write one register of a PCI function's configuration space.")
+  .argument("[device]", "PCI address, soft:NAME, or file:RECORDING (read only)")
+  .addArgument(new Argument("[action]", "what to do").choices(["read", "write"] as const))
+  .argument("[register]", "its offset (0x04), or its name (COMMAND, PM.PMCSR)")
+  .argument("[value]", "what to write")
+  .option("--width <bytes>", "width of the access; the register's own, or 4", accessBytes)
+  .option("--mask <bits>", "only these bits are written", unsigned)
+  .option("--write", "allow writing")
+  .option("--dry-run", "tell what would be written; write nothing")
+  .option("--force", "write also while a kernel driver has the device")
+  .option("--json", "print one JSON document")
+  .option("--json-schema", "print the schema of --json, and stop")
+  .action((device, action, register, value, options) => {
+    if (options.jsonSchema) return printJson(documentSchema("config", [accessSchema("config")]));
+    const missing = (what: string): BusbarError =>
+      new BusbarError("usage", `which ${what}?`, { hint: "config 0000:01:00.0 read COMMAND" });
+    if (device === undefined || action === undefined) throw missing("device, and read or write");
+    if (register === undefined) throw missing("register");
+    if (action === "write" && value === undefined) throw missing("value");
+    const locator = parseLocator(device);
+    const access = action === "read"
+      ? read(locator, register, options)
+      : write(locator, register, unsigned(value ?? ""), options);
+    if (access === null) return;
+    if (options.json) return printJson(accessJson("config", access));
+    print(accessLines(access).join("\n"));
+  });
+
+if (import.meta.main) await run(command);
