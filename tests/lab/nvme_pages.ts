@@ -7,10 +7,12 @@
 import { assert, assertEquals } from "@std/assert";
 
 import { closeAll } from "../../ffi/library.ts";
+import { decodeTable } from "../../src/core/decoded.ts";
 import { thisMachine } from "../../src/core/host.ts";
 import { NvmeController } from "../../src/nvme/controller.ts";
 import { FEATURES } from "../../src/nvme/features.ts";
 import { type FetchedPage, fetchReport } from "../../src/nvme/fetch.ts";
+import { IDENTIFY_CONTROLLER } from "../../src/nvme/identify_controller.ts";
 import { readPciFunction } from "../../src/pci/function.ts";
 import { runTool } from "../soft/tool.ts";
 import { driven, type KernelController, kernelControllers } from "./controllers.ts";
@@ -87,9 +89,36 @@ function parseFeature({ success, stdout }: CommandResult): TheirFeature | null {
   return { value: parseInt(value, 16), data: bytes.length === 0 ? null : Uint8Array.fromHex(bytes.join("")) };
 }
 
-/** The features that are asked for: of one controller all that there can be, of the others those that have a name. */
-function featureIds(serial: string): number[] {
-  return serial === "ZOO-PLAIN" ? Array.from({ length: 255 }, (_, i) => i + 1) : FEATURES.map(({ id }) => id);
+/** The controller that is asked for every feature that there can be; the others for what it answers, and what they offer. */
+const ASKED_FOR_ALL = "ZOO-PLAIN";
+
+const ALL_FEATURES: readonly number[] = Array.from({ length: 255 }, (_, i) => i + 1);
+
+function offeredFeatures(identity: Uint8Array): number[] {
+  const table = decodeTable(IDENTIFY_CONTROLLER, identity);
+  return FEATURES.filter((feature) => feature.offered(table)).map(({ id }) => id);
+}
+
+/** What nvme-cli answers for features, by identifier; those that are refused are left out. */
+async function askFeatures(requests: readonly FeatureRequest[]): Promise<Map<number, TheirFeature>[]> {
+  const results = await runNvmeCli(
+    requests.flatMap(({ device, nsid, ids }) =>
+      ids.map((id) => ["get-feature", device, "-f", String(id), "-n", String(nsid)])
+    ),
+  );
+  return requests.map(({ ids }) => {
+    const answers = results.splice(0, ids.length).map(parseFeature);
+    return new Map(ids.flatMap((id, i): [number, TheirFeature][] => {
+      const answer = answers[i] ?? null;
+      return answer === null ? [] : [[id, answer]];
+    }));
+  });
+}
+
+interface FeatureRequest {
+  readonly device: string;
+  readonly nsid: number;
+  readonly ids: readonly number[];
 }
 
 /** What was found out while the kernel had the controller. */
@@ -103,29 +132,30 @@ interface BoundState {
 
 /** Asks for everything through the kernel: by our transport, then by nvme-cli, all controllers with one start of it. */
 async function askBound(controllers: ReadonlyMap<string, KernelController>): Promise<Map<string, BoundState>> {
-  const asked: { serial: string; kernel: KernelController; pages: readonly FetchedPage[]; nsid: number }[] = [];
-  const commands: string[][] = [];
-  for (const [serial, kernel] of controllers) {
-    const device = `/dev/${kernel.name}`;
-    await using controller = await NvmeController.open(device);
+  const asked: Omit<BoundState, "theirPages" | "theirFeatures">[] = [];
+  const offered: number[][] = [];
+  for (const kernel of controllers.values()) {
+    await using controller = await NvmeController.open(`/dev/${kernel.name}`);
     const { pages } = await fetchReport(controller, { logs: true });
     const [nsid = 1] = await controller.namespaceIds();
-    asked.push({ serial, kernel, pages, nsid });
-    commands.push(...pages.map((page) => commandFor(page, device)));
-    commands.push(...featureIds(serial).map((id) => ["get-feature", device, "-f", String(id), "-n", String(nsid)]));
+    asked.push({ kernel, pages, nsid });
+    offered.push(offeredFeatures((await controller.identify()).page));
   }
-  const results = await runNvmeCli(commands);
-  const states = asked.map(({ serial, kernel, pages, nsid }): [string, BoundState] => {
-    const theirPages = results.splice(0, pages.length);
-    const ids = featureIds(serial);
-    const answers = results.splice(0, ids.length).map(parseFeature);
-    const known = ids.flatMap((id, i): [number, TheirFeature][] => {
-      const answer = answers[i] ?? null;
-      return answer === null ? [] : [[id, answer]];
-    });
-    return [serial, { kernel, pages, nsid, theirPages, theirFeatures: new Map(known) }];
-  });
-  return new Map(states);
+  const request = (i: number, ids: readonly number[]): FeatureRequest => {
+    const { kernel, nsid } = asked[i] ?? { kernel: { name: "" }, nsid: 0 };
+    return { device: `/dev/${kernel.name}`, nsid, ids };
+  };
+  const whole = [...controllers.keys()].indexOf(ASKED_FOR_ALL);
+  const [known = new Map<number, TheirFeature>()] = await askFeatures([request(whole, ALL_FEATURES)]);
+  const features = await askFeatures(offered.map((ids, i) => request(i, [...new Set([...known.keys(), ...ids])])));
+  const pages = await runNvmeCli(
+    asked.flatMap((one) => one.pages.map((page) => commandFor(page, `/dev/${one.kernel.name}`))),
+  );
+  const serials = [...controllers.keys()];
+  return new Map(asked.map((one, i) => {
+    const theirFeatures = i === whole ? known : features[i] ?? new Map<number, TheirFeature>();
+    return [serials[i] ?? "", { ...one, theirPages: pages.splice(0, one.pages.length), theirFeatures }];
+  }));
 }
 
 /** Registers the comparison of pages and features on the machine `nvme-zoo`. */
@@ -134,7 +164,7 @@ export function nvmePagesTests(lab: Lab): void {
     const kernel = (await kernelControllers()).get("ZOO-GAPS");
     assert(kernel !== undefined);
     const { code, stdout, stderr } = await runTool("nvme_identify", [kernel.address, "--json"]);
-    assertEquals([code, stderr], [0, ""]);
+    assertEquals(code, 0, stderr);
     const document = JSON.parse(stdout);
     assertEquals(document.way, "through the kernel's driver");
     assertEquals(document.controller["id-ctrl"].SN.value, "ZOO-GAPS");
