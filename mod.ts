@@ -122,6 +122,7 @@ export * from "./src/oradax/ccb.ts";
 export * from "./src/oradax/ccb_tables.ts";
 export * from "./src/oradax/codes.ts";
 export * from "./src/oradax/command.ts";
+export * from "./src/oradax/measure.ts";
 export * from "./src/oradax/open.ts";
 export * from "./src/oradax/rules.ts";
 export * from "./src/oradax/session.ts";

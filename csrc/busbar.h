@@ -149,9 +149,9 @@ BB_API int32_t bb_persist_blocks(void *base, uint64_t size, uint32_t block, uint
  * fall on hot_words (a power of two; 0: no such set) from hot_start. The same stream applied again undoes them all. */
 BB_API int32_t bb_gups(uint64_t *table, uint64_t words, uint64_t hot_start, uint64_t hot_words, uint32_t hot_share,
                        uint64_t *state, uint64_t updates, int32_t cpu, uint32_t limit_us, uint64_t *out);
-/* Every word is its own index; and how many are not. */
-BB_API int32_t bb_gups_prepare(uint64_t *table, uint64_t words);
-BB_API int32_t bb_gups_errors(const uint64_t *table, uint64_t words, uint64_t *errors);
+/* Sets words of the table from the first on to their own index; and adds to *errors how many are not. */
+BB_API int32_t bb_gups_prepare(uint64_t *table, uint64_t first, uint64_t words);
+BB_API int32_t bb_gups_errors(const uint64_t *table, uint64_t first, uint64_t words, uint64_t *errors);
 
 /* ---- fd.c: file descriptors -------------------------------------------------------------------------------------- */
 

@@ -71,12 +71,17 @@ const SYMBOLS = {
     nonblocking: true,
   },
   bb_gups_prepare: {
-    parameters: [/* uint64_t *table */ "pointer", /* words */ "u64"],
+    parameters: [/* uint64_t *table */ "pointer", /* first */ "u64", /* words */ "u64"],
     result: "i32",
     nonblocking: true,
   },
   bb_gups_errors: {
-    parameters: [/* const uint64_t *table */ "pointer", /* words */ "u64", /* uint64_t *errors */ "buffer"],
+    parameters: [
+      "pointer", // const uint64_t *table
+      "u64", // first
+      "u64", // words
+      "buffer", // uint64_t *errors
+    ],
     result: "i32",
     nonblocking: true,
   },
@@ -289,15 +294,40 @@ export class UpdateStream {
   }
 }
 
-/** Sets every word of a RandomAccess table to its own index. */
-export async function prepareTable(table: MemoryPart): Promise<void> {
-  const result = await library().bb_gups_prepare(pointerTo(table), BigInt(table.sizeBytes / 8));
-  check(result, "prepare a table", { path: table.mapping.name });
+/** Words that one call goes through: 64 MiB of them, some hundredths of a second. */
+const WORDS_AT_ONCE = 2 ** 23;
+
+/**
+ * Sets every word of a RandomAccess table to its own index.
+ *
+ * @param breathe called between parts of the work; may throw to end it
+ */
+export async function prepareTable(table: MemoryPart, breathe: () => void = () => {}): Promise<void> {
+  for (const [first, words] of partsOf(table)) {
+    const result = await library().bb_gups_prepare(pointerTo(table), first, words);
+    check(result, "prepare a table", { path: table.mapping.name });
+    breathe();
+  }
 }
 
-/** How many words of a RandomAccess table are not their own index. */
-export async function tableErrors(table: MemoryPart): Promise<number> {
+/**
+ * How many words of a RandomAccess table are not their own index.
+ *
+ * @param breathe called between parts of the work; may throw to end it
+ */
+export async function tableErrors(table: MemoryPart, breathe: () => void = () => {}): Promise<number> {
   const errors = new BigUint64Array(1);
-  check(await library().bb_gups_errors(pointerTo(table), BigInt(table.sizeBytes / 8), errors), "check a table");
+  for (const [first, words] of partsOf(table)) {
+    const result = await library().bb_gups_errors(pointerTo(table), first, words, errors);
+    check(result, "check a table", { path: table.mapping.name });
+    breathe();
+  }
   return Number(errors[0]);
+}
+
+function* partsOf({ sizeBytes }: MemoryPart): Generator<[first: bigint, words: bigint]> {
+  const words = sizeBytes / 8;
+  for (let first = 0; first < words; first += WORDS_AT_ONCE) {
+    yield [BigInt(first), BigInt(Math.min(WORDS_AT_ONCE, words - first))];
+  }
 }

@@ -26,6 +26,10 @@ const SYMBOLS = {
   bb_soft_oradax_free: { parameters: [HANDLE, /* base */ "pointer"], result: "i32" },
   bb_soft_oradax_protect: { parameters: [HANDLE, /* base */ "pointer"], result: "i32" },
   bb_soft_oradax_refuse: { parameters: [HANDLE, /* hypervisor_error */ "u32", /* data */ "u64"], result: "i32" },
+  bb_soft_oradax_sum: {
+    parameters: [/* from */ "pointer", /* size */ "u64", /* uint64_t *sum */ "buffer"],
+    result: "u64",
+  },
   bb_soft_oradax_loops: { parameters: [HANDLE], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
@@ -95,6 +99,11 @@ export class SoftOradax implements Disposable {
   /** The hypervisor answers the next CCB that passes the driver's checks with this error code and status data. */
   refuseNext(hypervisorError: number, statusData: bigint): void {
     check(library().bb_soft_oradax_refuse(this.#open(), hypervisorError, statusData), "set a refusal");
+  }
+
+  /** Nanoseconds of processor time that reading memory once takes: a yardstick. Run times count the same. */
+  readNs(memory: SoftOradaxMemory, sizeBytes: number): number {
+    return Number(library().bb_soft_oradax_sum(memory.pointer, BigInt(sizeBytes), new BigUint64Array(1)));
   }
 
   /** Ends the device. Calling it again does nothing. */

@@ -9,6 +9,7 @@ import { BusbarError } from "../src/core/error.ts";
 import { parseLocator } from "../src/core/locator.ts";
 import { decodeCcb } from "../src/oradax/ccb.ts";
 import { openDefaultOradax, openOradax } from "../src/oradax/open.ts";
+import { bench } from "./oradax/bench.ts";
 import { vectorCommands } from "./oradax/vectors.ts";
 import { ccbJson, ccbLines, infoJson, infoLines, oradaxSchema } from "./render/oradax.ts";
 import { print, printJson } from "./render/output.ts";
@@ -54,7 +55,8 @@ export const command: CommandUnknownOpts = vectorCommands.reduce<CommandUnknownO
       throw new BusbarError("usage", "what is to be done?", { hint: tool.helpInformation().trimEnd() });
     })
     .addCommand(info)
-    .addCommand(decode),
+    .addCommand(decode)
+    .addCommand(bench),
 );
 
 if (import.meta.main) await run(command);

@@ -1,17 +1,18 @@
 /**
- * `tiering show|apply|restore`: memory tiers, and the settings that move pages between them.
+ * `tiering show|apply|restore|experiment`: memory tiers, and the settings that move pages between them.
  * @module
  */
 
-import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { thisMachine } from "../src/core/host.ts";
 import { UndoJournal } from "../src/core/undo.ts";
 import { runCommand } from "../src/memory/command.ts";
 import { applyProfile, readTierState, TIERING_KEPT } from "../src/memory/tiers.ts";
 import { note, print, printJson } from "./render/output.ts";
-import { readTierProfile } from "./render/tier_profile.ts";
-import { tieringSchema, tierJson, tierLines } from "./render/tiering.ts";
+import { TABLE_FORMATS } from "./render/numa_stats.ts";
+import { readTierProfile, readYaml } from "./render/tier_profile.ts";
+import { experimentJson, experimentLines, tieringSchema, tierJson, tierLines } from "./render/tiering.ts";
 import { interruption, openJournal, raiseExitStatus, run } from "./run.ts";
 
 function show(options: { readonly json?: true | undefined }): void {
@@ -64,6 +65,24 @@ const restore: CommandUnknownOpts = new Command("restore")
     show(options);
   });
 
+const experiment: CommandUnknownOpts = new Command("experiment")
+  .description("Run workloads in several cases (balancing, DAMON, both, neither) and count each. Puts everything back.")
+  .argument("<file>", "a YAML file with cases and workloads")
+  .addOption(new Option("--format <form>", "of the tables").choices(TABLE_FORMATS).default("text" as const))
+  .option("--json", "print one JSON document")
+  .action(async (file, options) => {
+    // Brings zod, which nothing else here needs.
+    const { checkExperiment, runExperiment } = await import("../src/memory/experiment.ts");
+    const runs = await runExperiment(thisMachine, checkExperiment(await readYaml(file), file), {
+      openJournal: () => openJournal("tiering experiment"),
+      onRun: (caseName, workload) => note(`${caseName}: ${workload}`),
+      signal: interruption,
+    });
+    if (options.json) printJson(experimentJson(runs));
+    else print(experimentLines(runs, options.format).join("\n"));
+    if (runs.some((run) => run.exitStatus !== 0)) raiseExitStatus("no");
+  });
+
 /** The command line of `tiering`. */
 export const command: CommandUnknownOpts = new Command("tiering")
   .description("Memory tiers, and the settings that move pages between them.")
@@ -71,6 +90,7 @@ export const command: CommandUnknownOpts = new Command("tiering")
   .action((options) => options.jsonSchema ? printJson(tieringSchema()) : show({}))
   .addCommand(showCommand)
   .addCommand(apply)
+  .addCommand(experiment)
   .addCommand(restore);
 
 if (import.meta.main) await run(command);

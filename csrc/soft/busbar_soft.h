@@ -115,6 +115,10 @@ BB_API int32_t bb_soft_oradax_protect(bb_soft_oradax *device, void *base);
 /* The hypervisor answers the next CCB that passes the driver's checks with this error code and status data. */
 BB_API int32_t bb_soft_oradax_refuse(bb_soft_oradax *device, uint32_t hypervisor_error, uint64_t status_data);
 
+/* What it costs to read memory, as a yardstick for benchmarks: adds up its 64-bit words (size is a multiple of 32) and
+ * returns the nanoseconds of processor time that it took. Run times in completion areas count the same. */
+BB_API uint64_t bb_soft_oradax_sum(const void *from, uint64_t size, uint64_t *sum);
+
 /* The name of the loops that carry out CCBs: "avx2". Lives as long as the library. */
 BB_API const char *bb_soft_oradax_loops(const bb_soft_oradax *device);
 

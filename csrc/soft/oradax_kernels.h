@@ -8,6 +8,7 @@
 #define ORADAX_KERNELS_H
 
 #include <stdint.h>
+#include <string.h>
 
 /* Where packed elements lie: most significant bit first, the first one at bit start (0 to 7) of the first byte. */
 struct packed {
@@ -71,22 +72,34 @@ extern const struct oradax_kernels oradax_neon;
 const struct oradax_kernels *oradax_kernels_named(const char *name);
 
 /* What the portable loops and the tables of the others share. */
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define BIG_ENDIAN_64(value) (value)
+#define BIG_ENDIAN_32(value) (value)
+#else
+#define BIG_ENDIAN_64(value) __builtin_bswap64(value)
+#define BIG_ENDIAN_32(value) __builtin_bswap32(value)
+#endif
+
 static inline uint64_t load_be64(const uint8_t *at) {
-  uint64_t value = 0;
-  for (unsigned i = 0; i < 8; i++) value = value << 8 | at[i];
-  return value;
+  uint64_t value;
+  memcpy(&value, at, sizeof value);
+  return BIG_ENDIAN_64(value);
 }
 
 static inline uint32_t load_be32(const uint8_t *at) {
-  return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+  uint32_t value;
+  memcpy(&value, at, sizeof value);
+  return BIG_ENDIAN_32(value);
 }
 
 static inline void store_be64(uint8_t *at, uint64_t value) {
-  for (unsigned i = 0; i < 8; i++) at[i] = (uint8_t)(value >> (56 - 8 * i));
+  const uint64_t bytes = BIG_ENDIAN_64(value);
+  memcpy(at, &bytes, sizeof bytes);
 }
 
 static inline void store_be32(uint8_t *at, uint32_t value) {
-  for (unsigned i = 0; i < 4; i++) at[i] = (uint8_t)(value >> (24 - 8 * i));
+  const uint32_t bytes = BIG_ENDIAN_32(value);
+  memcpy(at, &bytes, sizeof bytes);
 }
 
 static inline void store_be16(uint8_t *at, uint32_t value) {
@@ -107,7 +120,7 @@ static inline int lookup_bit(const struct lookup *how, uint32_t element) {
 }
 
 /* Elements of one bit: every result bit is the bit itself, its inverse, or always the same. */
-static inline uint64_t scan_single_bits(const struct packed *in, uint64_t groups, const struct scan_test *test,
+static inline __attribute__((always_inline)) uint64_t scan_single_bits(const struct packed *in, uint64_t groups, const struct scan_test *test,
                                         uint8_t *bits) {
   const uint64_t of_zero = scan_matches(test, 0) ? UINT64_MAX : 0, of_one = scan_matches(test, 1) ? UINT64_MAX : 0;
   uint64_t ones = 0;

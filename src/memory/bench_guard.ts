@@ -50,7 +50,8 @@ export function limitSize(machine: MemoryMachine, request: MemoryRequest, sizeBy
   const found = inspectResource(machine.host, machine.files, request);
   const available = found.sizeBytes ?? 0n;
   const wanted = available < sizeBytes ? available : sizeBytes;
-  const whole = wanted - wanted % found.alignBytes;
+  const cut = wanted - wanted % found.alignBytes;
+  const whole = cut > 0n || available < found.alignBytes ? cut : found.alignBytes;
   return whole > 0n ? { ...request, sizeBytes: whole } : request;
 }
 

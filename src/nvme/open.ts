@@ -8,7 +8,7 @@ import { exists, type Host, thisMachine } from "../core/host.ts";
 import { type Locator, wrongLocatorKind } from "../core/locator.ts";
 import { findProcessUses } from "../core/process_uses.ts";
 import { openPciDevice, SOFT_LOCATORS } from "../pci/device.ts";
-import { type PciFunction, readPciFunction } from "../pci/function.ts";
+import { CLASS_NVME, type PciFunction, readPciFunction, summarize } from "../pci/function.ts";
 import { holdPciDevice } from "../pci/hold.ts";
 import { decodesMemory } from "../pci/state.ts";
 import type { NvmeTransport } from "./command.ts";
@@ -32,7 +32,8 @@ export const NVME_LOCATORS: readonly string[] = ["a PCI address (as in 0000:01:0
 /**
  * Opens a controller.
  *
- * @throws {BusbarError} `usage` for other locators, `busy` when somebody has it, and as starting it fails
+ * @throws {BusbarError} `usage` for other locators and functions of another class, `busy` when somebody has it, and as
+ * starting it fails
  */
 export async function openNvme(
   locator: Locator,
@@ -42,14 +43,24 @@ export async function openNvme(
   if (locator.kind === "node" && /^\/dev\/nvme\d+$/.test(locator.path)) {
     return new KernelTransport(locator.text, locator.path);
   }
-  if (locator.kind === "pci" && options.drive !== true) {
+  if (locator.kind === "pci") {
     const fn = readPciFunction(host, locator.address);
-    if (fn.driver === KERNEL_DRIVER) return openThroughKernel(host, fn);
+    // What is written to start a controller would do something else to another device. One that is gone reads all ones.
+    if (fn.classCode !== CLASS_NVME && fn.classCode !== 0xff_ffff) throw notAController(fn);
+    if (fn.driver === KERNEL_DRIVER && options.drive !== true) return openThroughKernel(host, fn);
   }
   if (locator.kind !== "pci" && locator.kind !== "soft") throw wrongLocatorKind(locator, "NVMe", NVME_LOCATORS);
   const { drive: _drive, noIommu = false, ...driverOptions } = options;
   const device = await holdPciDevice(locator, "NVMe", { noIommu, checkUnowned: refuseDriven }, host);
   return await NvmeDriver.start(device, driverOptions);
+}
+
+function notAController(fn: PciFunction): BusbarError {
+  return new BusbarError("usage", `${fn.name} is no NVMe controller: ${summarize(fn)}`, {
+    operation: "open controller",
+    path: fn.name,
+    hint: "lspci -D -d ::0108 lists them",
+  });
 }
 
 function openThroughKernel(host: Host, fn: PciFunction): KernelTransport {

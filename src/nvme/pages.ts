@@ -161,6 +161,12 @@ function log(
   };
 }
 
+/** Without offsets a log can only be read in one piece, and 4 KiB is the least that every controller transfers. */
+function errorLogBytes(controller: DecodedTable): number {
+  const entries = Number(controller.uint("ELPE") ?? 0n) + 1;
+  return ERROR_ENTRY_BYTES * (controller.has("LPA", "LPEDS") ? entries : Math.min(entries, 64));
+}
+
 /** No controller says how long its ANA log is: this is the longest, by the numbers of groups and namespaces. */
 function anaLogBytes(controller: DecodedTable): number {
   const groups = Number(controller.uint("NANAGRPID") ?? 0n);
@@ -198,7 +204,7 @@ export const NVME_PAGES: readonly NvmePage[] = [
   log("supported-logs", SUPPORTED_LOGS, 0x00, 1024, has("LPA", "MLPS")),
   log("error", ERROR_LOG, 0x01, ERROR_ENTRY_BYTES, always, {
     stepBytes: ERROR_ENTRY_BYTES,
-    readBytes: (controller) => ERROR_ENTRY_BYTES * Number((controller.uint("ELPE") ?? 0n) + 1n),
+    readBytes: errorLogBytes,
   }),
   log("smart", SMART_LOG, 0x02, 512, always),
   log("fw", FIRMWARE_LOG, 0x03, 512, always),

@@ -18,6 +18,7 @@ import type { Lab } from "./lab.ts";
 import { output, shell } from "./programs.ts";
 
 const TOOL = new URL("../../tools/dax_config.ts", import.meta.url).pathname;
+const MEMBENCH = new URL("../../tools/membench.ts", import.meta.url).pathname;
 const DENO = ["--cached-only", "--no-check", "--frozen"];
 
 interface ToolResult {
@@ -267,6 +268,33 @@ export function daxConfigTests(lab: Lab): void {
     memory.bytes().fill(1);
     assertMatch(await Deno.readTextFile("/proc/meminfo"), /HugePages_Free: +2$/m);
   });
+}
+
+/** Registers the test of the guide's comparison table; ivshmem's memory decoding is on. */
+export function comparisonTest(lab: Lab, ivshmem: string): void {
+  lab.test(
+    "the guide's comparison table: latency, throughput and CPU of ivshmem, a file and DAX, from one command",
+    async () => {
+      const memories = [ivshmem, "mmap:/tmp/cxl_memory", "/dev/dax0.0"];
+      const how = ["--size", "4MiB", "--duration", "100ms", "--only", "latency,bandwidth,durable", "--write"];
+      const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["run", "-A", ...DENO, MEMBENCH, ...memories, ...how],
+      }).output();
+      const text = new TextDecoder().decode(stdout);
+      assertEquals(code, 0, new TextDecoder().decode(stderr));
+      for (
+        const row of [
+          /^latency +(\d\S*) ns +(\S+) ns +(\S+) ns$/m,
+          /^throughput \(copy\) +(\S+) GB\/s +(\S+) GB\/s +(\S+) GB\/s$/m,
+        ]
+      ) {
+        assert(row.exec(text)?.slice(1).every((value) => Number(value) > 0), text);
+      }
+      assertMatch(text, /^CPU of copy( +\d+ %){3}$/m);
+      assertMatch(text, /^made durable by +none +msync +cache flush$/m);
+    },
+    { timeoutMs: 180_000 },
+  );
 }
 
 /** Registers the tests that give dax0.0 to the kernel. They come last: nothing gives it back. */

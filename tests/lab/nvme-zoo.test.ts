@@ -3,7 +3,6 @@
 import { machine } from "./lab.ts";
 import { nvmeDataTests } from "./nvme_data.ts";
 import { nvmePagesTests } from "./nvme_pages.ts";
-import { nvmeRefusalTests } from "./nvme_refusals.ts";
 import { nvmeZooMachineTests } from "./nvme_zoo_machine.ts";
 
 const lab = machine("nvme-zoo.yaml", import.meta.url);
@@ -11,4 +10,3 @@ const lab = machine("nvme-zoo.yaml", import.meta.url);
 nvmeZooMachineTests(lab);
 nvmePagesTests(lab);
 nvmeDataTests(lab);
-nvmeRefusalTests(lab);

@@ -1,6 +1,10 @@
-/** 1 GiB through VFIO and through the kernel, compared. */
+/** 1 GiB through VFIO and through the kernel, compared; and what keeps a drive from being taken away or overwritten. */
 
 import { machine } from "./lab.ts";
+import { nvmeRefusalTests } from "./nvme_refusals.ts";
 import { vfioDataTest } from "./vfio_data.ts";
 
-vfioDataTest(machine("nvme.yaml", import.meta.url), "1 GiB", 2 ** 30);
+const lab = machine("nvme.yaml", import.meta.url);
+
+vfioDataTest(lab, "1 GiB", 2 ** 30);
+nvmeRefusalTests(lab);

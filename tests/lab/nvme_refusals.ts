@@ -1,5 +1,5 @@
 /**
- * What keeps a drive from being taken away or overwritten: mounts, swap, md, dm, signatures. On the machine `nvme-zoo`.
+ * What keeps a drive from being taken away or overwritten: mounts, swap, md, dm, signatures. On the machine `nvme`.
  * @module
  */
 
@@ -13,7 +13,7 @@ import { driven, kernelControllers, must } from "./controllers.ts";
 import { namespacesOf, read, shell } from "./programs.ts";
 import type { Lab } from "./lab.ts";
 
-const SERIAL = "ZOO-PMR";
+const SERIAL = "BUSBAR0001";
 
 async function bindVfio(address: string, ...args: string[]): Promise<{ code: number; stderr: string }> {
   const { code, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -47,7 +47,7 @@ const USES: readonly Use[] = [
   },
   {
     what: "mounted in another mount namespace",
-    says: "is held by the kernel",
+    says: "is mounted on /mnt",
     put: (device) => `unshare -m sh -c 'mount ${device} /mnt; exec sleep 1000' > /dev/null 2>&1 & sleep 1`,
     remove: () => "pkill -f '[s]leep 1000'; sleep 0.5",
   },
@@ -150,7 +150,7 @@ export function nvmeRefusalTests(lab: Lab): void {
       const refused = await write();
       assertEquals(refused.code, 3);
       assertStringIncludes(refused.stderr, "namespace 1 is not empty");
-      const wrong = await write("--overwrite", "ZOO-PLAIN");
+      const wrong = await write("--overwrite", "BUSBAR0002");
       assertEquals(wrong.code, 2);
       assertStringIncludes(wrong.stderr, `its serial number is '${SERIAL}'`);
       const restore = new Deno.Command(Deno.execPath(), { args: toolArgs("bind", ["restore", address]) });

@@ -20,7 +20,7 @@ import { BENCHMARKS, benchMemory, countSteps } from "../../src/memory/membench.t
 import { nextInStream, startOfStream } from "../../src/memory/random_stream.ts";
 import { schemaErrors } from "../unit/schema.ts";
 import { withLibraries } from "./setup.ts";
-import { runTool } from "./tool.ts";
+import { runTool, toolArgs } from "./tool.ts";
 
 withLibraries();
 Deno.test.beforeAll(async () => {
@@ -226,6 +226,49 @@ Deno.test("membench: the document fits its schema, a file that it made is gone, 
     assertEquals(busy.code, 3);
     assert(busy.stderr.includes("is in use"), busy.stderr);
     assert((await Deno.readFile(`${folder}/mine`)).every((byte) => byte === 9));
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("Ctrl-C in the middle ends it with 130, and the file that it made is gone", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const args = toolArgs("membench", [
+      `mmap:${folder}/made`,
+      "--size",
+      "1MiB",
+      "--duration",
+      "60s",
+      "--only",
+      "bandwidth",
+    ]);
+    const child = new Deno.Command(Deno.execPath(), { args, stdout: "null", stderr: "null" }).spawn();
+    const names = async (): Promise<string[]> => await Array.fromAsync(Deno.readDir(folder), ({ name }) => name);
+    for (let i = 0; i < 200 && (await names()).length === 0; i++) await new Promise((done) => setTimeout(done, 50));
+    assertEquals(await names(), ["made"]);
+    await new Promise((done) => setTimeout(done, 300));
+    child.kill("SIGINT");
+    assertEquals([(await child.status).code, await names()], [130, []]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("the page of a run holds machine, method, table and curves, and nothing of a name gets out of its place", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const file = `mmap:${folder}/<b>&`;
+    const html = `${folder}/a.html`;
+    const args = [file, "--size", "128KiB", "--duration", "1ms", "--only", "latency,loaded", "--html", html];
+    const { code, stderr } = await runTool("membench", args);
+    assertEquals(code, 0, stderr);
+    const page = await Deno.readTextFile(html);
+    assert(page.includes("&lt;b&gt;&amp;") && !page.includes("<b>"), "the name is escaped");
+    for (const part of ["one random cycle", "latency by working set", "latency under load", "</svg>"]) {
+      assert(page.includes(part), part);
+    }
+    assert(!page.includes("NaN") && !page.includes("Infinity"));
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -155,7 +155,7 @@ function ozipTable(random: Random): Uint8Array {
 /** A field with a random value, or a random bit flipped; no address but within a few bytes. */
 function spoiled(random: Random, ccb: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
   const changed = ccb.slice();
-  const byte = random.pick([0, 1, 2, 3, 4, 5, 6, 7, 24, 28, 28, 40, 44, 23, 39, 55, 63]);
+  const byte = random.pick([0, 1, 2, 3, 4, 5, 6, 7, 20, 24, 28, 28, 40, 44, 52, 23, 39, 55, 63]);
   changed[byte] = (changed[byte] ?? 0) ^ 1 << random.below(8);
   // The long flag stays as it is: without it, the second half would be a CCB of its own.
   changed[0] = (changed[0] ?? 0) & 0xfb | (ccb[0] ?? 0) & 0x04;

@@ -10,6 +10,7 @@ import { textLines } from "../../src/core/layout_text.ts";
 import { formatBytes, formatDurationMs } from "../../src/core/units.ts";
 import { type DecodedCcb } from "../../src/oradax/ccb.ts";
 import { CCB_LAYOUTS } from "../../src/oradax/ccb_tables.ts";
+import { MEASURED_COMMANDS, type Measurement } from "../../src/oradax/measure.ts";
 import { COMPLETION_AREAS, MOST_SUBMIT_UNITS, type OradaxTransport } from "../../src/oradax/transport.ts";
 import type { ElementSource } from "../../src/oradax/vector.ts";
 import { documentSchema } from "../run.ts";
@@ -124,6 +125,40 @@ export function ccbJson(ccb: DecodedCcb): JsonObject {
   return { schema: "oradax/1", action: "decode", command: ccb.command, words: rowsToJson(ccb.rows) };
 }
 
+/** What was measured, for people: one line for each width. */
+export function benchLines(loops: string, readRate: number, results: readonly Measurement[]): string[] {
+  const widths = [...new Set(results.map(({ bits }) => bits))];
+  const cell = (bits: number, command: string): string =>
+    results.find((one) => one.bits === bits && one.command === command)?.ratio.toFixed(2) ?? "";
+  return [
+    `${loops} loops, one core; a read-only sum in C reads ${formatBytes(Math.round(readRate))}/s`,
+    "(input + output) bytes in a second, divided by that:",
+    ...columns([
+      ["width", ...MEASURED_COMMANDS],
+      ...widths.map((bits) => [String(bits), ...MEASURED_COMMANDS.map((command) => cell(bits, command))]),
+    ]),
+  ];
+}
+
+/** What was measured, for programs. */
+export function benchJson(loops: string, readRate: number, results: readonly Measurement[]): JsonObject {
+  return {
+    schema: "oradax/1",
+    action: "bench",
+    loops,
+    readBytesPerSecond: Math.round(readRate),
+    results: results.map(({ command, bits, elements, inputBytes, outputBytes, seconds, ratio }) => ({
+      command,
+      bits,
+      elements,
+      inputBytes,
+      outputBytes,
+      seconds,
+      ratio,
+    })),
+  };
+}
+
 const TEXT: JsonObject = { type: "string" };
 const DECIMAL: JsonObject = { type: "string", pattern: "^[0-9]+$" };
 const COUNT: JsonObject = { type: "integer", minimum: 0 };
@@ -165,6 +200,24 @@ export function oradaxSchema(): JsonObject {
       action: { const: "decode" },
       command: TEXT,
       words: { anyOf: layouts.map((layout) => rowsSchema(layout.rows)) },
+    }),
+    closedObject({
+      ...head,
+      action: { const: "bench" },
+      loops: TEXT,
+      readBytesPerSecond: COUNT,
+      results: {
+        type: "array",
+        items: closedObject({
+          command: { enum: MEASURED_COMMANDS },
+          bits: COUNT,
+          elements: COUNT,
+          inputBytes: { type: "number", minimum: 0 },
+          outputBytes: COUNT,
+          seconds: { type: "number", minimum: 0 },
+          ratio: { type: "number", minimum: 0 },
+        }),
+      },
     }),
   ]);
 }

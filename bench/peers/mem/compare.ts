@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-console
 /**
- * `deno run -A bench/peers/mem/compare.ts [--size 256MiB] [--rounds 7]`: membench beside a plain C program, in turns, and
+ * `deno run -A bench/peers/mem/compare.ts [--size 128MiB] [--rounds 21]`: membench beside a plain C program, in turns, and
  * the ratio of their medians, by processor time: the turns of other programs are nobody's. Then what it costs to open and map 1 GiB
  * beyond the system calls.
  * @module
@@ -17,9 +17,9 @@ function option(name: string, otherwise: string): string {
   return at < 0 ? otherwise : Deno.args[at + 1] ?? otherwise;
 }
 
-const size = Number(parseBytes(option("--size", "256MiB")));
-const rounds = Number(option("--rounds", "7"));
-const SECONDS = 0.4;
+const size = Number(parseBytes(option("--size", "128MiB")));
+const rounds = Number(option("--rounds", "21"));
+const SECONDS = 0.2;
 
 const folder = Deno.makeTempDirSync();
 const program = `${folder}/mem`;

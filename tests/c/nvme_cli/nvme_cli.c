@@ -10,7 +10,7 @@
  *   BUSBAR_PAGE_OPCODE admin opcode that a page answers: 6 Identify, 2 Get Log Page
  *   BUSBAR_PAGE_ID     CNS or log identifier that a page answers
  *
- * Every other Identify is answered with a controller that keeps 256 errors; every other command fails.
+ * Every other Identify is answered with a controller that has room for what the logs hold; every other command fails.
  *
  * For command lines, everything goes to the kernel as ever. What command n prints goes to the file n (from 0) of a folder;
  * standard output says how each ended, as waitpid has it, one number a line.
@@ -36,7 +36,10 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { OPCODE_GET_LOG_PAGE = 0x02, OPCODE_IDENTIFY = 0x06, ELPE = 262, NVME_INVALID_FIELD = 0x2 };
+enum { OPCODE_GET_LOG_PAGE = 0x02, OPCODE_IDENTIFY = 0x06, IDENTIFY_BYTES = 4096, NVME_INVALID_FIELD = 0x2 };
+
+/* Bytes of Identify Controller: entries of the error log, ANA groups, namespaces. */
+enum { ELPE = 262, NANAGRPID = 348, MNAN = 540 };
 
 typedef int (*main_function)(int, char **, char **);
 typedef int (*start_function)(main_function, int, char **, void (*)(void), void (*)(void), void (*)(void), void *);
@@ -68,7 +71,11 @@ static int answer(uint8_t opcode, uint32_t cdw10, uint64_t offset, uint8_t *data
     return 0;
   }
   if (opcode != OPCODE_IDENTIFY) return NVME_INVALID_FIELD;
-  if (length > ELPE) data[ELPE] = 0xff;
+  if (length == IDENTIFY_BYTES) {
+    data[ELPE] = 0xff;
+    data[NANAGRPID] = 8;
+    data[MNAN] = 128;
+  }
   return 0;
 }
 

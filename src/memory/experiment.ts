@@ -1,0 +1,205 @@
+/**
+ * Experiments with tiering: cases (what the kernel is set to) times workloads (commands), each pair counted by itself.
+ * @module
+ */
+
+import { z } from "zod";
+
+import { BusbarError } from "../core/error.ts";
+import type { Host } from "../core/host.ts";
+import type { UndoJournal } from "../core/undo.ts";
+import { parseDurationMs } from "../core/units.ts";
+import { runCommand } from "./command.ts";
+import { countedBetween, type CounterValues, readCounters } from "./counters.ts";
+import { readDamon, startDamon } from "./damon.ts";
+import { type DamonRequest, nodeRanges, planDamon } from "./damon_plan.ts";
+import { applyProfile, BALANCING_PROFILE, checkProfile, type TierProfile } from "./tiers.ts";
+
+/** What the kernel is set to while a workload runs. */
+export interface ExperimentCase {
+  /** What it is called in the table. */
+  readonly name: string;
+  /** Settings; empty for those of the machine. */
+  readonly profile: TierProfile;
+  /** What DAMON does; null where it is off. */
+  readonly damon: DamonRequest | null;
+}
+
+/** A command that is counted. */
+export interface Workload {
+  /** What it is called in the table. */
+  readonly name: string;
+  /** Program and arguments. */
+  readonly command: readonly string[];
+  /** Another command that runs beside it, such as a memory hog, and is ended with it; null for none. */
+  readonly beside: readonly string[] | null;
+}
+
+/** An experiment. */
+export interface Experiment {
+  /** What the kernel is set to, in turn. */
+  readonly cases: readonly ExperimentCase[];
+  /** What runs in each case, in turn. */
+  readonly workloads: readonly Workload[];
+}
+
+/** What came of one workload in one case. */
+export interface ExperimentRun {
+  /** The case. */
+  readonly caseName: string;
+  /** The workload. */
+  readonly workload: string;
+  /** How long it took in milliseconds. */
+  readonly durationMs: number;
+  /** Its exit status. */
+  readonly exitStatus: number;
+  /** What the kernel counted meanwhile. */
+  readonly counted: CounterValues;
+  /** Bytes that DAMON moved; null where it was off. */
+  readonly damonBytes: bigint | null;
+}
+
+const name = z.string().min(1);
+const words = z.union([
+  z.string().min(1).transform((line) => ["sh", "-c", line]),
+  z.array(z.string()).min(1),
+]);
+const node = z.int().min(0).max(1023);
+const pair = z.tuple([node, node]).transform(([from, to]) => ({ from, to }));
+const time = z.string().transform((text, context) => {
+  try {
+    return Math.round(parseDurationMs(text) * 1000);
+  } catch (error) {
+    context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
+    return z.NEVER;
+  }
+});
+const damonSchema = z.strictObject({
+  demote: z.array(pair).default([]),
+  promote: z.array(pair).default([]),
+  migrate: z.array(pair).default([]),
+  sample: time.default(100_000),
+  aggregate: time.default(2_000_000),
+  update: time.default(20_000_000),
+  "cold-age": time.default(30_000_000),
+});
+const experimentSchema = z.strictObject({
+  cases: z.array(z.strictObject({
+    name,
+    profile: z.union([z.literal("balancing"), z.record(z.string(), z.unknown())]).optional(),
+    damon: damonSchema.optional(),
+  })).min(1),
+  workloads: z.array(z.strictObject({ name, command: words, beside: words.optional() })).min(1),
+});
+
+/**
+ * Checks an experiment.
+ *
+ * @param data what a YAML or JSON file holds
+ * @throws {BusbarError} `malformed`, with every mistake and its place
+ */
+export function checkExperiment(data: unknown, file: string): Experiment {
+  const { success, data: checked, error } = experimentSchema.safeParse(data);
+  if (!success) {
+    const mistakes = error.issues.map((issue) => `${issue.path.join(".") || "the file"}: ${issue.message}`);
+    throw new BusbarError("malformed", `${file}: ${mistakes.join("; ")}`, {
+      operation: "read an experiment",
+      path: file,
+      hint: "it has cases (name, profile, damon) and workloads (name, command, beside)",
+    });
+  }
+  return {
+    workloads: checked.workloads.map(({ name, command, beside }) => ({ name, command, beside: beside ?? null })),
+    cases: checked.cases.map(({ name, profile, damon }) => ({
+      name,
+      profile: profile === undefined
+        ? new Map()
+        : profile === "balancing"
+        ? BALANCING_PROFILE
+        : checkProfile(profile, `${file}: ${name}`),
+      damon: damon === undefined ? null : {
+        demote: [...damon.demote, ...damon.migrate],
+        promote: [...damon.promote, ...damon.migrate.map(({ from, to }) => ({ from: to, to: from }))],
+        cgroup: null,
+        intervals: { sampleUs: damon.sample, aggregateUs: damon.aggregate, updateUs: damon.update },
+        coldAgeUs: damon["cold-age"],
+      },
+    })),
+  };
+}
+
+/** What an experiment needs besides its description. */
+export interface ExperimentOptions {
+  /** Makes a journal for a case; it is rolled back when the case is over. */
+  readonly openJournal: () => UndoJournal;
+  /** Called before each run. */
+  readonly onRun?: (caseName: string, workload: string) => void;
+  /** Ends it early; the machine is put back. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Runs every workload in every case. The machine is put back after each case. */
+export async function runExperiment(
+  host: Host,
+  experiment: Experiment,
+  options: ExperimentOptions,
+): Promise<ExperimentRun[]> {
+  const runs: ExperimentRun[] = [];
+  for (const one of experiment.cases) {
+    using journal = options.openJournal();
+    applyProfile(journal, host, one.profile);
+    if (one.damon !== null) startDamon(journal, host, planDamon(one.damon, (node) => nodeRanges(host, node)));
+    for (const workload of experiment.workloads) {
+      options.onRun?.(one.name, workload.name);
+      runs.push(await runWorkload(host, one, workload, options.signal));
+    }
+  }
+  return runs;
+}
+
+async function runWorkload(
+  host: Host,
+  one: ExperimentCase,
+  workload: Workload,
+  signal: AbortSignal | undefined,
+): Promise<ExperimentRun> {
+  const movedBytes = (): bigint | null =>
+    one.damon === null ? null : readDamon(host).kdamonds.flatMap((kdamond) => kdamond.schemes).reduce(
+      (sum, { appliedBytes }) => sum + appliedBytes,
+      0n,
+    );
+  await using _beside = new Beside(workload.beside);
+  const [before, movedBefore] = [readCounters(host), movedBytes()];
+  const { exitStatus, durationMs } = await runCommand(workload.command, signal);
+  const counted = countedBetween(before, readCounters(host));
+  const moved = movedBytes();
+  return {
+    caseName: one.name,
+    workload: workload.name,
+    durationMs,
+    exitStatus,
+    counted,
+    damonBytes: moved === null ? null : moved - (movedBefore ?? 0n),
+  };
+}
+
+/** A command that runs beside another one, until that ends. */
+class Beside implements AsyncDisposable {
+  readonly #child: Deno.ChildProcess | null;
+
+  constructor(argv: readonly string[] | null) {
+    const [program, ...args] = argv ?? [];
+    const streams = { stdin: "null", stdout: "null", stderr: "inherit" } as const;
+    this.#child = program === undefined ? null : new Deno.Command(program, { args, ...streams }).spawn();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.#child?.kill("SIGTERM");
+    } catch (error) {
+      // It has ended by itself.
+      if (!(error instanceof TypeError)) throw error;
+    }
+    await this.#child?.status;
+  }
+}

@@ -1,0 +1,136 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+
+import { BusbarError } from "../../src/core/error.ts";
+import { OradaxSession } from "../../src/oradax/session.ts";
+import { packed } from "../../src/oradax/vector.ts";
+import { Random } from "../unit/random.ts";
+import { withOradax } from "./oradax_device.ts";
+
+withOradax();
+
+/** The smallest pieces there are, so that short vectors already take many. */
+const SMALL = { pieceBytes: 8192, inFlight: 3 };
+
+/** Element `index` of a packed vector. */
+function elementAt(bytes: Uint8Array, bits: number, index: number, startBit = 0): number {
+  let value = 0;
+  for (let i = 0; i < bits; i++) {
+    const at = startBit + index * bits + i;
+    value = 2 * value + ((bytes[at >> 3] ?? 0) >> (7 - at % 8) & 1);
+  }
+  return value;
+}
+
+function bitAt(bytes: Uint8Array, index: number): number {
+  return (bytes[index >> 3] ?? 0) >> (7 - index % 8) & 1;
+}
+
+Deno.test("the example of README.md, the kernel document's, prints the inverted bitmap", async () => {
+  const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
+  const example = /```ts\n(import \{ OradaxSession[\s\S]*?)```/.exec(readme)?.[1];
+  assert(example !== undefined);
+  const lines = example.trim().split("\n").filter((line) => line !== "");
+  assert(lines.length <= 10, `${lines.length} lines`);
+  const folder = await Deno.makeTempDir();
+  try {
+    const root = new URL("../../", import.meta.url).href;
+    await Deno.writeTextFile(`${folder}/example.ts`, example.replace('"./mod.ts"', `"${root}mod.ts"`));
+    const config = new URL("../../deno.json", import.meta.url).pathname;
+    const args = ["run", "-A", "--no-check", "--config", config, `${folder}/example.ts`];
+    const { stdout } = await new Deno.Command(Deno.execPath(), { args }).output();
+    // A5 C0 has 12 bits 1010 0101 1100; the bitmap of its zeros is 0101 1010 0011.
+    assertEquals(new TextDecoder().decode(stdout), "5a30 6\n");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("vectors longer than a piece come out whole: scans, selections and extractions of odd widths", async () => {
+  const random = new Random("oradax session");
+  using session = OradaxSession.open("soft:oradax", SMALL);
+  for (const bits of [1, 3, 8, 12, 15, 16, 23, 32]) {
+    const elements = 60_000 + random.below(1000);
+    const startBit = bits % 8 === 0 ? 0 : random.below(8);
+    const bytes = random.noise(4 * Math.ceil((startBit + elements * bits) / 32));
+    const source = packed(bytes, { bits, elements, startBit });
+    const low = Math.floor(2 ** bits / 4);
+    const found = await session.scanRange(source, low, null);
+    const expected = Array.from({ length: elements }, (_, i) => elementAt(bytes, bits, i, startBit) >= low);
+    assertEquals(found.count, expected.filter(Boolean).length);
+    for (const [i, one] of expected.entries()) {
+      if (bitAt(found.bits ?? new Uint8Array(), i) !== Number(one)) throw new Error(`${bits} bits: result ${i}`);
+    }
+    const { indexes } = await session.scanRange(source, low, null, { output: "indexes" });
+    assertEquals(indexes?.length, found.count);
+    assert(indexes?.every((index) => expected[index]));
+    const chosen = await session.select(source, found.bits ?? new Uint8Array(), { bytes: 4 });
+    assertEquals(chosen.count, found.count);
+    for (const [i, index] of (indexes ?? []).entries()) {
+      if (Number(chosen.values[i]) !== elementAt(bytes, bits, index, startBit)) throw new Error(`${bits} bits: ${i}`);
+    }
+    const wide = await session.extract(source, { bytes: 4 });
+    for (let i = 0; i < elements; i++) {
+      if (Number(wide.values[i]) !== elementAt(bytes, bits, i, startBit)) throw new Error(`${bits} bits: element ${i}`);
+    }
+  }
+});
+
+Deno.test("translation looks every element up, with both sizes of table", async () => {
+  const random = new Random("oradax translate");
+  using session = OradaxSession.open("soft:oradax", SMALL);
+  const numbers = new Uint16Array(random.noise(40_000).buffer);
+  for (const sizeBytes of [4096, 8192]) {
+    const table = random.noise(sizeBytes);
+    const { bits, count } = await session.translate(numbers, table, { test: 1 });
+    let ones = 0;
+    for (const [i, number] of numbers.entries()) {
+      // 4 KiB: the upper bit has to be the test value, and is no part of the index.
+      const expected = sizeBytes === 8192 ? bitAt(table, number) : number >> 15 & bitAt(table, number & 0x7fff);
+      ones += expected;
+      if (bitAt(bits ?? new Uint8Array(), i) !== expected) throw new Error(`table of ${sizeBytes}: element ${i}`);
+    }
+    assertEquals(count, ones);
+  }
+});
+
+Deno.test("copy, fill, and, or and xor do what their names say", async () => {
+  const random = new Random("oradax copy");
+  using session = OradaxSession.open("soft:oradax", SMALL);
+  const bytes = random.noise(50_000);
+  assertEquals(await session.copy(bytes), bytes);
+  assertEquals(await session.fill(0x1234, 30_001, 2), new Uint16Array(30_001).fill(0x1234));
+  assertEquals(await session.fill(7n, 3, 8), new BigUint64Array(3).fill(7n));
+  const [a, b] = [random.noise(1000), random.noise(1000)];
+  assertEquals(session.and(a, b), a.map((byte, i) => byte & (b[i] ?? 0)));
+  assertEquals(session.or(a, b), a.map((byte, i) => byte | (b[i] ?? 0)));
+  assertEquals(session.xor(a, b), a.map((byte, i) => byte ^ (b[i] ?? 0)));
+});
+
+Deno.test("a session goes on where the device takes only a few CCBs at a time", async () => {
+  using session = OradaxSession.open("soft:oradax?queue=1&units=1&delay_us=2000", SMALL);
+  const found = await session.scanValue(new Uint8Array(100_000), 0);
+  assertEquals(found.count, 100_000);
+});
+
+Deno.test("a session is interrupted, and can be used again afterwards", async () => {
+  using session = OradaxSession.open("soft:oradax?units=1&delay_us=100000", SMALL);
+  const abort = new AbortController();
+  setTimeout(() => abort.abort(new BusbarError("interrupted", "enough")), 150);
+  const started = performance.now();
+  await assertRejects(
+    () => session.scanValue(new Uint8Array(10_000_000), 0, { signal: abort.signal }),
+    BusbarError,
+    "enough",
+  );
+  assert(performance.now() - started < 5000);
+  assertEquals((await session.scanValue(Uint8Array.of(1, 2, 1), 1)).count, 2);
+});
+
+Deno.test("wrong arguments are explained", async () => {
+  using session = OradaxSession.open("soft:oradax?dax=1", SMALL);
+  await assertRejects(() => session.scanValue(packed(new Uint8Array(9), { bits: 23 }), 1), BusbarError, "rule version");
+  await assertRejects(() => session.scanValue(new Uint8Array(0), 1), BusbarError, "0 elements");
+  await assertRejects(() => session.translate(new Uint8Array(9), new Uint8Array(5)), BusbarError, "5 bytes");
+  await assertRejects(() => session.select(new Uint8Array(9), new Uint8Array(1), { bytes: 1 }), BusbarError, "8 bits");
+  await assertRejects(() => session.scanValue(new Uint32Array(9), -1), BusbarError, "operands");
+});

@@ -1,0 +1,84 @@
+import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import { parse } from "@std/yaml";
+
+import { BusbarError } from "../../src/core/error.ts";
+import { UndoJournal } from "../../src/core/undo.ts";
+import { checkExperiment, type Experiment, runExperiment } from "../../src/memory/experiment.ts";
+import { experimentJson, experimentLines, tieringSchema } from "../../tools/render/tiering.ts";
+import { schemaErrors } from "./schema.ts";
+import { TiersMachine } from "./tiers_machine.ts";
+
+const TEXT = `
+cases:
+  - {name: neither}
+  - {name: balancing, profile: balancing}
+  - name: both
+    profile: {numa_balancing: 2, demotion_enabled: true}
+    damon: {migrate: [[0, 1]], sample: 20ms, aggregate: 400ms, update: 4s, cold-age: 1s}
+workloads:
+  - {name: nothing, command: [true]}
+  - {name: fails beside another, command: exit 3, beside: [sleep, "60"]}
+`;
+
+function experiment(text = TEXT): Experiment {
+  return checkExperiment(parse(text), "e.yaml");
+}
+
+Deno.test("every workload runs in every case, and each case is put back before the next", async () => {
+  const machine = new TiersMachine().file("/proc/vmstat", "numa_hit 10\n");
+  const seen: string[] = [];
+  const folder = await Deno.makeTempDir();
+  const runs = await runExperiment(machine, experiment(TEXT.replace("[true]", '["true"]')), {
+    openJournal: () => new UndoJournal(machine, { command: "test", folder: `${folder}/journals` }),
+    onRun: (caseName) => {
+      const kdamonds = machine.readText("/sys/kernel/mm/damon/admin/kdamonds/nr_kdamonds");
+      seen.push(`${caseName}: ${machine.readText("/proc/sys/kernel/numa_balancing")} ${kdamonds}`);
+    },
+  });
+  await Deno.remove(folder, { recursive: true });
+  assertEquals(seen, [
+    ...["neither: 0 0", "neither: 0 0", "balancing: 2 0", "balancing: 2 0", "both: 2 2", "both: 2 2"],
+  ]);
+  assertEquals(runs.map((run) => [run.caseName, run.workload, run.exitStatus, run.damonBytes]), [
+    ["neither", "nothing", 0, null],
+    ["neither", "fails beside another", 3, null],
+    ["balancing", "nothing", 0, null],
+    ["balancing", "fails beside another", 3, null],
+    ["both", "nothing", 0, 0n],
+    ["both", "fails beside another", 3, 0n],
+  ]);
+  assertEquals(machine.readText("/proc/sys/kernel/numa_balancing"), "0");
+  assertEquals(machine.readText("/sys/kernel/mm/damon/admin/kdamonds/nr_kdamonds"), "0");
+  const text = experimentLines(runs, "markdown").join("\n");
+  assertStringIncludes(text, "| fails beside another |");
+  assertEquals(schemaErrors(tieringSchema(), JSON.parse(JSON.stringify(experimentJson(runs)))), "");
+});
+
+Deno.test("mistakes in an experiment are named with their places; a program that is not there ends it, put back", async () => {
+  const cases: [string, string][] = [
+    ["[]", "the file: "],
+    ["{cases: [], workloads: []}", "cases: "],
+    [TEXT.replace("profile: balancing", "profil: balancing"), "cases.1: "],
+    [TEXT.replace("sample: 20ms", "sample: fast"), "cases.2.damon.sample: 'fast' is not a duration"],
+    [TEXT.replace("[[0, 1]]", "[[0, -1]]"), "cases.2.damon.migrate.0.1: "],
+    [TEXT.replace("demotion_enabled", "demotion_enable"), "did you mean 'demotion_enabled'?"],
+  ];
+  for (const [text, part] of cases) {
+    const error = assertThrows(() => experiment(text.replace("[true]", '["true"]')), BusbarError);
+    assertEquals(error.code, "malformed");
+    assertStringIncludes(error.message, part);
+  }
+  const machine = new TiersMachine().file("/proc/vmstat", "numa_hit 10\n");
+  const folder = await Deno.makeTempDir();
+  const missing = experiment(TEXT.replace("[true]", '["/no/such/program"]').replace("- {name: neither}", ""));
+  await assertRejects(
+    () =>
+      runExperiment(machine, missing, {
+        openJournal: () => new UndoJournal(machine, { command: "test", folder: `${folder}/journals` }),
+      }),
+    BusbarError,
+    "/no/such/program",
+  );
+  await Deno.remove(folder, { recursive: true });
+  assertEquals(machine.readText("/proc/sys/kernel/numa_balancing"), "0");
+});
