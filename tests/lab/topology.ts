@@ -272,7 +272,7 @@ async function sameFields(): Promise<void> {
     const on = (text: string | null): string[] => text === null ? [] : (text.match(/\w+(?=\+)/g) ?? []);
     assertEquals(fn.acs.capable, on(after(lines, "ACSCap: ")), fn.name);
     assertEquals(fn.acs.enabled, on(after(lines, "ACSCtl: ")), fn.name);
-    services += fn.acs.enabled.length;
+    services += fn.acs.capable.length;
     const status = rateOf(after(lines, "LnkSta: "));
     const own = rateOf(after(lines, "LnkCap: ")?.replace(/^Port #\d+, /, "") ?? null);
     if (status === null || own === null || fn.link === null) continue;
