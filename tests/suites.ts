@@ -41,7 +41,7 @@ export interface SuiteResult {
   readonly seconds: number;
 }
 
-/** The long tests: files named `*.full_test.ts`, and `*.full.test.ts` for the lab. */
+/** The long tests: files named `*.full_test.ts`, and `*.full.test.ts` for the lab; and the soft suite under sanitizers. */
 export function fullSuites(): Suite[] {
   const sanitize = ["--sanitize-ops", "--sanitize-resources"];
   return [
@@ -51,8 +51,9 @@ export function fullSuites(): Suite[] {
       env: {},
       missing: null,
     },
+    asanSuite(),
     { name: "full-lab", args: fullFiles("tests/lab"), env: {}, missing: null },
-  ].filter((suite) => suite.args.some(isFull));
+  ].filter((suite) => suite.name === "soft-asan" || suite.args.some(isFull));
 }
 
 function fullFiles(folder: string): string[] {
@@ -78,7 +79,6 @@ export function allSuites(): Suite[] {
     { name: "soft", args: ["--sanitize-ops", "--sanitize-resources", "tests/soft"], env: {}, missing: noCompiler() },
     // Examples open libraries and rely on the end of the process to close them, so they run without sanitizers.
     { name: "doc", args: ["--doc", "mod.ts", "src", "ffi"], env: {}, missing: noCompiler() },
-    asanSuite(),
     { name: "lab", args: ["tests/lab"], env: {}, missing: null },
     { name: "gpu", args: ["tests/gpu"], env: {}, missing: null },
   ].filter((suite) => suite.missing !== null || hasTests(suite));

@@ -428,7 +428,11 @@ Deno.test("a controller that is open, with its queues, costs under 8 MiB besides
   `;
   const args = ["eval", "--no-check", "--cached-only", "--ext=ts", script];
   const cwd = new URL("../..", import.meta.url);
-  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd, env: { LD_PRELOAD: "" } }).output();
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args,
+    cwd,
+    env: { LD_PRELOAD: "", BUSBAR_VARIANT: "release" },
+  }).output();
   const bytes = Number(new TextDecoder().decode(stdout));
   assert(bytes > 0 && bytes < 8 << 20, `${bytes} bytes ${new TextDecoder().decode(stderr)}`);
 });
