@@ -578,14 +578,24 @@ export interface FoundJournal {
   readonly changes: readonly { readonly what: string; readonly path: string; readonly old: string | null }[];
 }
 
+function listJournals(folder: string): string[] {
+  try {
+    return thisMachine.list(folder);
+  } catch (error) {
+    if (isBusbarError(error, "absent", "permission")) return [];
+    throw error;
+  }
+}
+
 /**
- * The journals in a folder. Files that are not journals, or that somebody else could have written, are skipped.
+ * The journals in a folder. Files that are not journals, or that somebody else could have written, are skipped. A folder
+ * that this user may not look into, as in a home that is not theirs, holds none of theirs.
  *
- * @throws {BusbarError} when the folder exists and cannot be listed
+ * @throws {BusbarError} when the folder cannot be listed for another reason
  */
 export function findJournals(folder: string = journalFolder()): FoundJournal[] {
-  const names = ifPresent(() => thisMachine.list(folder)) ?? [];
   const found: FoundJournal[] = [];
+  const names = listJournals(folder);
   for (const name of names.filter((name) => name.endsWith(".jsonl"))) {
     const path = `${folder}/${name}`;
     const parsed = ifPresent(() => parseJournal(path));

@@ -121,7 +121,8 @@ test(["fish"], "fish lists them too, each with what it does", async (folder) => 
   await Deno.writeTextFile(`${folder}/busbar.fish`, fishCompletion(await programFacts(), MACHINES));
   const lists = async (line: string): Promise<string[]> => {
     const script = `source ${folder}/busbar.fish; complete -C '${line}'`;
-    const { stdout } = await new Deno.Command("fish", { args: ["--no-config", "-c", script] }).output();
+    const { stdout } = await new Deno.Command("fish", { args: ["--no-config", "-c", script], env: { HOME: folder } })
+      .output();
     return new TextDecoder().decode(stdout).trim().split("\n");
   };
   assertEquals((await lists("busbar bind ")).map((line) => line.split("\t")[0]), ["restore", "status", "vfio"]);
