@@ -1,11 +1,11 @@
 // deno-lint-ignore-file no-console
 /**
- * `deno task test [--full] [suite…] [-- deno test arguments]`: runs the suites that this machine can run, one after the other, and
- * ends with a table. Exit 1 when any test failed.
+ * `deno task test [--full] [suite…] [-- deno test arguments]`: runs the suites that this machine can run, the lab beside the
+ * others, and ends with a table. Exit 1 when any test failed.
  * @module
  */
 
-import { allSuites, fullSuites, runSuite, type SuiteResult, summary } from "./suites.ts";
+import { allSuites, fullSuites, runSuite, type Suite, type SuiteResult, summary } from "./suites.ts";
 
 Deno.chdir(new URL("..", import.meta.url));
 const split = Deno.args.indexOf("--");
@@ -13,18 +13,33 @@ const words = split < 0 ? Deno.args : Deno.args.slice(0, split);
 const wanted = words.filter((word) => word !== "--full");
 const extra = split < 0 ? [] : Deno.args.slice(split + 1);
 
-const suites = words.includes("--full") ? fullSuites() : allSuites();
+const isFull = words.includes("--full");
+const suites = isFull ? fullSuites() : allSuites();
 const unknown = wanted.filter((name) => !suites.some((suite) => suite.name === name));
 if (unknown.length > 0) {
   console.error(`no suite '${unknown[0]}'; there are ${suites.map((suite) => suite.name).join(", ")}`);
   Deno.exit(2);
 }
 
-const results: SuiteResult[] = [];
-for (const suite of suites) {
-  if (wanted.length > 0 && !wanted.includes(suite.name)) continue;
-  console.log(`\n=== ${suite.name}`);
-  results.push(await runSuite(suite, extra));
+const chosen = suites.filter((suite) => wanted.length === 0 || wanted.includes(suite.name));
+// Lab tests wait for a guest most of the time, so they run beside the others; what they print is shown in its turn. The long
+// ones have the machine to themselves: some measure.
+const runsBeside = (suite: Suite): boolean => !isFull && chosen.length > 1 && suite.name === "lab";
+const beside = new Map<Suite, Promise<SuiteResult>>();
+const folder = Deno.makeTempDirSync({ prefix: "busbar-tests-" });
+for (const suite of chosen.filter(runsBeside)) {
+  beside.set(suite, runSuite(suite, extra, `${folder}/${suite.name}` as `/${string}`));
 }
+
+const results: SuiteResult[] = [];
+for (const suite of chosen) {
+  console.log(`\n=== ${suite.name}`);
+  const started = beside.get(suite);
+  results.push(await (started ?? runSuite(suite, extra)));
+  if (started === undefined || suite.missing !== null) continue;
+  using log = await Deno.open(`${folder}/${suite.name}`);
+  await log.readable.pipeTo(Deno.stdout.writable, { preventClose: true });
+}
+await Deno.remove(folder, { recursive: true });
 for (const line of summary(results)) console.log(line);
 Deno.exit(results.every((result) => result.ok) ? 0 : 1);
