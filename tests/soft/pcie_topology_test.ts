@@ -20,8 +20,14 @@ const FUNCTIONS: readonly FunctionSpec[] = [
   { at: "00:02.0", id: "1b36:000c", kind: "root-port", buses: [2, 2], link: [0, 0, 4, 16], acs: [] },
 ];
 
+let folder = "";
+Deno.test.beforeAll(async () => {
+  folder = await Deno.makeTempDir();
+});
+Deno.test.afterAll(() => Deno.remove(folder, { recursive: true }));
+
 async function machineFile(sysfs = true): Promise<string> {
-  const path = await Deno.makeTempFile();
+  const path = await Deno.makeTempFile({ dir: folder });
   await Deno.writeTextFile(path, pciMachineText({ functions: FUNCTIONS, sysfs }));
   return path;
 }
@@ -61,7 +67,6 @@ Deno.test("a device's address limits the tree to it and what lies above", async 
 });
 
 Deno.test("a recording of a recording shows the same", async () => {
-  const folder = await Deno.makeTempDir();
   const first = await runTool("pcie_topology", [`file:${await machineFile()}`, "--save", `${folder}/saved.txt`]);
   const second = await runTool("pcie_topology", [`file:${folder}/saved.txt`]);
   assertEquals([first.code, second.stdout], [0, first.stdout] as unknown[]);
