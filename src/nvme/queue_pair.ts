@@ -84,7 +84,7 @@ export class QueuePair implements Disposable {
   readonly #completions: Uint32Array<ArrayBuffer>;
   #inFlight = 0;
   #timed = 0;
-  #running: Promise<void> | null = null;
+  #isRunning = false;
   #failure: unknown = null;
   #strays = 0;
 
@@ -138,7 +138,7 @@ export class QueuePair implements Disposable {
     if (this.#failure !== null) return Promise.reject(this.#failure);
     const { promise, resolve, reject } = Promise.withResolvers<NvmeCompletion>();
     this.#waiting.push({ name: command.name, command, deadline, resolve, reject });
-    this.#running ??= this.#run().finally(() => this.#running = null);
+    if (!this.#isRunning) void this.#run();
     return promise;
   }
 
@@ -170,26 +170,33 @@ export class QueuePair implements Disposable {
   }
 
   async #run(): Promise<void> {
-    // Commands of the same turn come together before the first ring.
-    await undefined;
-    let lastTurn = performance.now();
-    let lastCompletion = lastTurn;
-    while (this.outstanding > 0 && this.#failure === null) {
-      const came = this.#turn(lastCompletion);
-      const now = performance.now();
-      if (came) lastCompletion = now;
-      this.#expire();
-      const idle = now - lastCompletion > SPIN_MS;
-      if (idle || now - lastTurn > BREATHE_MS) {
-        if (idle) await this.#waitQuietly();
-        else await breathe();
-        lastTurn = performance.now();
-        this.#look();
-      } else {
-        // Whoever waited for a completion runs now, and may issue the next command.
-        await undefined;
-      }
+    this.#isRunning = true;
+    try {
+      // Commands of the same turn come together before the first ring.
+      await undefined;
+      const times = { turn: performance.now(), completion: performance.now() };
+      while (this.outstanding > 0 && this.#failure === null) await this.#step(times);
+    } catch (error) {
+      this.fail(error);
+    } finally {
+      // In the same moment in which it was seen that nothing is left: a command that comes later starts the next run.
+      this.#isRunning = false;
     }
+  }
+
+  /** One exchange, and a turn for others: a microtask's, now and then the event loop's. */
+  async #step(times: { turn: number; completion: number }): Promise<void> {
+    const came = this.#turn(times.completion);
+    const now = performance.now();
+    if (came) times.completion = now;
+    this.#expire();
+    const idle = now - times.completion > SPIN_MS;
+    // Whoever waited for a completion runs at the end of this function at the latest, and may issue the next command.
+    if (!idle && now - times.turn <= BREATHE_MS) return;
+    if (idle) await this.#waitQuietly();
+    else await breathe();
+    times.turn = performance.now();
+    this.#look();
   }
 
   #look(): void {

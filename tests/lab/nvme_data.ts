@@ -18,11 +18,8 @@ import type { Lab } from "./lab.ts";
 
 /** Namespaces whose blocks the kernel's block layer shows as they are. */
 const DATA_DRIVES: readonly (readonly [serial: string, nsid: number])[] = [
-  ["ZOO-PLAIN", 1],
   ["ZOO-LBA4K", 1],
-  ["ZOO-QUEUES2", 1],
   ["ZOO-MDTS1", 1],
-  ["ZOO-CMB", 1],
   ["ZOO-GAPS", 3],
 ];
 

@@ -7,6 +7,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 import { Deadline, waitFor } from "../../src/core/deadline.ts";
 import { parseLocator } from "../../src/core/locator.ts";
+import type { NvmeCompletion } from "../../src/nvme/command.ts";
 import { ALL_NAMESPACES, type NvmeController } from "../../src/nvme/controller.ts";
 import { runIoJob } from "../../src/nvme/io_job.ts";
 import { BlockPattern } from "../../src/nvme/pattern.ts";
@@ -96,6 +97,26 @@ Deno.test("submission queues that do not fit into the controller's memory, or ha
   assertStringIncludes(none.message, "has no memory buffer");
   const full = openController("cmb=16KiB", { cmbQueues: true, ioQueues: 4, ioEntries: 128 });
   assertStringIncludes((await failsWith("out-of-range", "too much", full)).message, "do not fit");
+});
+
+Deno.test("a command is carried out at whatever moment it is issued after the one before has ended", async () => {
+  await using one = await openController();
+  const [pair] = one.driver.ioQueues;
+  assert(pair !== undefined);
+  const flush = (): Promise<NvmeCompletion> => {
+    const words = new Uint32Array(16);
+    words[1] = 1;
+    return pair.submit({ words, name: "Flush" }, Deadline.after(Infinity));
+  };
+  const late = Promise.withResolvers<string>();
+  const timer = setTimeout(() => late.resolve("nothing came"), 5000);
+  for (let hops = 0; hops < 60; hops++) {
+    await flush();
+    // The queue winds up in a few microtasks; the next command may come in between any two of them.
+    for (let i = 0; i < hops; i++) await null;
+    assertEquals(await Promise.race([flush().then(({ status }) => status), late.promise]), 0, `${hops} microtasks`);
+  }
+  clearTimeout(timer);
 });
 
 Deno.test("a wide doorbell stride moves every doorbell", async () => {
