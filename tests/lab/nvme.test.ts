@@ -50,7 +50,9 @@ lab.test("everything is writable in the guest", async () => {
 });
 
 lab.hostTest("nothing of it reached the host", async () => {
-  for (const path of ["/usr", "/etc", "/root", "/tmp", new URL(".", import.meta.url).pathname.slice(0, -1)]) {
+  // Nobody but root may look into root's home; nobody else's guest could have written there either.
+  const home = Deno.uid() === 0 ? ["/root"] : [];
+  for (const path of ["/usr", "/etc", ...home, "/tmp", new URL(".", import.meta.url).pathname.slice(0, -1)]) {
     await assertRejects(() => Deno.stat(`${path}/busbar-lab-test`), Deno.errors.NotFound);
   }
 });
