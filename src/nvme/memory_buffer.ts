@@ -8,7 +8,7 @@
 
 import { Deadline } from "../core/deadline.ts";
 import type { DmaBuffer } from "../core/dma.ts";
-import { BusbarError } from "../core/error.ts";
+import { BusbarError, isBusbarError } from "../core/error.ts";
 import { bitField, fieldOf } from "../core/layout.ts";
 import { pollRegister } from "../core/mmio.ts";
 import type { MappedMmio } from "../../ffi/mmio.ts";
@@ -133,8 +133,11 @@ async function readSize(registers: MappedMmio, hasControl: boolean): Promise<big
     wanted: 1n,
     what: "CMBSZ",
     deadline: Deadline.after(SHOW_MS),
-    inspect: () => {},
-  }).catch(() => BigInt(registers.read32(CMBSZ)));
+  }).catch((error) => {
+    // Nothing to show for submission queues is an answer; a controller that is gone is not.
+    if (isBusbarError(error, "timeout")) return BigInt(registers.read32(CMBSZ));
+    throw error;
+  });
 }
 
 /** Memory in a BAR. It is written by single stores in C, never as an array. */
