@@ -65,12 +65,12 @@ export class SoftOradax implements Disposable {
     const lines = Array.from(settings, ([key, value]) => `${key}=${value}\n`).join("");
     check(library().bb_soft_oradax_open(cString(lines), out, file), "start the software device", {
       path: name,
-      hint: "loops= must name what this processor has: avx2, neon or portable",
+      hint: "loops= must name what this processor has: avx512, avx2, neon or portable",
     });
     return new SoftOradax(name, pointerFrom(out) as Handle, OradaxHandle.attach(name, file));
   }
 
-  /** The name of the loops that carry out CCBs: `avx2`, `neon` or `portable`. */
+  /** The name of the loops that carry out CCBs: `avx512`, `avx2`, `neon` or `portable`. */
   get loops(): string {
     const pointer = library().bb_soft_oradax_loops(this.#open());
     return pointer === null ? "" : Deno.UnsafePointerView.getCString(pointer);

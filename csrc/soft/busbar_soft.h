@@ -114,7 +114,7 @@ BB_API int32_t bb_soft_cuda_configure(const char *settings);
  * CCBs reach only memory that was allocated here. It has simulated pages, and no stream goes past the end of its page.
  *
  * Settings: dax=1|2 (M7 or M8), units=N (threads; 0 is one for each processor, 8 at most), queue=N (CCBs that wait, at
- * most), delay_us=N (time that each CCB takes at least), loops=auto|portable|avx2|neon. */
+ * most), delay_us=N (time that each CCB takes at least), loops=auto|portable|avx2|avx512|neon. */
 typedef struct bb_soft_oradax bb_soft_oradax;
 
 enum { BB_SOFT_ORADAX_PAGE_BYTES = 8192 };

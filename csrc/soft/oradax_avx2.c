@@ -72,122 +72,136 @@ AVX2 static inline __m256i matches16(const struct test16 *t, __m256i v, int is_r
   return _mm256_or_si256(_mm256_cmpeq_epi16(v, t->low), _mm256_cmpeq_epi16(v, t->high));
 }
 
-AVX2 static inline uint64_t put32(uint8_t *bits, uint32_t result, uint32_t flip) {
-  const uint32_t all = result ^ flip;
-  memcpy(bits, &all, sizeof all);
-  return (uint64_t)__builtin_popcount(all);
-}
+#define AVX2_INLINE AVX2 static inline __attribute__((always_inline))
 
-/* 32 elements of up to 16 bits in a round; the two flags are constants in each copy that the compiler makes. */
-AVX2 static inline __attribute__((always_inline)) uint64_t scan_packed(const struct packed *in, uint64_t groups,
-                                                                       const struct scan_test *test, uint8_t *bits,
-                                                                       int is_range, int reaches_third) {
-  const struct spread s = spread_for(in, LAST_FIRST);
-  const struct test16 t = {_mm256_set1_epi16((short)test->low), _mm256_set1_epi16((short)test->high)};
-  const uint32_t flip = test->invert ? UINT32_MAX : 0;
+/* The results of 32 elements, the first one's in bit 7. */
+typedef uint32_t results_of_32(const void *what, const uint8_t *from);
+
+/* Results of all groups to the output. Where they are many for their input, eight bytes at once around the caches are slower
+ * than through them. */
+AVX2_INLINE uint64_t put_results(const struct packed *in, uint64_t groups, struct target bits, uint32_t flip,
+                                 results_of_32 *make, const void *what) {
+  const int streams = bits.streams && in->width >= 4;
+  const uint64_t flip_all = (uint64_t)flip << 32 | flip;
   const uint8_t *from = in->from;
-  const unsigned w = in->width;
   uint64_t ones = 0;
-  for (uint64_t i = 0; i < 2 * groups; i++, from += 4 * w, bits += 4) {
-    const __m256i even = spread(&s, load_pair(from, from + 2 * w), reaches_third);
-    const __m256i odd = spread(&s, load_pair(from + w, from + 3 * w), reaches_third);
-    const __m256i found = _mm256_packs_epi16(matches16(&t, even, is_range), matches16(&t, odd, is_range));
-    ones += put32(bits, (uint32_t)_mm256_movemask_epi8(found), flip);
+  for (uint64_t i = 0; i < groups; i++, from += 8 * in->width) {
+    const uint64_t result = (make(what, from) | (uint64_t)make(what, from + 4 * in->width) << 32) ^ flip_all;
+    uint8_t *at = bits.at + 8 * i;
+    if (streams) _mm_stream_si64((long long *)(void *)at, (long long)result);
+    else memcpy(at, &result, sizeof result);
+    ones += (uint64_t)__builtin_popcountll(result);
   }
+  /* Such stores are not ordered by the store-release that publishes a completion: they have to be there before. */
+  if (streams) _mm_sfence();
   return ones;
 }
 
-AVX2 static inline __m256i last_byte_first_of_8(void) {
+/* Elements of up to 16 bits in a round of 32; the two flags are constants in each copy that the compiler makes. */
+struct packed_scan {
+  struct spread spread;
+  struct test16 test;
+  int is_range, reaches_third;
+};
+
+AVX2_INLINE uint32_t scan_packed(const void *what, const uint8_t *from) {
+  const struct packed_scan *s = what;
+  const unsigned w = s->spread.width;
+  const __m256i even = spread(&s->spread, load_pair(from, from + 2 * w), s->reaches_third);
+  const __m256i odd = spread(&s->spread, load_pair(from + w, from + 3 * w), s->reaches_third);
+  const __m256i found = _mm256_packs_epi16(matches16(&s->test, even, s->is_range), matches16(&s->test, odd, s->is_range));
+  return (uint32_t)_mm256_movemask_epi8(found);
+}
+
+AVX2_INLINE __m256i last_byte_first_of_8(void) {
   return _mm256_setr_epi8(7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11,
                           10, 9, 8);
 }
 
-AVX2 static inline __m256i last_byte_first_of_16(void) {
+AVX2_INLINE __m256i last_byte_first_of_16(void) {
   return _mm256_setr_epi8(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3,
                           2, 1, 0);
 }
 
-AVX2 static inline __m256i load_256(const uint8_t *from) { return _mm256_loadu_si256((const __m256i *)from); }
+AVX2_INLINE __m256i load_256(const uint8_t *from) { return _mm256_loadu_si256((const __m256i *)from); }
 
-AVX2 static inline __m256i matches8(__m256i low, __m256i high, __m256i v, int is_range) {
-  if (is_range) {
-    const __m256i not_below = _mm256_cmpeq_epi8(_mm256_max_epu8(v, low), v);
-    return _mm256_and_si256(not_below, _mm256_cmpeq_epi8(_mm256_min_epu8(v, high), v));
+/* Operands in as many lanes as there are elements of whole bytes. */
+struct aligned_scan {
+  __m256i low, high;
+  int is_range;
+};
+
+AVX2_INLINE __m256i matches8(const struct aligned_scan *s, __m256i v) {
+  if (s->is_range) {
+    const __m256i not_below = _mm256_cmpeq_epi8(_mm256_max_epu8(v, s->low), v);
+    return _mm256_and_si256(not_below, _mm256_cmpeq_epi8(_mm256_min_epu8(v, s->high), v));
   }
-  return _mm256_or_si256(_mm256_cmpeq_epi8(v, low), _mm256_cmpeq_epi8(v, high));
+  return _mm256_or_si256(_mm256_cmpeq_epi8(v, s->low), _mm256_cmpeq_epi8(v, s->high));
 }
 
-AVX2 static inline __attribute__((always_inline)) uint64_t scan_bytes(const struct packed *in, uint64_t groups,
-                                                                      const struct scan_test *test, uint8_t *bits,
-                                                                      int is_range) {
-  const __m256i low = _mm256_set1_epi8((char)test->low), high = _mm256_set1_epi8((char)test->high);
-  const uint32_t flip = test->invert ? UINT32_MAX : 0;
-  uint64_t ones = 0;
-  for (uint64_t i = 0; i < 2 * groups; i++, bits += 4) {
-    const __m256i found = matches8(low, high, load_256(in->from + 32 * i), is_range);
-    ones += put32(bits, (uint32_t)_mm256_movemask_epi8(_mm256_shuffle_epi8(found, last_byte_first_of_8())), flip);
-  }
-  return ones;
+AVX2_INLINE uint32_t scan_bytes(const void *what, const uint8_t *from) {
+  return (uint32_t)_mm256_movemask_epi8(_mm256_shuffle_epi8(matches8(what, load_256(from)), last_byte_first_of_8()));
 }
 
-AVX2 static inline __attribute__((always_inline)) uint64_t scan_words(const struct packed *in, uint64_t groups,
-                                                                      const struct scan_test *test, uint8_t *bits,
-                                                                      int is_range) {
-  const struct test16 t = {_mm256_set1_epi16((short)test->low), _mm256_set1_epi16((short)test->high)};
-  const uint32_t flip = test->invert ? UINT32_MAX : 0;
-  const uint8_t *from = in->from;
-  uint64_t ones = 0;
-  for (uint64_t i = 0; i < 2 * groups; i++, from += 64, bits += 4) {
-    /* Turning 16 bytes around makes the elements numbers and puts the last of 8 first. */
-    const __m256i a = _mm256_shuffle_epi8(load_256(from), last_byte_first_of_16());
-    const __m256i b = _mm256_shuffle_epi8(load_256(from + 32), last_byte_first_of_16());
-    const __m256i found = _mm256_packs_epi16(matches16(&t, a, is_range), matches16(&t, b, is_range));
-    /* packs works in each half: elements 0 to 7, 16 to 23, 8 to 15, 24 to 31. */
-    ones += put32(bits, (uint32_t)_mm256_movemask_epi8(_mm256_permute4x64_epi64(found, 0xd8)), flip);
-  }
-  return ones;
+AVX2_INLINE uint32_t scan_words(const void *what, const uint8_t *from) {
+  const struct aligned_scan *s = what;
+  const struct test16 t = {s->low, s->high};
+  /* Turning 16 bytes around makes the elements numbers and puts the last of 8 first. */
+  const __m256i a = _mm256_shuffle_epi8(load_256(from), last_byte_first_of_16());
+  const __m256i b = _mm256_shuffle_epi8(load_256(from + 32), last_byte_first_of_16());
+  const __m256i found = _mm256_packs_epi16(matches16(&t, a, s->is_range), matches16(&t, b, s->is_range));
+  /* packs works in each half: elements 0 to 7, 16 to 23, 8 to 15, 24 to 31. */
+  return (uint32_t)_mm256_movemask_epi8(_mm256_permute4x64_epi64(found, 0xd8));
 }
 
-AVX2 static inline __m256i matches32(__m256i low, __m256i high, __m256i v, int is_range) {
-  if (is_range) {
-    const __m256i not_below = _mm256_cmpeq_epi32(_mm256_max_epu32(v, low), v);
-    return _mm256_and_si256(not_below, _mm256_cmpeq_epi32(_mm256_min_epu32(v, high), v));
+AVX2_INLINE __m256i matches32(const struct aligned_scan *s, __m256i v) {
+  if (s->is_range) {
+    const __m256i not_below = _mm256_cmpeq_epi32(_mm256_max_epu32(v, s->low), v);
+    return _mm256_and_si256(not_below, _mm256_cmpeq_epi32(_mm256_min_epu32(v, s->high), v));
   }
-  return _mm256_or_si256(_mm256_cmpeq_epi32(v, low), _mm256_cmpeq_epi32(v, high));
+  return _mm256_or_si256(_mm256_cmpeq_epi32(v, s->low), _mm256_cmpeq_epi32(v, s->high));
 }
 
-AVX2 static inline __attribute__((always_inline)) uint64_t scan_dwords(const struct packed *in, uint64_t groups,
-                                                                       const struct scan_test *test, uint8_t *bits,
-                                                                       int is_range) {
-  const __m256i low = _mm256_set1_epi32((int)test->low), high = _mm256_set1_epi32((int)test->high);
+AVX2_INLINE uint32_t scan_dwords(const void *what, const uint8_t *from) {
+  __m256i found[4];
+  for (unsigned j = 0; j < 4; j++) {
+    found[j] = matches32(what, _mm256_shuffle_epi8(load_256(from + 32 * j), last_byte_first_of_16()));
+  }
+  const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(found[0], found[1]), _mm256_packs_epi32(found[2], found[3]));
   /* Two rounds of packs leave each half of a vector in 4 bytes: first the lower halves of all four, then the upper ones. */
   const __m256i order = _mm256_setr_epi32(4, 0, 5, 1, 6, 2, 7, 3);
-  const uint32_t flip = test->invert ? UINT32_MAX : 0;
-  const uint8_t *from = in->from;
-  uint64_t ones = 0;
-  for (uint64_t i = 0; i < 2 * groups; i++, from += 128, bits += 4) {
-    __m256i found[4];
-    for (unsigned j = 0; j < 4; j++) {
-      found[j] = matches32(low, high, _mm256_shuffle_epi8(load_256(from + 32 * j), last_byte_first_of_16()), is_range);
-    }
-    const __m256i packed = _mm256_packs_epi16(_mm256_packs_epi32(found[0], found[1]), _mm256_packs_epi32(found[2], found[3]));
-    ones += put32(bits, (uint32_t)_mm256_movemask_epi8(_mm256_permutevar8x32_epi32(packed, order)), flip);
-  }
-  return ones;
+  return (uint32_t)_mm256_movemask_epi8(_mm256_permutevar8x32_epi32(packed, order));
 }
 
-AVX2 static uint64_t scan(const struct packed *in, uint64_t groups, const struct scan_test *test, uint8_t *bits) {
-  const int range = test->is_range;
-  if (in->width == 1) return results_of_bits(in, groups, scan_matches(test, 0), scan_matches(test, 1), bits);
-  if (in->width == 32) return range ? scan_dwords(in, groups, test, bits, 1) : scan_dwords(in, groups, test, bits, 0);
+/* is_range is a constant in each copy. */
+AVX2_INLINE uint64_t scan_as(const struct packed *in, uint64_t groups, const struct scan_test *test, struct target bits,
+                             int is_range) {
+  const uint32_t flip = test->invert ? UINT32_MAX : 0;
+  const int low = (int)test->low, high = (int)test->high;
+  const __m256i low16 = _mm256_set1_epi16((short)low), high16 = _mm256_set1_epi16((short)high);
+  if (in->width == 32) {
+    const struct aligned_scan s = {_mm256_set1_epi32(low), _mm256_set1_epi32(high), is_range};
+    return put_results(in, groups, bits, flip, scan_dwords, &s);
+  }
   if (in->width == 16 && in->start == 0) {
-    return range ? scan_words(in, groups, test, bits, 1) : scan_words(in, groups, test, bits, 0);
+    const struct aligned_scan s = {low16, high16, is_range};
+    return put_results(in, groups, bits, flip, scan_words, &s);
   }
   if (in->width == 8 && in->start == 0) {
-    return range ? scan_bytes(in, groups, test, bits, 1) : scan_bytes(in, groups, test, bits, 0);
+    const struct aligned_scan s = {_mm256_set1_epi8((char)low), _mm256_set1_epi8((char)high), is_range};
+    return put_results(in, groups, bits, flip, scan_bytes, &s);
   }
-  if (in->width > 9) return range ? scan_packed(in, groups, test, bits, 1, 1) : scan_packed(in, groups, test, bits, 0, 1);
-  return range ? scan_packed(in, groups, test, bits, 1, 0) : scan_packed(in, groups, test, bits, 0, 0);
+  if (in->width > 9) {
+    const struct packed_scan s = {spread_for(in, LAST_FIRST), {low16, high16}, is_range, 1};
+    return put_results(in, groups, bits, flip, scan_packed, &s);
+  }
+  const struct packed_scan s = {spread_for(in, LAST_FIRST), {low16, high16}, is_range, 0};
+  return put_results(in, groups, bits, flip, scan_packed, &s);
+}
+
+AVX2 static uint64_t scan(const struct packed *in, uint64_t groups, const struct scan_test *test, struct target bits) {
+  if (in->width == 1) return results_of_bits(in, groups, scan_matches(test, 0), scan_matches(test, 1), bits.at);
+  return test->is_range ? scan_as(in, groups, test, bits, 1) : scan_as(in, groups, test, bits, 0);
 }
 
 AVX2 static inline __attribute__((always_inline)) void unpack_packed(const struct packed *in, uint64_t groups,
@@ -237,7 +251,7 @@ AVX2 static void widen(const uint16_t *elements, uint64_t count, const struct wi
       }
     }
   }
-  oradax_portable.widen(elements + i, count - i, how, out);
+  oradax_portable_parts.widen(elements + i, count - i, how, out);
 }
 
 /* For each 8 bits of a mask, the shuffle that moves the chosen ones of eight 16-bit lanes together. */
@@ -266,29 +280,32 @@ AVX2 static uint64_t compress(const uint16_t *elements, uint64_t groups, const u
 }
 
 /* Elements of at most 8 bits: the table is 32 bytes or less, and a byte shuffle looks 16 of them up at once. */
-AVX2 static uint64_t translate_bytes(const struct packed *in, uint64_t groups, const struct lookup *how, uint8_t *bits) {
-  const __m256i lower = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)how->table));
-  const __m256i upper = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(how->table + 16)));
+struct bytes_lookup {
+  struct spread spread;
+  __m256i lower, upper;
+};
+
+AVX2_INLINE uint32_t look_bytes_up(const void *what, const uint8_t *from) {
+  const struct bytes_lookup *l = what;
+  const unsigned w = l->spread.width;
   const __m256i bit_of = _mm256_set1_epi64x(0x0102040810204080);
   const __m256i seven = _mm256_set1_epi8(7), low_nibble = _mm256_set1_epi8(15), five_bits = _mm256_set1_epi8(31);
-  const uint32_t flip = how->invert ? UINT32_MAX : 0;
-  const struct spread s = spread_for(in, LAST_FIRST);
-  const uint8_t *from = in->from;
-  const unsigned w = in->width;
-  uint64_t ones = 0;
-  for (uint64_t i = 0; i < 2 * groups; i++, from += 4 * w, bits += 4) {
-    const __m256i even = spread(&s, load_pair(from, from + 2 * w), 0);
-    const __m256i odd = spread(&s, load_pair(from + w, from + 3 * w), 0);
-    const __m256i e = _mm256_packus_epi16(even, odd);
-    const __m256i byte = _mm256_and_si256(_mm256_srli_epi16(e, 3), five_bits);
-    const __m256i found =
-        _mm256_blendv_epi8(_mm256_shuffle_epi8(lower, byte), _mm256_shuffle_epi8(upper, _mm256_and_si256(byte, low_nibble)),
-                           _mm256_cmpgt_epi8(byte, low_nibble));
-    const __m256i bit = _mm256_shuffle_epi8(bit_of, _mm256_and_si256(e, seven));
-    const __m256i is_set = _mm256_cmpeq_epi8(_mm256_and_si256(found, bit), bit);
-    ones += put32(bits, (uint32_t)_mm256_movemask_epi8(is_set), flip);
-  }
-  return ones;
+  const __m256i even = spread(&l->spread, load_pair(from, from + 2 * w), 0);
+  const __m256i odd = spread(&l->spread, load_pair(from + w, from + 3 * w), 0);
+  const __m256i e = _mm256_packus_epi16(even, odd);
+  const __m256i byte = _mm256_and_si256(_mm256_srli_epi16(e, 3), five_bits);
+  const __m256i in_upper = _mm256_shuffle_epi8(l->upper, _mm256_and_si256(byte, low_nibble));
+  const __m256i found =
+      _mm256_blendv_epi8(_mm256_shuffle_epi8(l->lower, byte), in_upper, _mm256_cmpgt_epi8(byte, low_nibble));
+  const __m256i bit = _mm256_shuffle_epi8(bit_of, _mm256_and_si256(e, seven));
+  return (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_and_si256(found, bit), bit));
+}
+
+AVX2 static uint64_t translate_bytes(const struct packed *in, uint64_t groups, const struct lookup *how, struct target bits) {
+  const struct bytes_lookup l = {spread_for(in, LAST_FIRST),
+                                 _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)how->table)),
+                                 _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(how->table + 16)))};
+  return put_results(in, groups, bits, how->invert ? UINT32_MAX : 0, look_bytes_up, &l);
 }
 
 /* Longer elements: the 32 bits that hold the wanted one are gathered from the table. */
@@ -315,8 +332,8 @@ AVX2 static uint64_t translate_gather(const uint16_t *elements, uint64_t groups,
   return ones;
 }
 
-AVX2 static uint64_t translate(const struct packed *in, uint64_t groups, const struct lookup *how, uint8_t *bits) {
-  if (in->width == 1) return results_of_bits(in, groups, lookup_bit(how, 0), lookup_bit(how, 1), bits);
+AVX2 static uint64_t translate(const struct packed *in, uint64_t groups, const struct lookup *how, struct target bits) {
+  if (in->width == 1) return results_of_bits(in, groups, lookup_bit(how, 0), lookup_bit(how, 1), bits.at);
   if (in->width <= 8) return translate_bytes(in, groups, how, bits);
   uint16_t elements[UNPACKED_GROUPS * KERNEL_GROUP];
   uint64_t ones = 0;
@@ -324,12 +341,19 @@ AVX2 static uint64_t translate(const struct packed *in, uint64_t groups, const s
     const uint64_t some = groups - done < UNPACKED_GROUPS ? groups - done : UNPACKED_GROUPS;
     const struct packed part = packed_after(in, done);
     unpack(&part, some, elements);
-    ones += translate_gather(elements, some, how, bits + 8 * done);
+    ones += translate_gather(elements, some, how, bits.at + 8 * done);
   }
   return ones;
 }
 
-const struct oradax_kernels oradax_avx2 = {"avx2", scan, unpack, widen, compress, translate};
+static const struct oradax_parts parts = {unpack, compress, widen};
+
+static uint64_t emit(const struct packed *in, uint64_t groups, const uint8_t *mask, const struct widening *how,
+                     struct target out) {
+  return oradax_emit_in_parts(&parts, in, groups, mask, how, out.at);
+}
+
+const struct oradax_kernels oradax_avx2 = {"avx2", scan, emit, translate};
 #else
 typedef int this_processor_is_no_x86_64;
 #endif

@@ -18,7 +18,7 @@ struct packed {
 };
 
 /* A kernel may read so many bytes behind the last group that it was asked for. */
-enum { KERNEL_OVERREAD_BYTES = 32, KERNEL_GROUP = 64, KERNEL_TABLE_PAD_BYTES = 4 };
+enum { KERNEL_OVERREAD_BYTES = 64, KERNEL_GROUP = 64, KERNEL_TABLE_PAD_BYTES = 4 };
 
 /* What an element is compared with: low <= e <= high, or e == low || e == high. Both fit the element's width, except that
  * low 1 and high 0 of a range match nothing. */
@@ -44,24 +44,30 @@ struct lookup {
   int check, invert;
 };
 
+/* Where results go. */
+struct target {
+  uint8_t *at;
+  /* A hint: at is a multiple of 64, and the caches cannot hold all results. Writing around them is then faster, for a line
+   * is not read first. A loop that does orders these stores before any later one. */
+  int streams;
+};
+
 struct oradax_kernels {
   const char *name;
   /* One result bit for each element, most significant bit of a byte first. Returns the number of ones. */
-  uint64_t (*scan)(const struct packed *in, uint64_t groups, const struct scan_test *test, uint8_t *bits);
-  /* Elements as numbers. */
-  void (*unpack)(const struct packed *in, uint64_t groups, uint16_t *out);
-  /* Numbers as output elements; count is any number. */
-  void (*widen)(const uint16_t *elements, uint64_t count, const struct widening *how, uint8_t *out);
-  /* Keeps the elements whose bit in mask is 1. out has room for 64 more than are kept. Returns how many are kept. */
-  uint64_t (*compress)(const uint16_t *elements, uint64_t groups, const uint8_t *mask, uint16_t *out);
+  uint64_t (*scan)(const struct packed *in, uint64_t groups, const struct scan_test *test, struct target bits);
+  /* Output elements of all elements, or of those whose bit in mask is 1. Returns how many, and writes nothing else. */
+  uint64_t (*emit)(const struct packed *in, uint64_t groups, const uint8_t *mask, const struct widening *how, struct target out);
   /* One bit of the table for each element. Returns the number of ones. */
-  uint64_t (*translate)(const struct packed *in, uint64_t groups, const struct lookup *how, uint8_t *bits);
+  uint64_t (*translate)(const struct packed *in, uint64_t groups, const struct lookup *how, struct target bits);
 };
 
 extern const struct oradax_kernels oradax_portable;
 #if defined(__x86_64__)
 /* Needs AVX2, BMI2 and POPCNT. */
 extern const struct oradax_kernels oradax_avx2;
+/* Needs AVX-512 F, BW, DQ, VL, VBMI, VBMI2 and VPOPCNTDQ, and GFNI besides. */
+extern const struct oradax_kernels oradax_avx512;
 #endif
 #if defined(__aarch64__)
 extern const struct oradax_kernels oradax_neon;
@@ -69,6 +75,22 @@ extern const struct oradax_kernels oradax_neon;
 
 /* The loops of that name, or the fastest that this processor has for "auto"; NULL when it has none of that name. */
 const struct oradax_kernels *oradax_kernels_named(const char *name);
+
+/* Extraction and selection in three steps, with each element as a number in between. */
+struct oradax_parts {
+  /* Elements as numbers. */
+  void (*unpack)(const struct packed *in, uint64_t groups, uint16_t *out);
+  /* Keeps the elements whose bit in mask is 1. out has room for 64 more than are kept. Returns how many are kept. */
+  uint64_t (*compress)(const uint16_t *elements, uint64_t groups, const uint8_t *mask, uint16_t *out);
+  /* Numbers as output elements; count is any number. */
+  void (*widen)(const uint16_t *elements, uint64_t count, const struct widening *how, uint8_t *out);
+};
+
+extern const struct oradax_parts oradax_portable_parts;
+
+/* What emit is where the three steps are all there is. */
+uint64_t oradax_emit_in_parts(const struct oradax_parts *parts, const struct packed *in, uint64_t groups,
+                              const uint8_t *mask, const struct widening *how, uint8_t *out);
 
 /* What the portable loops and the tables of the others share. */
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__

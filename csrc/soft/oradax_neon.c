@@ -59,7 +59,8 @@ static inline uint32x4_t matches32(const struct scan_test *t, uint32x4_t v) {
 
 static inline uint32x4_t load_be_4(const uint8_t *from) { return vreinterpretq_u32_u8(vrev32q_u8(vld1q_u8(from))); }
 
-static uint64_t scan(const struct packed *in, uint64_t groups, const struct scan_test *test, uint8_t *bits) {
+static uint64_t scan(const struct packed *in, uint64_t groups, const struct scan_test *test, struct target target) {
+  uint8_t *bits = target.at;
   if (in->width == 1) return results_of_bits(in, groups, scan_matches(test, 0), scan_matches(test, 1), bits);
   const unsigned flip = test->invert ? 0xff : 0;
   uint64_t ones = 0;
@@ -107,7 +108,7 @@ static void widen(const uint16_t *elements, uint64_t count, const struct widenin
     }
     for (unsigned k = 0; k < stores; k++, out += 16) vst1q_u8(out, vqtbl1q_u8(value, vld1q_u8(shuffles[k])));
   }
-  oradax_portable.widen(elements + i, count - i, how, out);
+  oradax_portable_parts.widen(elements + i, count - i, how, out);
 }
 
 /* For each 8 bits of a mask, the shuffle that moves the chosen ones of eight 16-bit lanes together. */
@@ -135,8 +136,9 @@ static uint64_t compress(const uint16_t *elements, uint64_t groups, const uint8_
 }
 
 /* Elements of at most 8 bits look up 32 bytes; longer ones are not gathered on this processor. */
-static uint64_t translate(const struct packed *in, uint64_t groups, const struct lookup *how, uint8_t *bits) {
-  if (in->width > 8) return oradax_portable.translate(in, groups, how, bits);
+static uint64_t translate(const struct packed *in, uint64_t groups, const struct lookup *how, struct target target) {
+  uint8_t *bits = target.at;
+  if (in->width > 8) return oradax_portable.translate(in, groups, how, target);
   static const uint8_t bit_of[16] = {128, 64, 32, 16, 8, 4, 2, 1};
   const struct spread s = spread_for(in);
   const uint8x16x2_t table = {{vld1q_u8(how->table), vld1q_u8(how->table + 16)}};
@@ -155,7 +157,14 @@ static uint64_t translate(const struct packed *in, uint64_t groups, const struct
   return ones;
 }
 
-const struct oradax_kernels oradax_neon = {"neon", scan, unpack, widen, compress, translate};
+static const struct oradax_parts parts = {unpack, compress, widen};
+
+static uint64_t emit(const struct packed *in, uint64_t groups, const uint8_t *mask, const struct widening *how,
+                     struct target out) {
+  return oradax_emit_in_parts(&parts, in, groups, mask, how, out.at);
+}
+
+const struct oradax_kernels oradax_neon = {"neon", scan, emit, translate};
 #else
 typedef int this_processor_is_no_aarch64;
 #endif

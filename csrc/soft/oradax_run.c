@@ -8,7 +8,9 @@
 #include "oradax.h"
 
 enum { MAX_SYMBOLS = 1024, MAX_SYMBOL_BYTES = 8, MAX_OZIP_TABLE_BYTES = 8192 };
-enum { BLOCK_GROUPS = 16, BLOCK_ELEMENTS = BLOCK_GROUPS * KERNEL_GROUP, RESULT_BLOCK_GROUPS = 512 };
+enum { BLOCK_GROUPS = 512, ELEMENTS_BETWEEN_KILLS = 1024 };
+/* Second-level caches of a core are about as large. */
+enum { LARGE_RESULT_BYTES = 1 << 20 };
 
 /* Bits from memory, most significant first. */
 struct bits {
@@ -39,6 +41,7 @@ struct run {
   unsigned room_error;     /* what it is to need more */
   uint64_t results;        /* result bits so far: the next index */
   unsigned partial;        /* the bits of the byte that is not full yet */
+  int is_large;            /* see results_are_large */
 };
 
 enum { GO_ON = 0, END = -1 }; /* above zero: an error code */
@@ -324,15 +327,22 @@ static void put_indexes(struct run *run, const uint8_t *bits, uint64_t groups) {
   run->produced = (uint64_t)(to - run->to);
 }
 
+/* Where the next block's results go. */
+static struct target block_target(const struct run *run) {
+  uint8_t *at = run->to + run->produced;
+  return (struct target){at, run->is_large && (uintptr_t)at % 64 == 0};
+}
+
 /* Scan or translation of as many groups as can be taken at once; 0 when none can. */
 static uint64_t result_block(struct run *run, unsigned width, const struct lookup *lookup) {
   const struct ccb *ccb = run->ccb;
   const int translates = ccb_operation(ccb) == OPCODE_TRANSLATE, makes_bits = ccb->output_format == OUTPUT_BITS;
   const unsigned index_bytes = ccb->output_format == OUTPUT_INDEX_2 ? 2 : 4;
   const uint64_t room = (run->room - run->produced) / (makes_bits ? 8 : index_bytes * (uint64_t)KERNEL_GROUP);
-  const uint64_t groups = least(least(groups_readable(run, width), room), RESULT_BLOCK_GROUPS);
+  const uint64_t groups = least(least(groups_readable(run, width), room), BLOCK_GROUPS);
   if (groups == 0) return 0;
-  uint8_t kept[8 * RESULT_BLOCK_GROUPS], *bits = makes_bits ? run->to + run->produced : kept;
+  uint8_t kept[8 * BLOCK_GROUPS];
+  const struct target bits = makes_bits ? block_target(run) : (struct target){kept, 0};
   const struct packed in = packed_here(run, width);
   if (translates) {
     run->out->ones += run->kernels->translate(&in, groups, lookup, bits);
@@ -341,7 +351,7 @@ static uint64_t result_block(struct run *run, unsigned width, const struct looku
     run->out->ones += run->kernels->scan(&in, groups, &test, bits);
   }
   if (makes_bits) run->produced += 8 * groups;
-  else put_indexes(run, bits, groups);
+  else put_indexes(run, kept, groups);
   run->results += groups * KERNEL_GROUP;
   return groups;
 }
@@ -367,19 +377,21 @@ static uint64_t element_block(struct run *run, unsigned width) {
   if (selects) groups = least(groups, (run->secondary.end - run->secondary.position) / KERNEL_GROUP);
   if (selects && groups > 0 && run->secondary.position % 8 != 0) groups--; /* a byte more is read */
   if (groups == 0) return 0;
-  uint16_t elements[BLOCK_ELEMENTS], chosen[BLOCK_ELEMENTS + KERNEL_GROUP];
   uint8_t mask[8 * BLOCK_GROUPS];
+  if (selects) read_mask(&run->secondary, groups, mask);
   const struct packed in = packed_here(run, width);
-  run->kernels->unpack(&in, groups, elements);
-  uint64_t count = groups * KERNEL_GROUP;
-  if (selects) {
-    read_mask(&run->secondary, groups, mask);
-    count = run->kernels->compress(elements, groups, mask, chosen);
-    run->out->ones += count;
-  }
-  run->kernels->widen(selects ? chosen : elements, count, &how, run->to + run->produced);
+  const uint64_t count = run->kernels->emit(&in, groups, selects ? mask : NULL, &how, block_target(run));
+  if (selects) run->out->ones += count;
   run->produced += count * how.size;
   return groups;
+}
+
+/* True when the fast loops will make so many results that no cache of a core keeps them. */
+static int results_are_large(const struct run *run, unsigned width) {
+  const struct ccb *ccb = run->ccb;
+  const uint64_t elements = least(run->bits_left / width, run->elements_left);
+  if (ccb_operation(ccb) == OPCODE_EXTRACT) return elements * ccb_output_bytes(ccb) >= LARGE_RESULT_BYTES;
+  return ccb_makes_bits(ccb) && ccb->output_format == OUTPUT_BITS && elements / 8 >= LARGE_RESULT_BYTES;
 }
 
 /* Takes blocks until one cannot be taken. */
@@ -392,6 +404,7 @@ static void run_blocks(struct run *run, const struct lookup *lookup, const atomi
   /* 8 elements have to lie in 16 bytes. */
   const int is_aligned = run->primary.position % 8 == 0;
   if (width >= 16 && !(is_aligned && (width == 16 || (width == 32 && scans)))) return;
+  run->is_large = results_are_large(run, width);
   for (uint64_t groups = 1; groups != 0 && !atomic_load_explicit(kill, memory_order_relaxed);) {
     groups = ccb_makes_bits(ccb) ? result_block(run, width, lookup) : element_block(run, width);
     groups_done(run, groups, width);
@@ -430,7 +443,7 @@ static int run_elements(struct run *run, const struct lookup *lookup, const atom
     if (error == GO_ON) error = emit(run, &element, lookup);
     if (error != GO_ON) return error;
     run->out->elements++;
-    if (i % BLOCK_ELEMENTS == 0 && atomic_load_explicit(kill, memory_order_relaxed)) return ERROR_KILLED;
+    if (i % ELEMENTS_BETWEEN_KILLS == 0 && atomic_load_explicit(kill, memory_order_relaxed)) return ERROR_KILLED;
   }
 }
 
@@ -441,7 +454,7 @@ void ccb_run(const struct ccb *ccb, const struct stream streams[STREAM_COUNT], c
   int error = set_up(&run, streams);
   if (error == GO_ON) {
     /* The table is copied, so that the loops may read behind its end. */
-    uint8_t table[8192 + KERNEL_TABLE_PAD_BYTES] = {0};
+    _Alignas(64) uint8_t table[8192 + KERNEL_TABLE_PAD_BYTES] = {0};
     if (ccb_operation(ccb) == OPCODE_TRANSLATE) memcpy(table, streams[STREAM_TABLE].at, ccb_table_bytes(ccb));
     const struct lookup lookup = lookup_of(ccb, table);
     run_blocks(&run, &lookup, kill);

@@ -21,7 +21,7 @@ export interface MeasureOptions {
   readonly inputBytes?: number;
   /** Times that each is run, of which the fastest counts; 5 by default. */
   readonly repeat?: number;
-  /** `auto`, `avx2`, `neon` or `portable`. */
+  /** `auto`, `avx512`, `avx2`, `neon` or `portable`. */
   readonly loops?: string;
 }
 

@@ -15,7 +15,7 @@ export const SOFT_ORADAX_OPTIONS: OptionTable = {
   units: { type: "integer", title: "threads; 0 is one for each processor, 8 at most", default: "0", max: 8n },
   queue: { type: "integer", title: "CCBs that wait, at most", default: "128", min: 1n, max: 128n },
   delay_us: { type: "integer", title: "microseconds that each CCB takes at least", default: "0", max: 60_000_000n },
-  loops: { type: "text", title: "auto, portable, avx2 or neon", default: "auto", max: 16n },
+  loops: { type: "text", title: "auto, avx512, avx2, neon or portable", default: "auto", max: 16n },
 };
 
 /** Where the driver makes its device: one of the two, never both. */

@@ -2,7 +2,7 @@ import { assert } from "@std/assert";
 
 import { Random } from "../unit/random.ts";
 import { compareWithModel, type Tally } from "./oradax_compare.ts";
-import { withOradax } from "./oradax_device.ts";
+import { availableLoops, withOradax } from "./oradax_device.ts";
 
 withOradax();
 
@@ -23,15 +23,20 @@ function checkTally(tally: Tally, least: number): void {
   }
 }
 
+function testCases(cases: number, locator: string): void {
+  const tally = compareWithModel(cases, locator, new Random(locator));
+  if (locator.includes("dax=2")) checkTally(tally, cases / 1000);
+}
+
 for (
   const [cases, locator] of [
     [60_000, "soft:oradax?dax=2&units=1"],
     [20_000, "soft:oradax?dax=1&units=1"],
-    [20_000, "soft:oradax?dax=2&units=1&loops=portable"],
   ] as const
 ) {
-  Deno.test(`${cases} random CCBs come out of ${locator} as the slow model says`, () => {
-    const tally = compareWithModel(cases, locator, new Random(locator));
-    if (locator.includes("dax=2")) checkTally(tally, cases / 1000);
-  });
+  Deno.test(`${cases} random CCBs come out of ${locator} as the slow model says`, () => testCases(cases, locator));
 }
+
+Deno.test("20,000 random CCBs come out of each slower kind of loops as the slow model says", () => {
+  for (const loops of availableLoops().slice(1)) testCases(20_000, `soft:oradax?dax=2&units=1&loops=${loops}`);
+});

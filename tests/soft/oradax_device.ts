@@ -15,6 +15,18 @@ export function withOradax(): void {
   Deno.test.afterAll(closeAll);
 }
 
+/** The loops that this processor has: `portable` and at least one kind made for it. */
+export function availableLoops(): string[] {
+  return ["avx512", "avx2", "neon", "portable"].filter((loops) => {
+    try {
+      openOradax(parseLocator(`soft:oradax?loops=${loops}`), "test")[Symbol.dispose]();
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
 /** The completion of an area, waited for up to ten seconds: a machine with much to do may let a unit wait. */
 export function finished(dax: OradaxTransport, index: number): OradaxCompletion {
   for (let slices = 0; slices < 200; slices++) {

@@ -17,7 +17,7 @@ import { interruption } from "../run.ts";
 export const bench: CommandUnknownOpts = new Command("bench")
   .description("Measure the software coprocessor on one core, as a ratio to reading as many bytes.")
   .option("--width <bits>", "only elements of this width", wholeNumber)
-  .option("--loops <name>", "auto, avx2, neon or portable", "auto")
+  .option("--loops <name>", "auto, avx512, avx2, neon or portable", "auto")
   .option("--json", "print one JSON document")
   .action(async (options) => {
     const widths = options.width === undefined ? MEASURED_WIDTHS : [options.width];
