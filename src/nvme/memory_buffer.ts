@@ -10,7 +10,7 @@ import { Deadline } from "../core/deadline.ts";
 import type { DmaBuffer } from "../core/dma.ts";
 import { BusbarError, isBusbarError } from "../core/error.ts";
 import { bitField, fieldOf } from "../core/layout.ts";
-import { pollRegister } from "../core/mmio.ts";
+import { goneError, pollRegister } from "../core/mmio.ts";
 import type { MappedMmio } from "../../ffi/mmio.ts";
 import type { HeldPciDevice } from "../pci/held.ts";
 import { CAP_CMBS, NVME_REGISTERS } from "./registers.ts";
@@ -31,6 +31,7 @@ const CRE = 1;
 const CMSE = 2;
 const CBAI = 1n;
 const SHOW_MS = 200;
+const ALL_ONES = 0xffff_ffffn;
 
 /**
  * Where the buffer appears among the addresses that the controller uses. Only the controller ever sees it; it has to lie
@@ -74,6 +75,7 @@ export class ControllerMemoryBuffer {
     const hasControl = fieldOf(capabilities, CAP_CMBS) === 1n;
     if (hasControl) registers.write32(CMBMSC, CRE);
     const size = await readSize(registers, hasControl);
+    if (size === ALL_ONES) throw goneError(name, "CMBSZ reads all ones");
     if (size === 0n) throw refuse("the controller has no memory buffer");
     if (fieldOf(size, SQS) === 0n) throw refuse("its memory buffer takes no submission queues");
     const location = BigInt(registers.read32(CMBLOC));

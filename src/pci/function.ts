@@ -212,3 +212,29 @@ export function className(classCode: number): string {
   const digits = classCode.toString(16).padStart(6, "0");
   return CLASS_NAMES[digits] ?? CLASS_NAMES[digits.slice(0, 4)] ?? CLASS_NAMES[digits.slice(0, 2)] ?? `class ${digits}`;
 }
+
+/** What only sysfs knows, for functions that it knows nothing of. */
+export const UNKNOWN_TO_SYSFS: Pick<
+  PciFunction,
+  | "address"
+  | "folder"
+  | "driver"
+  | "iommuGroup"
+  | "numaNode"
+  | "powerState"
+  | "enableCount"
+  | "ancestors"
+  | "hostBridge"
+  | "physicalFunction"
+> = {
+  address: null,
+  folder: null,
+  driver: null,
+  iommuGroup: null,
+  numaNode: null,
+  powerState: null,
+  enableCount: null,
+  ancestors: [],
+  hostBridge: null,
+  physicalFunction: null,
+};

@@ -6,7 +6,8 @@
 import { BusbarError } from "../core/error.ts";
 import { type Host, thisMachine } from "../core/host.ts";
 import { type Locator, wrongLocatorKind } from "../core/locator.ts";
-import { openSoftDevice, SOFT_LOCATORS } from "./device.ts";
+import { SOFT_LOCATORS } from "./locators.ts";
+import { openSoftDevice } from "./soft_device.ts";
 import { type PciFunction, readPciFunction } from "./function.ts";
 import type { HeldPciDevice } from "./held.ts";
 import { lockFunction } from "./lock.ts";

@@ -141,3 +141,38 @@ export function barRegisters(config: Uint8Array): BarRegister[] {
   }
   return bars;
 }
+
+/** What of a BAR is wanted. */
+export interface BarOptions {
+  /** First byte that is needed; 0 by default. */
+  readonly offset?: number;
+  /** How many bytes from there are needed; the whole BAR by default. Only the pages that hold them are mapped. */
+  readonly sizeBytes?: number;
+}
+
+/**
+ * The part of a BAR that is wanted.
+ *
+ * @param name the function, for the error
+ * @throws {BusbarError} `out-of-range` when it lies outside the BAR
+ */
+export function barRange(
+  name: string,
+  bar: Resource,
+  options: BarOptions,
+): { offset: number; sizeBytes: number } {
+  const offset = options.offset ?? 0;
+  const sizeBytes = options.sizeBytes ?? Number(bar.sizeBytes) - offset;
+  if (offset < 0 || sizeBytes <= 0 || BigInt(offset) + BigInt(sizeBytes) > bar.sizeBytes) {
+    throw new BusbarError(
+      "out-of-range",
+      `${name}: ${sizeBytes} bytes at 0x${offset.toString(16)} lie outside BAR${bar.index} (${bar.sizeBytes} bytes)`,
+      {
+        operation: `open BAR${bar.index}`,
+        path: name,
+        hint: `the whole BAR is 0+${bar.sizeBytes}`,
+      },
+    );
+  }
+  return { offset, sizeBytes };
+}

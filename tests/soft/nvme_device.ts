@@ -10,7 +10,7 @@ import { BusbarError, type ErrorCode } from "../../src/core/error.ts";
 import { parseLocator } from "../../src/core/locator.ts";
 import { NvmeController } from "../../src/nvme/controller.ts";
 import { type DriverOptions, NvmeDriver } from "../../src/nvme/driver.ts";
-import { openSoftDevice } from "../../src/pci/device.ts";
+import { openSoftDevice } from "../../src/pci/soft_device.ts";
 import { withLibraries } from "./setup.ts";
 
 /** As {@linkcode withLibraries}, with the libraries that a driver opens besides: for its queues, and for its interrupts. */

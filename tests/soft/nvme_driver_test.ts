@@ -10,8 +10,9 @@ import { parseLocator } from "../../src/core/locator.ts";
 import type { NvmeCompletion } from "../../src/nvme/command.ts";
 import { ALL_NAMESPACES, type NvmeController } from "../../src/nvme/controller.ts";
 import { runIoJob } from "../../src/nvme/io_job.ts";
+import { ControllerMemoryBuffer } from "../../src/nvme/memory_buffer.ts";
 import { BlockPattern } from "../../src/nvme/pattern.ts";
-import { openSoftDevice } from "../../src/pci/device.ts";
+import { openSoftDevice } from "../../src/pci/soft_device.ts";
 import { failsWith, noise, openController, withDriverLibraries } from "./nvme_device.ts";
 
 withDriverLibraries();
@@ -97,6 +98,16 @@ Deno.test("submission queues that do not fit into the controller's memory, or ha
   assertStringIncludes(none.message, "has no memory buffer");
   const full = openController("cmb=16KiB", { cmbQueues: true, ioQueues: 4, ioEntries: 128 });
   assertStringIncludes((await failsWith("out-of-range", "too much", full)).message, "do not fit");
+});
+
+Deno.test("a controller whose registers vanish is gone, and not one with a strange memory buffer", async () => {
+  const locator = parseLocator("soft:nvme?cmb=1MiB");
+  assert(locator.kind === "soft");
+  using device = openSoftDevice(locator, "test");
+  const registers = device.registers(0);
+  const capabilities = registers.read64(0);
+  device.soft.fault("gone=bar");
+  await failsWith("device-gone", "vanished", ControllerMemoryBuffer.open(device, registers, capabilities));
 });
 
 Deno.test("a command is carried out at whatever moment it is issued after the one before has ended", async () => {

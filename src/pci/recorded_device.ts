@@ -1,0 +1,99 @@
+/**
+ * A function of a recorded machine.
+ * @module
+ */
+
+import type { DmaBuffer } from "../core/dma.ts";
+import { BusbarError } from "../core/error.ts";
+import type { Host } from "../core/host.ts";
+import { type FileLocator, type OptionTable, readOptions } from "../core/locator.ts";
+import { accessError, type Mmio, RecordedMmio } from "../core/mmio.ts";
+import { formatPciAddress, parsePciAddress } from "../core/pci_address.ts";
+import type { PciDevice } from "./device.ts";
+import { type PciFunction, readPciFunction, UNKNOWN_TO_SYSFS } from "./function.ts";
+import { readMachineFile, type RecordedMachine } from "./machine_file.ts";
+import type { BarOptions } from "./resources.ts";
+
+const FILE_OPTIONS: OptionTable = {
+  device: { type: "text", title: "address of the function, where the file has several", default: "" },
+};
+
+/**
+ * Opens a function of a recorded machine.
+ *
+ * @throws {BusbarError} `usage` when the file holds several and the locator does not say which, and as reading fails
+ */
+export function openRecorded(locator: FileLocator): PciDevice {
+  const wanted = readOptions(locator, FILE_OPTIONS).get("device") ?? "";
+  const machine = readMachineFile(locator.path);
+  const name = wanted === "" ? onlyDevice(machine, locator) : formatPciAddress(parsePciAddress(wanted));
+  const fn = readPciFunction(machine.host, name);
+  const softName = machine.names.get(name);
+  return new RecordedPciDevice(
+    machine,
+    name,
+    softName === undefined ? fn : { ...fn, ...UNKNOWN_TO_SYSFS, name: softName },
+  );
+}
+
+/** The function meant by a file that holds one, or by the only one in it whose registers were recorded. */
+function onlyDevice(machine: RecordedMachine, locator: FileLocator): string {
+  const withRegisters = machine.devices.filter((name) => machine.regions.some((region) => region.device === name));
+  const choice = withRegisters.length === 1 ? withRegisters : machine.devices;
+  const [only, ...others] = choice;
+  if (only !== undefined && others.length === 0) return only;
+  throw new BusbarError("usage", `${locator.path} holds ${choice.length} PCI functions`, {
+    operation: "open recorded machine",
+    path: locator.path,
+    hint: `say which: '${locator.text}?device=${only ?? ""}'`,
+  });
+}
+
+/** A function of a recorded machine. */
+class RecordedPciDevice implements PciDevice {
+  readonly kind = "recorded";
+  readonly host: Host | null;
+  readonly function: PciFunction;
+  readonly #machine: RecordedMachine;
+  readonly #recordedAs: string;
+
+  constructor(machine: RecordedMachine, recordedAs: string, fn: PciFunction) {
+    this.#machine = machine;
+    this.#recordedAs = recordedAs;
+    this.host = fn.address === null ? null : machine.host;
+    this.function = fn;
+  }
+
+  readConfig(): Uint8Array {
+    return this.function.config.slice();
+  }
+
+  isPresent(): boolean {
+    return true;
+  }
+
+  bar(index: number, options: BarOptions = {}): Mmio {
+    const region = this.#machine.regions.find((one) => one.device === this.#recordedAs && one.bar === index);
+    if (region === undefined) {
+      throw new BusbarError("absent", `${this.function.name}: the registers of BAR${index} were not recorded`, {
+        operation: `open BAR${index}`,
+        path: this.function.name,
+        hint: `record them on that machine: dump_bar0 ${this.function.name} --bar ${index} --save FILE`,
+      });
+    }
+    const mmio = new RecordedMmio(`BAR${index} of ${this.function.name}`, region.sizeBytes, region.pieces);
+    if ((options.offset ?? 0) + (options.sizeBytes ?? 0) > region.sizeBytes) {
+      throw accessError(mmio, options.offset ?? 0, options.sizeBytes ?? 0, 1);
+    }
+    return mmio;
+  }
+
+  allocDma(): DmaBuffer {
+    throw new BusbarError("unsupported", `${this.function.name}: a recorded device has no DMA`, {
+      operation: "allocate DMA memory",
+      path: this.function.name,
+    });
+  }
+
+  [Symbol.dispose](): void {}
+}
