@@ -3,9 +3,12 @@
  * How fast the software coprocessor is: one unit, 64 MiB of input, as a ratio to reading as many bytes in C in the same run.
  *
  * It prints one table by width: (input + output bytes) in a second of processor time, divided by the bytes that a read-only
- * sum in C reads in a second. Then, where Python has numpy, the same results by numpy's best expression.
+ * sum in C reads in a second. Then, where Python has numpy, the same results by numpy's best expression, by the coprocessor
+ * and through the library.
  */
 
+import { OradaxSession } from "../src/oradax/session.ts";
+import { packed } from "../src/oradax/vector.ts";
 import { MEASURED_COMMANDS, MEASURED_WIDTHS, type MeasuredCommand, OradaxMeasure } from "../src/oradax/measure.ts";
 
 const NUMPY = `
@@ -74,11 +77,42 @@ for (const bits of MEASURED_WIDTHS) {
   console.log(`${String(bits).padEnd(7)}${cells.map((cell) => cell.padStart(11)).join("")}`);
 }
 
+/** Elements in a second of elapsed time through a session, by "command bits": typed arrays in, typed arrays out. */
+async function libraryRates(): Promise<Map<string, number>> {
+  using session = OradaxSession.open("soft:oradax");
+  const noise = new Uint8Array(64 << 20);
+  for (let at = 0; at < noise.length; at += 65536) crypto.getRandomValues(noise.subarray(at, at + 65536));
+  const source = packed(noise.subarray(0, 12 << 20), { bits: 12 });
+  const into = new Uint16Array(source.elements);
+  const table = noise.slice(0, 4096);
+  const rates = new Map<string, number>();
+  const time = async (what: string, elements: number, work: () => Promise<unknown>): Promise<void> => {
+    let best = Infinity;
+    for (let i = 0; i < 5; i++) {
+      const started = performance.now();
+      await work();
+      best = Math.min(best, performance.now() - started);
+    }
+    rates.set(what, elements / best * 1000);
+  };
+  for (const input of [noise, new Uint16Array(noise.buffer), new Uint32Array(noise.buffer)]) {
+    const bits = 8 * input.BYTES_PER_ELEMENT;
+    await time(`scan ${bits}`, input.length, () => session.scanRange(input, 1, 2 ** (bits - 1)));
+  }
+  await time("scan 12", source.elements, () => session.scanRange(source, 1, 2048));
+  await time("extract 12", source.elements, () => session.extract(source, { bytes: 2, into }));
+  await time("select 12", source.elements, () => session.select(source, noise, { bytes: 2, into }));
+  await time("translate 12", source.elements, () => session.translate(source, table));
+  return rates;
+}
+
 const numpy = numpyRates();
 if (numpy === null) console.log("\nnot run: numpy (python3 has none)");
-else console.log("\nelements in a second, by numpy and here");
+else console.log("\nelements in a second: by numpy, by the coprocessor, through the library (elapsed time)");
+const library = numpy === null ? new Map<string, number>() : await libraryRates();
 for (const [what, rate] of numpy ?? []) {
-  const ours = rates.get(what) ?? NaN;
-  const numbers = [rate, ours].map((one) => `${(one / 1e6).toFixed(0).padStart(8)} M`).join("");
-  console.log(`${what.padEnd(14)}${numbers}${`${(ours / rate).toFixed(1)} ×`.padStart(9)}`);
+  const cells = [rates.get(what) ?? NaN, library.get(what) ?? NaN].map((ours) =>
+    `${(ours / 1e6).toFixed(0).padStart(8)} M${`${(ours / rate).toFixed(1)} ×`.padStart(8)}`
+  );
+  console.log(`${what.padEnd(14)}${(rate / 1e6).toFixed(0).padStart(6)} M${cells.join("")}`);
 }

@@ -352,4 +352,8 @@ BB_API int32_t bb_oradax_kill(bb_oradax *dax, uint32_t index);
 /* Lets go of the memory of all that has completed. */
 BB_API int32_t bb_oradax_dequeue(bb_oradax *dax);
 
+/* Copies size bytes of numbers of width (1, 2, 4 or 8) bytes between the host's byte order and the coprocessor's, in either
+ * direction. to may be from, and must not overlap it otherwise. -EINVAL where size is no multiple of width. */
+BB_API int32_t bb_oradax_copy_numbers(void *to, const void *from, uint64_t size, uint32_t width);
+
 #endif

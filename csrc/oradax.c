@@ -215,3 +215,44 @@ int32_t bb_oradax_completion(bb_oradax *dax, uint32_t index, void *to) {
   memcpy(to, dax->areas + (size_t)index * BB_ORADAX_AREA_BYTES, BB_ORADAX_AREA_BYTES);
   return 0;
 }
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+/* The numbers of width bytes in eight bytes, each turned around. */
+static inline uint64_t turned(uint64_t numbers, uint32_t width) {
+  const uint64_t low_bytes = UINT64_C(0x00ff00ff00ff00ff);
+  switch (width) {
+    case 2: return (numbers & low_bytes) << 8 | (numbers >> 8 & low_bytes);
+    case 4: return __builtin_bswap64(numbers << 32 | numbers >> 32);
+    default: return __builtin_bswap64(numbers);
+  }
+}
+
+/* width is a constant in each copy. */
+static inline __attribute__((always_inline)) void copy_turned(uint8_t *to, const uint8_t *from, uint64_t size, uint32_t width) {
+  uint64_t at = 0, numbers;
+  for (; at + 8 <= size; at += 8) {
+    memcpy(&numbers, from + at, 8);
+    numbers = turned(numbers, width);
+    memcpy(to + at, &numbers, 8);
+  }
+  if (at == size) return;
+  numbers = 0;
+  memcpy(&numbers, from + at, size - at);
+  numbers = turned(numbers, width);
+  memcpy(to + at, &numbers, size - at);
+}
+#endif
+
+int32_t bb_oradax_copy_numbers(void *to, const void *from, uint64_t size, uint32_t width) {
+  if (to == NULL || from == NULL || (width != 1 && width != 2 && width != 4 && width != 8) || size % width != 0) return -EINVAL;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+  switch (width) {
+    case 2: copy_turned(to, from, size, 2); return 0;
+    case 4: copy_turned(to, from, size, 4); return 0;
+    case 8: copy_turned(to, from, size, 8); return 0;
+    default: break;
+  }
+#endif
+  memmove(to, from, size);
+  return 0;
+}

@@ -33,6 +33,10 @@ const SYMBOLS = {
   bb_oradax_info: { parameters: [HANDLE, /* index */ "u32", /* uint16_t out[4] */ "buffer"], result: "i32" },
   bb_oradax_kill: { parameters: [HANDLE, /* index */ "u32"], result: "i32" },
   bb_oradax_dequeue: { parameters: [HANDLE], result: "i32" },
+  bb_oradax_copy_numbers: {
+    parameters: [/* void *to */ "buffer", /* const void *from */ "buffer", /* size */ "u64", /* width */ "u32"],
+    result: "i32",
+  },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 const library: () => Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] = lazyLibrary(SYMBOLS);
@@ -134,6 +138,28 @@ export class OradaxHandle implements Disposable {
     }
     return this.#handle;
   }
+}
+
+/**
+ * Copies numbers of `width` bytes between the host's byte order and the coprocessor's, in either direction.
+ *
+ * @param to at least as long as `from`; the same memory, or memory that does not overlap it
+ * @param from a whole number of numbers
+ * @throws {BusbarError} `out-of-range` when `to` is too short
+ */
+export function copyNumbers(to: Uint8Array<ArrayBuffer>, from: Uint8Array, width: number): void {
+  if (to.length < from.length) {
+    throw new BusbarError("out-of-range", `${from.length} bytes of numbers do not fit in ${to.length}`);
+  }
+  const source = isUnshared(from) ? from : to.subarray(0, from.length);
+  if (source !== from) source.set(from);
+  const result = library().bb_oradax_copy_numbers(to, source, BigInt(source.length), width);
+  check(result, `copy numbers of ${width} bytes`);
+}
+
+/** True for memory that C can be given: the type of a call's buffer has no shared memory in it. */
+function isUnshared(bytes: Uint8Array): bytes is Uint8Array<ArrayBuffer> {
+  return bytes.buffer instanceof ArrayBuffer;
 }
 
 function pointerFrom(out: BigUint64Array): Handle {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { copyNumbers } from "../../ffi/oradax.ts";
 import { breathe, Deadline, pause } from "../core/deadline.ts";
 import { BusbarError } from "../core/error.ts";
 import { parseLocator } from "../core/locator.ts";
@@ -18,15 +19,7 @@ import {
   type OradaxTransport,
   submitError,
 } from "./transport.ts";
-import {
-  type ElementSource,
-  type NumberArray,
-  numbers,
-  PIECE_ELEMENTS,
-  primaryInput,
-  sourceBytes,
-  swapBytes,
-} from "./vector.ts";
+import { type ElementSource, type NumberArray, numbers, PIECE_ELEMENTS, primaryInput, sourceBytes } from "./vector.ts";
 
 /** Vectors as they are given: a source, or the numbers of a typed array. */
 export type Vector = ElementSource | NumberArray;
@@ -69,6 +62,8 @@ export interface ElementOptions extends RunOptions {
   readonly padRight?: boolean;
   /** Takes the output piece by piece, as the coprocessor wrote it (big-endian), instead of having it returned. */
   readonly sink?: (piece: Uint8Array) => void;
+  /** Memory for the values, with room for all elements that go in. New memory costs more than what is done with it. */
+  readonly into?: NumberArray;
 }
 
 /** What an extraction or selection gave. */
@@ -77,7 +72,7 @@ export interface ElementVector {
   readonly elements: number;
   /** Elements that came out. */
   readonly count: number;
-  /** They as numbers of the host; empty with a sink. */
+  /** They as numbers of the host, in `into` where that was given; empty with a sink. */
   readonly values: NumberArray;
 }
 
@@ -245,7 +240,7 @@ export class OradaxSession implements Disposable {
   }
 
   /** A copy of bytes, made by the coprocessor. */
-  async copy(bytes: Uint8Array, options: RunOptions = {}): Promise<Uint8Array> {
+  async copy(bytes: Uint8Array, options: RunOptions & Pick<ElementOptions, "into"> = {}): Promise<Uint8Array> {
     const { values } = await this.extract(bytes, { bytes: 1, ...options });
     return values as Uint8Array;
   }
@@ -290,11 +285,11 @@ export class OradaxSession implements Disposable {
         output: { address: slot.output.address, format: `bytes${bytes}` },
       }),
       take: (output) => {
-        result.set(output, filled);
+        copyNumbers(result.subarray(filled), output, bytes);
         filled += output.length;
       },
     });
-    return asNumbers(result, bytes);
+    return numberArray(result, bytes, count);
   }
 
   /** Both bits are 1. The coprocessor has no such command: this is computed here, as are the other two. */
@@ -371,7 +366,7 @@ export class OradaxSession implements Disposable {
     const source = asSource(input);
     const { bytes, sink } = options;
     const selects = select.fillSecondary !== undefined;
-    const pieces: Uint8Array<ArrayBuffer>[] = [];
+    const result = roomForElements(sink === undefined ? source.elements : 0, bytes, options.into);
     let outputBytes = 0;
     await this.#run({
       ...options,
@@ -386,18 +381,13 @@ export class OradaxSession implements Disposable {
         output: { address: slot.output.address, format: `bytes${bytes}`, padLeft: !options.padRight },
       }),
       take: (output) => {
-        outputBytes += output.length;
         if (sink !== undefined) sink(output);
-        else pieces.push(output.slice());
+        else copyNumbers(result.subarray(outputBytes), output, bytes);
+        outputBytes += output.length;
       },
     });
-    const result = new Uint8Array(sink === undefined ? outputBytes : 0);
-    let at = 0;
-    for (const piece of pieces) {
-      result.set(piece, at);
-      at += piece.length;
-    }
-    return { elements: source.elements, count: outputBytes / bytes, values: asNumbers(result, bytes) };
+    const count = outputBytes / bytes;
+    return { elements: source.elements, count, values: numberArray(result, bytes, sink === undefined ? count : 0) };
   }
 
   /** Runs an operation piece by piece. */
@@ -496,11 +486,11 @@ function asSource(input: Vector): ElementSource {
   return "fill" in input && "elements" in input ? input : numbers(input);
 }
 
-/** Big-endian indexes within a piece, as numbers within the vector. */
+/** The coprocessor's indexes within a piece, as numbers within the vector. */
 function indexesFrom(bytes: Uint8Array<ArrayBuffer>, first: number): Uint32Array<ArrayBuffer> {
   const indexes = new Uint32Array(bytes.length / 4);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let i = 0; i < indexes.length; i++) indexes[i] = first + view.getUint32(4 * i);
+  copyNumbers(new Uint8Array(indexes.buffer), bytes, 4);
+  if (first > 0) { for (let i = 0; i < indexes.length; i++) indexes[i] = first + (indexes[i] ?? 0); }
   return indexes;
 }
 
@@ -514,12 +504,27 @@ function joined(pieces: readonly Uint32Array[], count: number): Uint32Array<Arra
   return all;
 }
 
-/** Big-endian elements as numbers of the host. */
-function asNumbers(bytes: Uint8Array<ArrayBuffer>, size: 1 | 2 | 4 | 8): NumberArray {
-  swapBytes(bytes, size);
-  if (size === 1) return bytes;
-  if (size === 2) return new Uint16Array(bytes.buffer);
-  return size === 4 ? new Uint32Array(bytes.buffer) : new BigUint64Array(bytes.buffer);
+/** Memory for the output of `elements` elements: what was given, or new. Pages that are never written take no memory. */
+function roomForElements(elements: number, bytes: number, given: NumberArray | undefined): Uint8Array<ArrayBuffer> {
+  if (given === undefined) return new Uint8Array(elements * bytes);
+  const { buffer, byteOffset, byteLength } = given;
+  if (given.BYTES_PER_ELEMENT !== bytes || !(buffer instanceof ArrayBuffer) || byteLength < elements * bytes) {
+    throw new BusbarError("out-of-range", `${byteLength} bytes in numbers of ${given.BYTES_PER_ELEMENT} to go into`, {
+      operation: "make room for elements",
+      hint: `${elements} numbers of ${bytes} bytes are needed, in memory that is not shared`,
+    });
+  }
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+function numberArray(
+  { buffer, byteOffset }: Uint8Array<ArrayBuffer>,
+  bytes: 1 | 2 | 4 | 8,
+  count: number,
+): NumberArray {
+  if (bytes === 1) return new Uint8Array(buffer, byteOffset, count);
+  if (bytes === 2) return new Uint16Array(buffer, byteOffset, count);
+  return bytes === 4 ? new Uint32Array(buffer, byteOffset, count) : new BigUint64Array(buffer, byteOffset, count);
 }
 
 function combine(a: Uint8Array, b: Uint8Array, operation: (x: number, y: number) => number): Uint8Array<ArrayBuffer> {

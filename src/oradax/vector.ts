@@ -3,6 +3,7 @@
  * @module
  */
 
+import { copyNumbers } from "../../ffi/oradax.ts";
 import { BusbarError } from "../core/error.ts";
 import type { CcbInput } from "./command.ts";
 
@@ -91,21 +92,9 @@ export function numbers(array: NumberArray): ElementSource {
   return {
     ...source,
     fill(first, count, to): void {
-      source.fill(first, count, to);
-      swapBytes(to.subarray(0, count * size), size);
+      copyNumbers(to, bytes.subarray(first * size, (first + count) * size), size);
     },
   };
-}
-
-/** Turns every element of `size` bytes around: between the coprocessor's byte order and that of Deno's machines. */
-export function swapBytes(bytes: Uint8Array<ArrayBuffer>, size: number): void {
-  if (size === 1) return;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let at = 0; at + size <= bytes.length; at += size) {
-    if (size === 2) view.setUint16(at, view.getUint16(at), true);
-    else if (size === 4) view.setUint32(at, view.getUint32(at), true);
-    else view.setBigUint64(at, view.getBigUint64(at), true);
-  }
 }
 
 /** A source as the primary input of a CCB. */

@@ -291,7 +291,24 @@ static void test_loops(void) {
   CHECK(bb_oradax_close(fast.dax) == 0 && bb_oradax_close(plain.dax) == 0);
 }
 
+/* The host's numbers become the coprocessor's and come back, also in place and where no whole eight bytes are left. */
+static void test_numbers(void) {
+  const uint16_t words[5] = {0x1234, 0, 0xffee, 7, 0x8001};
+  const uint32_t dwords[3] = {0x12345678, 0x80000001, 9};
+  const uint64_t qword = UINT64_C(0x0123456789abcdef);
+  uint8_t bytes[16];
+  CHECK(bb_oradax_copy_numbers(bytes, words, sizeof words, 2) == 0);
+  for (unsigned i = 0; i < 5; i++) CHECK(big(bytes + 2 * i, 2) == words[i]);
+  CHECK(bb_oradax_copy_numbers(bytes, bytes, sizeof words, 2) == 0 && memcmp(bytes, words, sizeof words) == 0);
+  CHECK(bb_oradax_copy_numbers(bytes, dwords, sizeof dwords, 4) == 0);
+  for (unsigned i = 0; i < 3; i++) CHECK(big(bytes + 4 * i, 4) == dwords[i]);
+  CHECK(bb_oradax_copy_numbers(bytes, &qword, sizeof qword, 8) == 0 && big(bytes, 8) == qword);
+  CHECK(bb_oradax_copy_numbers(bytes, "abc", 3, 1) == 0 && memcmp(bytes, "abc", 3) == 0);
+  CHECK(bb_oradax_copy_numbers(bytes, words, 3, 2) == -EINVAL && bb_oradax_copy_numbers(bytes, words, 6, 3) == -EINVAL);
+}
+
 int main(void) {
+  test_numbers();
   test_loops();
   test_binding();
   test_driver();

@@ -75,6 +75,44 @@ Deno.test("vectors longer than a piece come out whole: scans, selections and ext
   }
 });
 
+Deno.test("numbers of every size go in and come out in the host's order, from any memory and into memory that is given", async () => {
+  const random = new Random("oradax numbers");
+  using session = OradaxSession.open("soft:oradax", SMALL);
+  const sizes = [
+    [1, (...of: [ArrayBufferLike, number, number]) => new Uint8Array(...of)],
+    [2, (...of: [ArrayBufferLike, number, number]) => new Uint16Array(...of)],
+    [4, (...of: [ArrayBufferLike, number, number]) => new Uint32Array(...of)],
+    [8, (...of: [ArrayBufferLike, number, number]) => new BigUint64Array(...of)],
+  ] as const;
+  for (const [bytes, numbers] of sizes) {
+    // No whole number of eight bytes, and not at the beginning of its memory.
+    const count = 20_000 + 8 * random.below(100) + 1;
+    const noise = random.noise(8 * (count + 1)).subarray(0, bytes * (count + 1));
+    const input = numbers(noise.buffer, bytes, count);
+    const shared = numbers(new SharedArrayBuffer(bytes * (count + 1)), bytes, count);
+    new Uint8Array(shared.buffer).set(noise);
+    for (const given of [input, shared]) {
+      assertEquals((await session.extract(given, { bytes })).values, input);
+    }
+    const mask = random.noise(4 * Math.ceil(count / 32));
+    const chosen = Array.from(input as ArrayLike<number | bigint>).filter((_, i) => bitAt(mask, i) === 1);
+    assertEquals(
+      Array.from((await session.select(input, mask, { bytes })).values as ArrayLike<number | bigint>),
+      chosen,
+    );
+    const into = numbers(new ArrayBuffer(bytes * (count + 3)), bytes, count + 1);
+    const { values } = await session.extract(input, { bytes, into });
+    assertEquals(values, input);
+    assert(values.buffer === into.buffer && values.byteOffset === into.byteOffset);
+    const behind = new Uint8Array(into.buffer).subarray(bytes * (count + 1));
+    assertEquals(behind, new Uint8Array(2 * bytes));
+    const small = numbers(new ArrayBuffer(bytes * count), 0, count - 1);
+    await assertRejects(() => session.extract(input, { bytes, into: small }), BusbarError, "to go into");
+  }
+  const wrong = new Uint16Array(9);
+  await assertRejects(() => session.extract(new Uint8Array(9), { bytes: 1, into: wrong }), BusbarError, "to go into");
+});
+
 Deno.test("translation looks every element up, with both sizes of table", async () => {
   const random = new Random("oradax translate");
   using session = OradaxSession.open("soft:oradax", SMALL);
