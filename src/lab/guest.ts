@@ -4,10 +4,10 @@
  */
 
 import { pause } from "../core/deadline.ts";
-import { BusbarError } from "../core/error.ts";
+import { BusbarError, isBusbarError } from "../core/error.ts";
 import { type GuestCommand, GuestControl, type GuestProcess, type GuestTerminal, type Running } from "./control.ts";
 import { runsLabGuest } from "./description.ts";
-import { keepLog, lastKernelLines, whyEnded } from "./guest_log.ts";
+import { GuestStalled, hasStalled, keepLog, lastKernelLines, whyEnded } from "./guest_log.ts";
 import { guestEnvironment, shareAttributes } from "./guest_environment.ts";
 import { findInitramfs } from "./initramfs.ts";
 import type { NamedMachine } from "./machine_file.ts";
@@ -140,6 +140,8 @@ export class Guest implements AsyncDisposable {
       return new Guest(record, process, ended, control, plan.removable, () => {});
     } catch (error) {
       signal?.throwIfAborted();
+      // Before it takes commands a stall does not end it yet.
+      if (isBusbarError(error, "timeout") && hasStalled(folder)) throw new GuestStalled();
       throw withKernelLog(error, record);
     }
   }

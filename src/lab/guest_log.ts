@@ -19,9 +19,26 @@ export function lastKernelLines(folder: string, count: number = SHOWN_LINES): st
   return lines.filter((line) => line.trim() !== "").slice(-count);
 }
 
+/** A guest that was lost because a timer of its emulated machine never came, and through no doing of its own. */
+export class GuestStalled extends BusbarError {
+  /** Says so. */
+  constructor() {
+    super("unreachable", "the guest's kernel waited for a timer of the emulated machine that never came", {
+      operation: "run the guest",
+      hint: "run it once more; under emulation this happens once in some hundred boots",
+    });
+  }
+}
+
+/** True when the guest's kernel has said that a timer did not come. */
+export function hasStalled(folder: string): boolean {
+  return /rcu: INFO: \w+ detected stalls/.test(readLog(`${folder}/console.log`));
+}
+
 /** Why QEMU ended, as far as the logs tell. */
 export function whyEnded(folder: string, status: number): BusbarError {
   const panic = /Kernel panic - not syncing: ([^\r\n]*)/.exec(readLog(`${folder}/console.log`))?.[1];
+  if (panic === "RCU Stall") return new GuestStalled();
   if (panic !== undefined) {
     return new BusbarError("unreachable", `the guest's kernel panicked: ${panic}`, { operation: "run the guest" });
   }

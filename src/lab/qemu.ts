@@ -195,6 +195,9 @@ class Planner {
       words.push("quiet", "panic=-1", "oops=panic");
       // At boot the kernel counts timer interrupts within some milliseconds. On a busy host emulation is late, and it panics.
       words.push("no_timer_check", `hostname=${this.#places.name}`);
+      // Once in some hundred boots a timer that an idle processor waits for never comes, and the guest hangs. Its kernel
+      // notices after 21 seconds.
+      words.push("sysctl.kernel.panic_on_rcu_stall=1");
       if (this.#places.sockets === null) words.push("lab.shell");
     }
     if (this.#machine.iommu) words.push("intel_iommu=on");

@@ -8,6 +8,7 @@ import { BusbarError } from "../core/error.ts";
 import { formatDurationMs } from "../core/units.ts";
 import type { GuestProcess } from "./control.ts";
 import { Guest, KernelLog } from "./guest.ts";
+import { GuestStalled } from "./guest_log.ts";
 import { runTool } from "./host_tool.ts";
 import { LineReader } from "./line_reader.ts";
 import { MarkedOutput } from "./marked_output.ts";
@@ -37,8 +38,8 @@ export interface SessionOptions {
   readonly prepareHost: () => Promise<Readonly<Record<string, string>>>;
   /** Leave the guest up after a failure. */
   readonly keepAfterFailure: boolean;
-  /** Called with the line that says how to reach a guest that was left up. */
-  readonly onKept: (line: string) => void;
+  /** Called with lines for people: how to reach a guest that was left up, that a test runs again. */
+  readonly onNote: (line: string) => void;
 }
 
 /** What a test is given besides its body. */
@@ -93,16 +94,31 @@ export class TestSession {
     });
   }
 
-  async #attempt({ timeoutMs, where }: TestLimits, body: (guest: Guest) => Promise<void>): Promise<void> {
+  /** Runs a body; once more on a new boot when the emulated machine has failed, which is no fault of the test. */
+  async #attempt(limits: TestLimits, body: (guest: Guest) => Promise<void>): Promise<void> {
+    try {
+      await this.#attemptOnce(limits, body);
+    } catch (error) {
+      if (!(error instanceof GuestStalled) || this.#boots >= MAX_BOOTS) throw error;
+      this.#options.onNote(`${error.message}; the test runs again on a new boot`);
+      await this.#attemptOnce(limits, body);
+    }
+  }
+
+  async #attemptOnce({ timeoutMs, where }: TestLimits, body: (guest: Guest) => Promise<void>): Promise<void> {
     let guest: Guest | null = null;
     try {
       guest = await this.#bootedGuest();
       await withLimit(body(guest), timeoutMs, guest);
     } catch (error) {
       this.#failed = true;
-      if (guest === null) throw explain(error, where);
+      if (guest === null) throw error instanceof GuestStalled ? error : explain(error, where);
       const late = error instanceof TimeLimit;
       if (!late && guest.isRunning) throw error;
+      if (error instanceof GuestStalled && this.#boots < MAX_BOOTS) {
+        await this.#drop();
+        throw error;
+      }
       // A guest that hangs or is gone is of no use to the next test.
       const reason = explain(guest.withKernelLog(late ? error.reason : error), where);
       await this.#drop();
@@ -147,7 +163,7 @@ export class TestSession {
     if (this.#guest?.isRunning && this.#failed && this.#options.keepAfterFailure) {
       await this.#guest.keep();
       const { id } = this.#guest.record;
-      this.#options.onKept(`the guest goes on; open a shell with: deno task lab shell --attach ${id}`);
+      this.#options.onNote(`the guest goes on; open a shell with: deno task lab shell --attach ${id}`);
     }
     await this.#drop();
   }

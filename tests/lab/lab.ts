@@ -18,8 +18,9 @@
  * ```
  *
  * The machine boots when its first test runs. A panic, or a test that takes too long, fails that test with the last
- * lines of the kernel; the next test gets a new boot, at most one. `BUSBAR_LAB_KEEP=1` leaves the guest up after a
- * failure. `lab run nvme -- deno test -A FILE` runs the same file wholly inside.
+ * lines of the kernel; the next test gets a new boot, at most one. A guest whose emulated timer was lost gets that boot at
+ * once, for the same test. `BUSBAR_LAB_KEEP=1` leaves the guest up after a failure. `lab run nvme -- deno test -A FILE` runs
+ * the same file wholly inside.
  * @module
  */
 
@@ -82,8 +83,8 @@ function notRun(reason: string): Lab {
 
 function onHost(name: string, testFile: string): Lab {
   const keepAfterFailure = Deno.env.get("BUSBAR_LAB_KEEP") === "1";
-  const onKept = (line: string): void => note(line);
-  const session = new TestSession({ machine: name, testFile, prepareHost, keepAfterFailure, onKept });
+  const onNote = (line: string): void => note(line);
+  const session = new TestSession({ machine: name, testFile, prepareHost, keepAfterFailure, onNote });
   Deno.test.afterAll(async () => await session.close());
   // The machine outlives each test, so what it holds open on the host is no leak; the guest checks its own side.
   const sanitize = { sanitizeOps: false, sanitizeResources: false };
