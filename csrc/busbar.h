@@ -356,4 +356,9 @@ BB_API int32_t bb_oradax_dequeue(bb_oradax *dax);
  * direction. to may be from, and must not overlap it otherwise. -EINVAL where size is no multiple of width. */
 BB_API int32_t bb_oradax_copy_numbers(void *to, const void *from, uint64_t size, uint32_t width);
 
+enum { BB_COMBINE_AND, BB_COMBINE_OR, BB_COMBINE_XOR };
+
+/* Combines two bit vectors of size bytes, which the coprocessor has no command for. to may be one of them. */
+BB_API int32_t bb_oradax_combine(void *to, const void *a, const void *b, uint64_t size, uint32_t how);
+
 #endif

@@ -256,3 +256,31 @@ int32_t bb_oradax_copy_numbers(void *to, const void *from, uint64_t size, uint32
   memmove(to, from, size);
   return 0;
 }
+
+static inline uint64_t combined(uint64_t a, uint64_t b, uint32_t how) {
+  return how == BB_COMBINE_AND ? a & b : how == BB_COMBINE_OR ? a | b : a ^ b;
+}
+
+/* how is a constant in each copy. */
+static inline __attribute__((always_inline)) void combine(uint8_t *to, const uint8_t *a, const uint8_t *b, uint64_t size,
+                                                          uint32_t how) {
+  uint64_t at = 0;
+  for (; at + 8 <= size; at += 8) {
+    uint64_t x, y;
+    memcpy(&x, a + at, 8);
+    memcpy(&y, b + at, 8);
+    x = combined(x, y, how);
+    memcpy(to + at, &x, 8);
+  }
+  for (; at < size; at++) to[at] = (uint8_t)combined(a[at], b[at], how);
+}
+
+int32_t bb_oradax_combine(void *to, const void *a, const void *b, uint64_t size, uint32_t how) {
+  if (to == NULL || a == NULL || b == NULL) return -EINVAL;
+  switch (how) {
+    case BB_COMBINE_AND: combine(to, a, b, size, BB_COMBINE_AND); return 0;
+    case BB_COMBINE_OR: combine(to, a, b, size, BB_COMBINE_OR); return 0;
+    case BB_COMBINE_XOR: combine(to, a, b, size, BB_COMBINE_XOR); return 0;
+    default: return -EINVAL;
+  }
+}

@@ -37,6 +37,16 @@ const SYMBOLS = {
     parameters: [/* void *to */ "buffer", /* const void *from */ "buffer", /* size */ "u64", /* width */ "u32"],
     result: "i32",
   },
+  bb_oradax_combine: {
+    parameters: [
+      "buffer", // void *to
+      "buffer", // const void *a
+      "buffer", // const void *b
+      "u64", // size
+      "u32", // how
+    ],
+    result: "i32",
+  },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 const library: () => Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] = lazyLibrary(SYMBOLS);
@@ -151,15 +161,31 @@ export function copyNumbers(to: Uint8Array<ArrayBuffer>, from: Uint8Array, width
   if (to.length < from.length) {
     throw new BusbarError("out-of-range", `${from.length} bytes of numbers do not fit in ${to.length}`);
   }
-  const source = isUnshared(from) ? from : to.subarray(0, from.length);
-  if (source !== from) source.set(from);
-  const result = library().bb_oradax_copy_numbers(to, source, BigInt(source.length), width);
+  const result = library().bb_oradax_copy_numbers(to, unshared(from), BigInt(from.length), width);
   check(result, `copy numbers of ${width} bytes`);
 }
 
-/** True for memory that C can be given: the type of a call's buffer has no shared memory in it. */
-function isUnshared(bytes: Uint8Array): bytes is Uint8Array<ArrayBuffer> {
-  return bytes.buffer instanceof ArrayBuffer;
+/** How two bit vectors become one: `BB_COMBINE_AND` and the others of csrc/busbar.h. */
+const COMBINATIONS = { and: 0, or: 1, xor: 2 } as const;
+
+/**
+ * Combines two bit vectors.
+ *
+ * @throws {BusbarError} `out-of-range` when they differ in length
+ */
+export function combineBits(how: "and" | "or" | "xor", a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
+  if (a.length !== b.length) throw new BusbarError("out-of-range", `bit vectors of ${a.length} and ${b.length} bytes`);
+  const to = new Uint8Array(a.length);
+  const result = library().bb_oradax_combine(to, unshared(a), unshared(b), BigInt(a.length), COMBINATIONS[how]);
+  check(result, "combine bit vectors");
+  return to;
+}
+
+/** The same bytes as C can be given them: the type of a call's buffer has no shared memory in it. */
+function unshared(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  return bytes.buffer instanceof ArrayBuffer
+    ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
+    : bytes.slice();
 }
 
 function pointerFrom(out: BigUint64Array): Handle {

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { copyNumbers } from "../../ffi/oradax.ts";
+import { combineBits, copyNumbers } from "../../ffi/oradax.ts";
 import { breathe, Deadline, pause } from "../core/deadline.ts";
 import { BusbarError } from "../core/error.ts";
 import { parseLocator } from "../core/locator.ts";
@@ -292,19 +292,19 @@ export class OradaxSession implements Disposable {
     return numberArray(result, bytes, count);
   }
 
-  /** Both bits are 1. The coprocessor has no such command: this is computed here, as are the other two. */
+  /** Both bits are 1. The coprocessor has no such command: the processor computes it, as it does the other two. */
   and(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
-    return combine(a, b, (x, y) => x & y);
+    return combineBits("and", a, b);
   }
 
   /** One bit or both are 1. */
   or(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
-    return combine(a, b, (x, y) => x | y);
+    return combineBits("or", a, b);
   }
 
   /** The bits differ. */
   xor(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
-    return combine(a, b, (x, y) => x ^ y);
+    return combineBits("xor", a, b);
   }
 
   /** Closes the device, and frees the memory of the session. */
@@ -525,17 +525,4 @@ function numberArray(
   if (bytes === 1) return new Uint8Array(buffer, byteOffset, count);
   if (bytes === 2) return new Uint16Array(buffer, byteOffset, count);
   return bytes === 4 ? new Uint32Array(buffer, byteOffset, count) : new BigUint64Array(buffer, byteOffset, count);
-}
-
-function combine(a: Uint8Array, b: Uint8Array, operation: (x: number, y: number) => number): Uint8Array<ArrayBuffer> {
-  if (a.length !== b.length) throw new BusbarError("out-of-range", `bit vectors of ${a.length} and ${b.length} bytes`);
-  const result = new Uint8Array(a.length);
-  // Four bytes at a time, on copies that begin at a whole word.
-  const words = a.length >> 2;
-  const left = new Uint32Array(a.slice(0, 4 * words).buffer);
-  const right = new Uint32Array(b.slice(0, 4 * words).buffer);
-  const out = new Uint32Array(result.buffer, 0, words);
-  for (let i = 0; i < words; i++) out[i] = operation(left[i] ?? 0, right[i] ?? 0);
-  for (let i = 4 * words; i < a.length; i++) result[i] = operation(a[i] ?? 0, b[i] ?? 0);
-  return result;
 }

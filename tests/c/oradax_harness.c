@@ -307,8 +307,21 @@ static void test_numbers(void) {
   CHECK(bb_oradax_copy_numbers(bytes, words, 3, 2) == -EINVAL && bb_oradax_copy_numbers(bytes, words, 6, 3) == -EINVAL);
 }
 
+static void test_combine(void) {
+  const uint8_t a[11] = "\x0f\xf0\xff\x01\x80\x55\xaa\x12\x34\x56", b[11] = "\x3c\x3c\x0f\x01\x81\xff\x55\x34\x12\x6a";
+  uint8_t to[11];
+  CHECK(bb_oradax_combine(to, a, b, 11, BB_COMBINE_AND) == 0);
+  for (unsigned i = 0; i < 11; i++) CHECK(to[i] == (a[i] & b[i]));
+  CHECK(bb_oradax_combine(to, a, b, 11, BB_COMBINE_OR) == 0);
+  for (unsigned i = 0; i < 11; i++) CHECK(to[i] == (a[i] | b[i]));
+  CHECK(bb_oradax_combine(to, a, b, 11, BB_COMBINE_XOR) == 0);
+  for (unsigned i = 0; i < 11; i++) CHECK(to[i] == (a[i] ^ b[i]));
+  CHECK(bb_oradax_combine(to, a, b, 11, 3) == -EINVAL);
+}
+
 int main(void) {
   test_numbers();
+  test_combine();
   test_loops();
   test_binding();
   test_driver();
