@@ -21,10 +21,11 @@ if (unknown.length > 0) {
   Deno.exit(2);
 }
 
-const chosen = suites.filter((suite) => wanted.length === 0 || wanted.includes(suite.name));
-// Lab tests wait for a guest most of the time, so they run beside the others; what they print is shown in its turn. The long
-// ones have the machine to themselves: some measure.
-const runsBeside = (suite: Suite): boolean => !isFull && chosen.length > 1 && suite.name === "lab";
+const isWanted = ({ name }: Suite): boolean => wanted.some((word) => name === word || name.startsWith(`${word}-`));
+const chosen = suites.filter((suite) => wanted.length === 0 || isWanted(suite));
+// Lab tests wait for a guest much of the time, so half of them run beside the other suites, the rest among these; what they
+// print is shown in its turn. The long ones have the machine to themselves: some measure.
+const runsBeside = (suite: Suite): boolean => !isFull && chosen.length > 1 && suite.name === "lab-nvme";
 const beside = new Map<Suite, Promise<SuiteResult>>();
 const folder = Deno.makeTempDirSync({ prefix: "busbar-tests-" });
 for (const suite of chosen.filter(runsBeside)) {

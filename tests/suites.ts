@@ -79,13 +79,22 @@ export function allSuites(): Suite[] {
     { name: "soft", args: ["--sanitize-ops", "--sanitize-resources", "tests/soft"], env: {}, missing: noCompiler() },
     // Examples open libraries and rely on the end of the process to close them, so they run without sanitizers.
     { name: "doc", args: ["--doc", "mod.ts", "src", "ffi"], env: {}, missing: noCompiler() },
-    { name: "lab", args: ["tests/lab"], env: {}, missing: null },
+    { name: "lab", args: labFiles((name) => !NVME_MACHINES.test(name)), env: {}, missing: null },
+    { name: "lab-nvme", args: labFiles((name) => NVME_MACHINES.test(name)), env: {}, missing: null },
     { name: "gpu", args: ["tests/gpu"], env: {}, missing: null },
   ].filter((suite) => suite.missing !== null || hasTests(suite));
 }
 
+/** The daily lab tests are two suites, so that they can run side by side. */
+const NVME_MACHINES = /^nvme/;
+
+function labFiles(isWanted: (name: string) => boolean): string[] {
+  const names = namesIn("tests/lab").filter((name) => name.endsWith(".test.ts") && !isFull(name) && isWanted(name));
+  return names.map((name) => `tests/lab/${name}`);
+}
+
 function hasTests(suite: Suite): boolean {
-  const folder = suite.args.find((arg) => arg.startsWith("tests/"));
+  const folder = suite.args.find((arg) => arg.startsWith("tests/") && !arg.endsWith(".ts"));
   return folder === undefined || namesIn(folder).some((name) => /[._]test\.ts$/.test(name) && !isFull(name));
 }
 

@@ -1,6 +1,6 @@
-/** Regions over two devices, interleaved at 256 and at 4096 bytes. */
+/** Regions made by one tool and destroyed by another, interleaved ones, and bad input. */
 
-import { interleaveTest } from "./cxl_regions.ts";
+import { cxlLongTests } from "./cxl_regions.ts";
 import { machine } from "./lab.ts";
 
-interleaveTest(machine("cxl.yaml", import.meta.url));
+cxlLongTests(machine("cxl.yaml", import.meta.url));

@@ -140,6 +140,31 @@ export function cxlTests(lab: Lab): void {
     { timeoutMs: 120_000 },
   );
 
+  lab.test("a dax device goes to system RAM and back; a killed run's changes are put back by restore", async () => {
+    await region("create", "0x1", "--as", "devdax");
+    const name = (await others()).dax[0]?.chardev ?? "";
+    await region("system-ram", name);
+    assertEquals((await others()).dax.map((one) => [one.mode, one.movable]), [["system-ram", true]]);
+    await region("devdax", name);
+    assertEquals((await others()).dax.map((one) => one.mode), ["devdax"]);
+    await region("destroy", (await others()).regions[0]?.region ?? "");
+    await assertNothingLeft();
+    // Killed at the write that makes the kernel work longest.
+    await shell(`
+    cd /; mkdir -p /tmp/kill
+    ${Deno.execPath()} ${toolWords("create 0x1")} >/tmp/kill/out 2>&1 & pid=$!
+    while kill -0 $pid 2>/dev/null; do
+      if ls -d ${BUS}/region* >/dev/null 2>&1; then kill -9 $pid; break; fi
+    done
+    wait $pid || true`);
+    const restored = await runTool("restore", []);
+    assertEquals(restored.code, 0, restored.stderr + restored.stdout);
+    await assertNothingLeft();
+  }, { timeoutMs: 120_000 });
+}
+
+/** Registers the long tests: regions of two tools, interleaved ones, and bad input. */
+export function cxlLongTests(lab: Lab): void {
   lab.test(
     "a region that busbar made is destroyed by cxl, one that cxl made is destroyed by busbar",
     async () => {
@@ -163,28 +188,6 @@ export function cxlTests(lab: Lab): void {
     { timeoutMs: 120_000 },
   );
 
-  lab.test("a dax device goes to system RAM and back; a killed run's changes are put back by restore", async () => {
-    await region("create", "0x1", "--as", "devdax");
-    const name = (await others()).dax[0]?.chardev ?? "";
-    await region("system-ram", name);
-    assertEquals((await others()).dax.map((one) => [one.mode, one.movable]), [["system-ram", true]]);
-    await region("devdax", name);
-    assertEquals((await others()).dax.map((one) => one.mode), ["devdax"]);
-    await region("destroy", (await others()).regions[0]?.region ?? "");
-    await assertNothingLeft();
-    // Killed at the write that makes the kernel work longest.
-    await shell(`
-    cd /; mkdir -p /tmp/kill
-    ${Deno.execPath()} ${toolWords("create 0x1")} >/tmp/kill/out 2>&1 & pid=$!
-    while kill -0 $pid 2>/dev/null; do
-      if ls -d ${BUS}/region* >/dev/null 2>&1; then kill -9 $pid; break; fi
-    done
-    wait $pid || true`);
-    const restored = await runTool("restore", []);
-    assertEquals(restored.code, 0, restored.stderr + restored.stdout);
-    await assertNothingLeft();
-  }, { timeoutMs: 120_000 });
-
   lab.test("bad input is refused with one line and the way out", async () => {
     const cases: [string[], number, RegExp][] = [
       [["create", "0x1", "--size", "1.5GB"], 2, /multiples of 256 MiB|is too much/],
@@ -199,10 +202,7 @@ export function cxlTests(lab: Lab): void {
     }
     await assertNothingLeft();
   });
-}
 
-/** Registers the test of interleaved regions. */
-export function interleaveTest(lab: Lab): void {
   lab.test("two devices are interleaved at 256 and at 4096, in the order that the window addresses", async () => {
     for (const granularity of [256, 4096]) {
       // Named in the wrong order on purpose.

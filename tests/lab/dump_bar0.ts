@@ -181,39 +181,6 @@ export function dumpBar0Tests(lab: Lab): void {
     });
   });
 
-  for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143], ["SIGHUP", 129], ["SIGKILL", 137]] as const) {
-    const how = signal === "SIGKILL" ? "by busbar restore" : "by the tool itself";
-    lab.test(`${signal} in the middle of --enable-memory --watch: the former state is back, ${how}`, async () => {
-      await asleep(async (before) => {
-        const child = new Deno.Command(Deno.execPath(), {
-          args: toolArgs("dump_bar0", [NVME, "--enable-memory", "--watch", "100ms"]),
-          stdout: "piped",
-          stderr: "null",
-        }).spawn();
-        const reader = child.stdout.getReader();
-        await reader.read();
-        assertEquals((await pciState()).enable, "1");
-        child.kill(signal);
-        const { code } = await child.status;
-        while (!(await reader.read()).done);
-        assertEquals(code, status);
-        if (signal === "SIGKILL") {
-          assertEquals((await pciState()).enable, "1");
-          const mentioned = await dump(NVME, "--enable-memory", "--dry-run");
-          assertStringIncludes(mentioned.stderr, "1 earlier run(s) were killed and left changes: busbar restore");
-          const restored = await output(Deno.execPath(), ...toolArgs("busbar", ["restore"]));
-          assertEquals(restored.code, 0, restored.stderr);
-          assertMatch(restored.stdout, /PCI enable count of 0000:01:00\.0: put back from '1' to '0'/);
-        }
-        assertEquals(await pciState(), before);
-        assertEquals(
-          await output(Deno.execPath(), ...toolArgs("busbar", ["restore"])).then((again) => again.stdout),
-          "nothing to restore\n",
-        );
-      });
-    });
-  }
-
   lab.test("other devices: nothing is read without --range or --all, and a driver's device wants --force", async () => {
     const bridge = await dump("0000:00:1f.2", "--bar", "5");
     assertEquals(bridge.code, 2);
@@ -291,4 +258,42 @@ export function dumpBar0Tests(lab: Lab): void {
       assert(milliseconds < 1000, `${milliseconds} ms`);
     },
   );
+}
+
+const ENDED_BY = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129, SIGKILL: 137 } as const;
+
+/** Registers the tests that end the tool while it has changed something. */
+export function dumpBar0SignalTests(lab: Lab, signals: readonly (keyof typeof ENDED_BY)[]): void {
+  for (const signal of signals) {
+    const how = signal === "SIGKILL" ? "by busbar restore" : "by the tool itself";
+    lab.test(`${signal} in the middle of --enable-memory --watch: the former state is back, ${how}`, async () => {
+      await asleep(async (before) => {
+        const child = new Deno.Command(Deno.execPath(), {
+          args: toolArgs("dump_bar0", [NVME, "--enable-memory", "--watch", "100ms"]),
+          stdout: "piped",
+          stderr: "null",
+        }).spawn();
+        const reader = child.stdout.getReader();
+        await reader.read();
+        assertEquals((await pciState()).enable, "1");
+        child.kill(signal);
+        const { code } = await child.status;
+        while (!(await reader.read()).done);
+        assertEquals(code, ENDED_BY[signal]);
+        if (signal === "SIGKILL") {
+          assertEquals((await pciState()).enable, "1");
+          const mentioned = await dump(NVME, "--enable-memory", "--dry-run");
+          assertStringIncludes(mentioned.stderr, "1 earlier run(s) were killed and left changes: busbar restore");
+          const restored = await output(Deno.execPath(), ...toolArgs("busbar", ["restore"]));
+          assertEquals(restored.code, 0, restored.stderr);
+          assertMatch(restored.stdout, /PCI enable count of 0000:01:00\.0: put back from '1' to '0'/);
+        }
+        assertEquals(await pciState(), before);
+        assertEquals(
+          await output(Deno.execPath(), ...toolArgs("busbar", ["restore"])).then((again) => again.stdout),
+          "nothing to restore\n",
+        );
+      });
+    });
+  }
 }

@@ -1,5 +1,6 @@
-/** 1 GiB through VFIO and through the kernel, compared; and what keeps a drive from being taken away or overwritten. */
+/** 1 GiB through VFIO and through the kernel, compared; what keeps a drive from being taken away or overwritten; signals. */
 
+import { dumpBar0SignalTests } from "./dump_bar0.ts";
 import { machine } from "./lab.ts";
 import { nvmeRefusalTests } from "./nvme_refusals.ts";
 import { vfioDataTest } from "./vfio_data.ts";
@@ -8,3 +9,4 @@ const lab = machine("nvme.yaml", import.meta.url);
 
 vfioDataTest(lab, "1 GiB", 2 ** 30);
 nvmeRefusalTests(lab);
+dumpBar0SignalTests(lab, ["SIGTERM", "SIGHUP"]);
