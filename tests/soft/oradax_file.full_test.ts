@@ -42,18 +42,17 @@ Deno.test("a file of 1 GiB is scanned with less than 64 MiB beyond the runtime",
     readSeconds(path);
     const empty = start(["eval", "await new Promise((resolve) => setTimeout(resolve, 300))"]);
     const [runtimeKiB] = await Promise.all([peakKiB(empty), empty.output()]);
-    let [best, peak] = [0, 0];
-    for (let tries = 0; tries < 3; tries++) {
+    const scan = toolArgs("oradax", ["scan", path, "--width", "12", "--value", "7", "--output", "count", "--json"]);
+    let best = 0;
+    for (let tries = 0; tries < 5; tries++) {
       const reading = readSeconds(path);
-      const child = start(
-        toolArgs("oradax", ["scan", path, "--width", "12", "--value", "7", "--output", "count", "--json"]),
-      );
-      const [kib, output] = await Promise.all([peakKiB(child), child.output()]);
-      const result = JSON.parse(new TextDecoder().decode(output.stdout));
+      const result = JSON.parse(new TextDecoder().decode((await start(scan).output()).stdout));
       assert(result.elements === String(Math.floor(8 * FILE_BYTES / 12)), result.elements);
       best = Math.max(best, reading / (result.elapsedMs / 1000));
-      peak = Math.max(peak, kib);
     }
+    // Looking at its memory takes a processor from it, so that is a run of its own.
+    const child = start(scan);
+    const [peak] = await Promise.all([peakKiB(child), child.output()]);
     // The speed is told, not tested: it depends on what else the machine does.
     // deno-lint-ignore no-console
     console.log(`${best.toFixed(2)} × reading; ${Math.round((peak - runtimeKiB) / 1024)} MiB beyond the runtime`);
