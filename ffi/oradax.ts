@@ -161,6 +161,7 @@ export function copyNumbers(to: Uint8Array<ArrayBuffer>, from: Uint8Array, width
   if (to.length < from.length) {
     throw new BusbarError("out-of-range", `${from.length} bytes of numbers do not fit in ${to.length}`);
   }
+  if (from.length === 0) return; // An empty array has no address.
   const result = library().bb_oradax_copy_numbers(to, unshared(from), BigInt(from.length), width);
   check(result, `copy numbers of ${width} bytes`);
 }
@@ -176,6 +177,7 @@ const COMBINATIONS = { and: 0, or: 1, xor: 2 } as const;
 export function combineBits(how: "and" | "or" | "xor", a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
   if (a.length !== b.length) throw new BusbarError("out-of-range", `bit vectors of ${a.length} and ${b.length} bytes`);
   const to = new Uint8Array(a.length);
+  if (a.length === 0) return to; // An empty array has no address.
   const result = library().bb_oradax_combine(to, unshared(a), unshared(b), BigInt(a.length), COMBINATIONS[how]);
   check(result, "combine bit vectors");
   return to;

@@ -15,7 +15,7 @@
 
 #define AVX512 \
   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vbmi2,avx512vpopcntdq,gfni,bmi,bmi2,popcnt")))
-/* What is passed as a constant is one only when all is inlined; with sanitizers that takes a compiler half a minute. */
+/* What is passed as a constant is one only when all is inlined; with sanitizers that takes gcc 20 seconds. */
 #if defined(__SANITIZE_ADDRESS__)
 #define AVX512_INLINE AVX512 static inline
 #else

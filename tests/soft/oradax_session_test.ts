@@ -113,6 +113,19 @@ Deno.test("numbers of every size go in and come out in the host's order, from an
   await assertRejects(() => session.extract(new Uint8Array(9), { bytes: 1, into: wrong }), BusbarError, "to go into");
 });
 
+Deno.test("nothing found, nothing chosen and empty bit vectors are results, not errors", async () => {
+  using session = OradaxSession.open("soft:oradax", SMALL);
+  for (const input of [Uint16Array.of(1, 2, 3), new Uint16Array(20_000)]) {
+    const { count, indexes } = await session.scanValue(input, 9, { output: "indexes" });
+    assertEquals([count, indexes], [0, new Uint32Array()]);
+    const mask = new Uint8Array(Math.ceil(input.length / 8));
+    assertEquals((await session.select(input, mask, { bytes: 2 })).values, new Uint16Array());
+  }
+  for (const how of ["and", "or", "xor"] as const) {
+    assertEquals(session[how](new Uint8Array(), new Uint8Array()), new Uint8Array());
+  }
+});
+
 Deno.test("translation looks every element up, with both sizes of table", async () => {
   const random = new Random("oradax translate");
   using session = OradaxSession.open("soft:oradax", SMALL);
