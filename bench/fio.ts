@@ -7,14 +7,14 @@
 
 import { BusbarError } from "../src/core/error.ts";
 import { thisMachine } from "../src/core/host.ts";
-import { UndoJournal } from "../src/core/undo.ts";
-import { NvmeController } from "../src/nvme/controller.ts";
-import { runIoJob } from "../src/nvme/io_job.ts";
-import { planTransfers } from "../src/nvme/transfer_plan.ts";
+import { UndoJournal } from "../src/core/undo/journal.ts";
+import { NvmeController } from "../src/nvme/driver/controller.ts";
+import { runIoJob } from "../src/nvme/jobs/io_job.ts";
+import { planTransfers } from "../src/nvme/jobs/transfer_plan.ts";
 import { bindVfio, blockDevicesOf } from "../src/pci/bind.ts";
 import { readPciFunction } from "../src/pci/function.ts";
-import { print } from "../tools/render/output.ts";
-import { columns } from "../tools/render/table.ts";
+import { print } from "../tools/cli/output.ts";
+import { columns } from "../tools/cli/table.ts";
 
 const SECONDS = Number(Deno.env.get("BUSBAR_BENCH_SECONDS") ?? "5");
 const DEPTHS = [1, 32];

@@ -8,8 +8,8 @@
 import { BUSBAR, BUSBAR_BENCH, findLibrary } from "../ffi/build.ts";
 import { check, cString, lazyLibrary } from "../ffi/library.ts";
 import { SQE_WORDS } from "../ffi/nvme_queue.ts";
-import { NvmeController } from "../src/nvme/controller.ts";
-import { runIoJob } from "../src/nvme/io_job.ts";
+import { NvmeController } from "../src/nvme/driver/controller.ts";
+import { runIoJob } from "../src/nvme/jobs/io_job.ts";
 
 const BLOCK_BYTES = 4096;
 const READS = 20_000;

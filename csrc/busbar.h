@@ -12,7 +12,7 @@
 
 #include <stdint.h>
 
-#include "cuda_api.h"
+#include "api/cuda_api.h"
 
 #define BB_API __attribute__((visibility("default")))
 

@@ -19,8 +19,8 @@ export interface LibrarySpec {
   readonly kind?: "library" | "program";
   /** Name without `lib` and suffix. */
   readonly name: string;
-  /** Folder of its `.c` files, below the checkout's root. Its headers are in it and in `csrc`. */
-  readonly folder: string;
+  /** Folders of its `.c` files, below the checkout's root. Its headers are in them, in `csrc` and in `csrc/api`. */
+  readonly folders: readonly string[];
   /** The environment variable that names a library file to use instead. */
   readonly variable: string;
   /** What the linker needs besides libc. */
@@ -30,7 +30,7 @@ export interface LibrarySpec {
 /** Register access, mappings, and the system calls around them. */
 export const BUSBAR: LibrarySpec = {
   name: "busbar",
-  folder: "csrc",
+  folders: ["csrc"],
   variable: "BUSBAR_LIB",
   // It holds the SIGBUS handler of the process, so closing it must not take its code away.
   linkFlags: ["-Wl,-z,nodelete", "-ldl"],
@@ -39,7 +39,7 @@ export const BUSBAR: LibrarySpec = {
 /** The software devices. */
 export const BUSBAR_SOFT: LibrarySpec = {
   name: "busbar_soft",
-  folder: "csrc/soft",
+  folders: ["csrc/soft", "csrc/soft/nvme", "csrc/soft/oradax", "csrc/soft/cuda"],
   variable: "BUSBAR_SOFT_LIB",
   // A device that is still open when the process ends has a thread: closing the library must not take its code away.
   linkFlags: ["-pthread", "-lm", "-Wl,-z,nodelete"],
@@ -49,7 +49,7 @@ export const BUSBAR_SOFT: LibrarySpec = {
 export const NVME_GUARDIAN: LibrarySpec = {
   kind: "program",
   name: "nvme_guardian",
-  folder: "csrc/guardian",
+  folders: ["csrc/guardian"],
   variable: "BUSBAR_NVME_GUARDIAN",
   linkFlags: [],
 };
@@ -57,7 +57,7 @@ export const NVME_GUARDIAN: LibrarySpec = {
 /** The page-trap helper of the tests. */
 export const BUSBAR_TRAP: LibrarySpec = {
   name: "busbar_trap",
-  folder: "tests/c/trap",
+  folders: ["tests/c/trap"],
   variable: "BUSBAR_TRAP_LIB",
   linkFlags: [],
 };
@@ -65,7 +65,7 @@ export const BUSBAR_TRAP: LibrarySpec = {
 /** The loops in C that the benchmarks compare with. */
 export const BUSBAR_BENCH: LibrarySpec = {
   name: "busbar_bench",
-  folder: "bench/c",
+  folders: ["bench/c"],
   variable: "BUSBAR_BENCH_LIB",
   linkFlags: ["-ldl"],
 };
@@ -292,8 +292,8 @@ function listSources(spec: LibrarySpec, root: string): Sources {
       throw systemError(cause, "list", `${root}/${folder}`);
     }
   };
-  const headers = new Set([...names("csrc", ".h"), ...names(spec.folder, ".h")]);
-  return { sources: names(spec.folder, ".c"), headers: [...headers] };
+  const headers = new Set(["csrc", "csrc/api", ...spec.folders].flatMap((folder) => names(folder, ".h")));
+  return { sources: spec.folders.flatMap((folder) => names(folder, ".c")), headers: [...headers] };
 }
 
 function compilerFlags(variant: Variant, where: Surroundings): string[] {

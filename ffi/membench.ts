@@ -155,15 +155,20 @@ export class Chase {
   /**
    * Makes one random cycle through every slot of `strideBytes` (a multiple of 8). The memory's contents are lost.
    *
-   * @param breathe called between parts of the work; may throw to end it
+   * @param yieldToEventLoop called between parts of the work; may throw to end it
    */
-  static async prepare(part: MemoryPart, strideBytes: number, seed: bigint, breathe: () => void): Promise<Chase> {
+  static async prepare(
+    part: MemoryPart,
+    strideBytes: number,
+    seed: bigint,
+    yieldToEventLoop: () => void,
+  ): Promise<Chase> {
     const done = new BigUint64Array(1);
     const base = pointerTo(part);
     for (;;) {
       const result = await library().bb_chase_prepare(base, BigInt(part.sizeBytes), strideBytes, seed, SLICE_US, done);
       if (check(result, "prepare a chase", { path: part.mapping.name }) === 1) break;
-      breathe();
+      yieldToEventLoop();
     }
     return new Chase(Deno.UnsafePointer.value(base));
   }
@@ -300,27 +305,27 @@ const WORDS_AT_ONCE = 2 ** 23;
 /**
  * Sets every word of a RandomAccess table to its own index.
  *
- * @param breathe called between parts of the work; may throw to end it
+ * @param yieldToEventLoop called between parts of the work; may throw to end it
  */
-export async function prepareTable(table: MemoryPart, breathe: () => void = () => {}): Promise<void> {
+export async function prepareTable(table: MemoryPart, yieldToEventLoop: () => void = () => {}): Promise<void> {
   for (const [first, words] of partsOf(table)) {
     const result = await library().bb_gups_prepare(pointerTo(table), first, words);
     check(result, "prepare a table", { path: table.mapping.name });
-    breathe();
+    yieldToEventLoop();
   }
 }
 
 /**
  * How many words of a RandomAccess table are not their own index.
  *
- * @param breathe called between parts of the work; may throw to end it
+ * @param yieldToEventLoop called between parts of the work; may throw to end it
  */
-export async function tableErrors(table: MemoryPart, breathe: () => void = () => {}): Promise<number> {
+export async function tableErrors(table: MemoryPart, yieldToEventLoop: () => void = () => {}): Promise<number> {
   const errors = new BigUint64Array(1);
   for (const [first, words] of partsOf(table)) {
     const result = await library().bb_gups_errors(pointerTo(table), first, words, errors);
     check(result, "check a table", { path: table.mapping.name });
-    breathe();
+    yieldToEventLoop();
   }
   return Number(errors[0]);
 }

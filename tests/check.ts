@@ -18,7 +18,7 @@ const deno = Deno.execPath();
 
 /** Every folder of C sources and headers. */
 const C_SOURCES: readonly string[] = [
-  ...["csrc", "csrc/soft", "csrc/guardian"],
+  ...["csrc", "csrc/api", "csrc/soft", "csrc/soft/nvme", "csrc/soft/oradax", "csrc/soft/cuda", "csrc/guardian"],
   ...["tests/c", "tests/c/nvme_cli", "tests/c/trap", "bench/c", "bench/peers/mem"],
 ];
 

@@ -8,13 +8,13 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { thisMachine } from "../src/core/host.ts";
 import { closedObject, type JsonObject } from "../src/core/layout_json.ts";
 import { parseLocator, wrongLocatorKind } from "../src/core/locator.ts";
-import { type Restored, UndoJournal } from "../src/core/undo.ts";
+import { type Restored, UndoJournal } from "../src/core/undo/journal.ts";
 import { bindingName, bindVfio, vfioObstacles } from "../src/pci/bind.ts";
 import { type PciFunction, readPciFunction } from "../src/pci/function.ts";
 import { groupMembers, VFIO_DRIVER } from "../src/pci/vfio.ts";
-import { print, printJson } from "./render/output.ts";
-import { FUNCTION_SCHEMA, functionJson, functionLine } from "./render/pci.ts";
-import { documentSchema, openJournal, raiseExitStatus, run } from "./run.ts";
+import { print, printJson } from "./cli/output.ts";
+import { FUNCTION_SCHEMA, functionJson, functionLine } from "./render/pci/pci.ts";
+import { documentSchema, openJournal, raiseExitStatus, run } from "./cli/run.ts";
 
 function functionAt(text: string): PciFunction {
   const locator = parseLocator(text);

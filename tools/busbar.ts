@@ -7,9 +7,9 @@ import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import denoJson from "../deno.json" with { type: "json" };
 import { nearest } from "../src/core/locator.ts";
-import type { CommandFacts } from "./render/command_facts.ts";
-import { note, print } from "./render/output.ts";
-import { columns } from "./render/table.ts";
+import type { CommandDescription } from "./manual/command_facts.ts";
+import { note, print } from "./cli/output.ts";
+import { columns } from "./cli/table.ts";
 
 interface Tool {
   readonly title: string;
@@ -59,8 +59,8 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
 };
 
 /** What `busbar` takes: all tools, loaded, as its subcommands. */
-export async function programFacts(): Promise<CommandFacts> {
-  const { commandFacts } = await import("./render/command_facts.ts");
+export async function programFacts(): Promise<CommandDescription> {
+  const { describeCommand } = await import("./manual/command_facts.ts");
   const tools = await Promise.all(Object.values(TOOLS).map(({ load }) => load()));
   return {
     name: "busbar",
@@ -70,7 +70,7 @@ export async function programFacts(): Promise<CommandFacts> {
       { names: ["-V", "--version"], description: "print the version, and stop", value: null },
       { names: ["-h", "--help"], description: "list the tools, and stop", value: null },
     ],
-    commands: tools.map(({ command }) => commandFacts(command)),
+    commands: tools.map(({ command }) => describeCommand(command)),
   };
 }
 
@@ -96,7 +96,7 @@ async function main(): Promise<void> {
     Deno.exitCode = 2;
     return;
   }
-  const { run } = await import("./run.ts");
+  const { run } = await import("./cli/run.ts");
   await run((await tool.load()).command, args);
 }
 

@@ -10,9 +10,9 @@ import { parseLocator, readOptions, wrongLocatorKind } from "../src/core/locator
 import { parsePciAddress, type PciAddress } from "../src/core/pci_address.ts";
 import { checkP2p, type P2pOptions } from "../src/gpu/p2p.ts";
 import { readMachineFile } from "../src/pci/machine_file.ts";
-import { p2pLines, p2pSchema } from "./render/check_p2p.ts";
-import { print, printJson } from "./render/output.ts";
-import { documentSchema, raiseExitStatus, run } from "./run.ts";
+import { p2pLines, p2pSchema } from "./render/gpu/check_p2p.ts";
+import { print, printJson } from "./cli/output.ts";
+import { documentSchema, raiseExitStatus, run } from "./cli/run.ts";
 
 /** An ordinal or a PCI address. */
 function gpuOf(text: string): number | PciAddress {

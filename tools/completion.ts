@@ -7,11 +7,11 @@ import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-
 
 import { SHIPPED } from "../src/lab/machine_file.ts";
 import { programFacts, TOOLS } from "./busbar.ts";
-import { bashCompletion } from "./render/completion_bash.ts";
-import { fishCompletion } from "./render/completion_fish.ts";
-import { zshCompletion } from "./render/completion_zsh.ts";
-import { print } from "./render/output.ts";
-import { run } from "./run.ts";
+import { bashCompletion } from "./manual/completion_bash.ts";
+import { fishCompletion } from "./manual/completion_fish.ts";
+import { zshCompletion } from "./manual/completion_zsh.ts";
+import { print } from "./cli/output.ts";
+import { run } from "./cli/run.ts";
 
 const SHELLS = { bash: bashCompletion, zsh: zshCompletion, fish: fishCompletion };
 

@@ -13,10 +13,10 @@ import { hex } from "../src/core/units.ts";
 import { readPciFunction } from "../src/pci/function.ts";
 import { lockFunction } from "../src/pci/lock.ts";
 import { configTables, configValue, openConfig, refuseHeld, writeConfig } from "../src/pci/register_access.ts";
-import { accessBytes, unsigned } from "./render/arguments.ts";
-import { print, printJson } from "./render/output.ts";
-import { accessJson, accessLines, accessSchema, type RegisterAccess } from "./render/register_access.ts";
-import { documentSchema, openJournal, run } from "./run.ts";
+import { accessBytes, unsigned } from "./cli/arguments.ts";
+import { print, printJson } from "./cli/output.ts";
+import { accessJson, accessLines, accessSchema, type RegisterAccess } from "./render/pci/register_access.ts";
+import { documentSchema, openJournal, run } from "./cli/run.ts";
 
 interface Options {
   readonly width?: 1 | 2 | 4 | 8;

@@ -7,7 +7,7 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 
 import { Deadline } from "../src/core/deadline.ts";
 import { thisMachine } from "../src/core/host.ts";
-import type { UndoJournal } from "../src/core/undo.ts";
+import type { UndoJournal } from "../src/core/undo/journal.ts";
 import { createEquivalents, daxEquivalents, destroyEquivalents, listEquivalents } from "../src/cxl/equivalents.ts";
 import { checkInvalidationGate } from "../src/cxl/gate.ts";
 import { planRegion } from "../src/cxl/plan.ts";
@@ -16,10 +16,10 @@ import { daxDevicesNamed, findRegion, readCxlState } from "../src/cxl/state.ts";
 import { readCxl } from "../src/cxl/topology.ts";
 import { type DaxModeOptions, daxToDevdax, daxToSystemRam, offlineDax, onlineDax } from "../src/memory/dax_mode.ts";
 import type { DaxDevice } from "../src/memory/devdax.ts";
-import { durationMs, sizeBytes, wholeNumber } from "./render/arguments.ts";
-import { cxlJson, cxlLines, cxlSchema } from "./render/cxl_region.ts";
-import { note, print, printJson } from "./render/output.ts";
-import { interruption, openJournal, run } from "./run.ts";
+import { durationMs, sizeBytes, wholeNumber } from "./cli/arguments.ts";
+import { cxlJson, cxlLines, cxlSchema } from "./render/cxl/cxl_region.ts";
+import { note, print, printJson } from "./cli/output.ts";
+import { interruption, openJournal, run } from "./cli/run.ts";
 
 const zoneOption = new Option("--zone <zone>", "what the kernel may put into the memory: only what it can move away")
   .choices(["movable", "kernel"] as const).default("movable" as const);

@@ -7,18 +7,24 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 import { stringify } from "@std/yaml";
 
 import { thisMachine } from "../src/core/host.ts";
-import { UndoJournal } from "../src/core/undo.ts";
+import { UndoJournal } from "../src/core/undo/journal.ts";
 import { insideCgroup, makeCgroup } from "../src/memory/cgroup.ts";
-import { runCommand } from "../src/memory/command.ts";
+import { runCommand } from "../src/memory/child_process.ts";
 import { DAMO_SCHEMAS, fromDamo, toDamo } from "../src/memory/damo_file.ts";
 import { DAMON_KEPT, damonObstacles, kdamondWrites, readDamon, startDamon } from "../src/memory/damon.ts";
 import { type Kdamond, nodeRanges, planDamon } from "../src/memory/damon_plan.ts";
-import { durationMs, nodeNumber } from "./render/arguments.ts";
-import { damonJson, damonLines, damonRequest, damonSchema, type MigrationOptions } from "./render/damon_config.ts";
-import { writeOutput } from "./render/files.ts";
-import { note, print, printJson } from "./render/output.ts";
-import { readYaml } from "./render/tier_profile.ts";
-import { interruption, openJournal, raiseExitStatus, run } from "./run.ts";
+import { durationMs, nodeNumber } from "./cli/arguments.ts";
+import {
+  damonJson,
+  damonLines,
+  damonRequest,
+  damonSchema,
+  type MigrationOptions,
+} from "./render/memory/damon_config.ts";
+import { writeOutput } from "./cli/files.ts";
+import { note, print, printJson } from "./cli/output.ts";
+import { readYaml } from "../src/memory/tier_profile.ts";
+import { interruption, openJournal, raiseExitStatus, run } from "./cli/run.ts";
 
 function collect(text: string, nodes: readonly number[]): number[] {
   return [...nodes, nodeNumber(text)];

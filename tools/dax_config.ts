@@ -9,7 +9,7 @@ import { check } from "./dax_config/check.ts";
 import { env } from "./dax_config/env.ts";
 import { qemu } from "./dax_config/qemu.ts";
 import { show } from "./dax_config/show.ts";
-import { run } from "./run.ts";
+import { run } from "./cli/run.ts";
 
 /** The command line of `dax_config`. */
 export const command: CommandUnknownOpts = new Command("dax_config")

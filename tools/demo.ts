@@ -5,7 +5,7 @@
 
 import { bold } from "@std/fmt/colors";
 
-import { print, setUpColors } from "./render/output.ts";
+import { print, setUpColors } from "./cli/output.ts";
 
 /** What is shown. `FILE` is a file that keeps the blocks of the software drive from one step to the next. */
 const STEPS: readonly (readonly [title: string, ...command: string[]])[] = [

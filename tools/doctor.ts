@@ -9,8 +9,8 @@ import { bold, green, red, yellow } from "@std/fmt/colors";
 import { thisMachine } from "../src/core/host.ts";
 import { closedObject, type JsonObject } from "../src/core/layout_json.ts";
 import { examineMachine, type Finding } from "../src/pci/doctor.ts";
-import { print, printJson } from "./render/output.ts";
-import { documentSchema, raiseExitStatus, run } from "./run.ts";
+import { print, printJson } from "./cli/output.ts";
+import { documentSchema, raiseExitStatus, run } from "./cli/run.ts";
 
 const SCHEMA: JsonObject = documentSchema("doctor", [
   closedObject({

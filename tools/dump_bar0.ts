@@ -15,22 +15,22 @@ import {
   REGISTER_BYTES,
   REGISTER_RUNS,
   type RegisterDump,
-} from "../src/nvme/register_dump.ts";
-import { watchRegisters } from "../src/nvme/watch.ts";
+} from "../src/nvme/tables/register_dump.ts";
+import { watchRegisters } from "../src/nvme/driver/watch.ts";
 import { type ByteRun, imageOf, readBarBytes } from "../src/pci/bar_bytes.ts";
 import { openPciDevice, type PciDevice } from "../src/pci/device.ts";
 import { enableMemory } from "../src/pci/enable.ts";
 import { CLASS_NVME, readAncestors } from "../src/pci/function.ts";
 import { formatMachine } from "../src/pci/machine_file.ts";
 import type { Resource } from "../src/pci/resources.ts";
-import { accessBytes, barIndex, byteRange, durationMs } from "./render/arguments.ts";
-import { bytesJson, changeJson, diffJson, dumpBar0Schema, registersJson } from "./render/dump_bar0.ts";
-import { writeOutput } from "./render/files.ts";
-import { hexLines } from "./render/hexdump.ts";
-import { print, printJson, printJsonLine } from "./render/output.ts";
-import { barLine, functionLine } from "./render/pci.ts";
-import { changeLines, registerLines } from "./render/registers.ts";
-import { interruption, openJournal, raiseExitStatus, run } from "./run.ts";
+import { accessBytes, barIndex, byteRange, durationMs } from "./cli/arguments.ts";
+import { bytesJson, changeJson, diffJson, dumpBar0Schema, registersJson } from "./render/pci/dump_bar0.ts";
+import { writeOutput } from "./cli/files.ts";
+import { hexLines } from "./render/pci/hexdump.ts";
+import { print, printJson, printJsonLine } from "./cli/output.ts";
+import { barLine, functionLine } from "./render/pci/pci.ts";
+import { changeLines, registerLines } from "./render/pci/registers.ts";
+import { interruption, openJournal, raiseExitStatus, run } from "./cli/run.ts";
 
 /** The command line of `dump_bar0`. */
 export const command: CommandUnknownOpts = new Command("dump_bar0")

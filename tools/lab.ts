@@ -11,7 +11,7 @@ import { qemu } from "./lab/qemu.ts";
 import { run as runCommand } from "./lab/run.ts";
 import { setup } from "./lab/setup.ts";
 import { shell } from "./lab/shell.ts";
-import { run } from "./run.ts";
+import { run } from "./cli/run.ts";
 
 /** The command line of `lab`. */
 export const command: CommandUnknownOpts = new Command("lab")

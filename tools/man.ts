@@ -8,10 +8,10 @@ import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-
 import denoJson from "../deno.json" with { type: "json" };
 import { systemError } from "../src/core/error.ts";
 import { programFacts, TOOLS } from "./busbar.ts";
-import { programPage, toolPage } from "./render/man_page.ts";
-import { writeOutput } from "./render/files.ts";
-import { print } from "./render/output.ts";
-import { run } from "./run.ts";
+import { programPage, toolPage } from "./manual/man_page.ts";
+import { writeOutput } from "./cli/files.ts";
+import { print } from "./cli/output.ts";
+import { run } from "./cli/run.ts";
 
 /** The command line of `man`. */
 export const command: CommandUnknownOpts = new Command("man")

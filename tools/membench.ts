@@ -22,13 +22,13 @@ import {
   countSteps,
   smallestCpuShare,
 } from "../src/memory/membench.ts";
-import { cpuList, durationMs, memorySize, ratio, wholeNumber } from "./render/arguments.ts";
-import { writeOutput } from "./render/files.ts";
-import { benchCurves, benchHtml } from "./render/membench_curves.ts";
-import { benchJson, benchLines, environmentLines, membenchSchema } from "./render/membench.ts";
-import { note, print, printJson } from "./render/output.ts";
-import { StepProgress } from "./render/progress.ts";
-import { interruption, run } from "./run.ts";
+import { cpuList, durationMs, memorySize, ratio, wholeNumber } from "./cli/arguments.ts";
+import { writeOutput } from "./cli/files.ts";
+import { benchCurves, benchHtml } from "./render/memory/membench_curves.ts";
+import { benchJson, benchLines, environmentLines, membenchSchema } from "./render/memory/membench.ts";
+import { note, print, printJson } from "./cli/output.ts";
+import { StepProgress } from "./cli/progress.ts";
+import { interruption, run } from "./cli/run.ts";
 
 function benchmarks(text: string): Benchmark[] {
   return text.split(",").map((word) => {

@@ -11,14 +11,14 @@ import { type Locator, parseLocator } from "../src/core/locator.ts";
 import { pollRegister } from "../src/core/mmio.ts";
 import { findRegister, maskedValue, type NamedRegister } from "../src/core/named_register.ts";
 import { hex } from "../src/core/units.ts";
-import { NVME_REGISTERS } from "../src/nvme/registers.ts";
+import { NVME_REGISTERS } from "../src/nvme/tables/registers.ts";
 import { openPciDevice } from "../src/pci/device.ts";
 import { CLASS_NVME, type PciFunction } from "../src/pci/function.ts";
 import { openWritableBar, readRegister, writeRegister } from "../src/pci/register_access.ts";
-import { accessBytes, barIndex, durationMs, unsigned } from "./render/arguments.ts";
-import { print, printJson } from "./render/output.ts";
-import { accessJson, accessLines, accessSchema, type RegisterAccess } from "./render/register_access.ts";
-import { documentSchema, interruption, run } from "./run.ts";
+import { accessBytes, barIndex, durationMs, unsigned } from "./cli/arguments.ts";
+import { print, printJson } from "./cli/output.ts";
+import { accessJson, accessLines, accessSchema, type RegisterAccess } from "./render/pci/register_access.ts";
+import { documentSchema, interruption, run } from "./cli/run.ts";
 
 interface Options {
   readonly bar: number;

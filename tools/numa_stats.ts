@@ -7,9 +7,9 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 
 import { pause } from "../src/core/deadline.ts";
 import { thisMachine } from "../src/core/host.ts";
-import { runCommand } from "../src/memory/command.ts";
+import { runCommand } from "../src/memory/child_process.ts";
 import { countedBetween, type CounterValues, readCounters } from "../src/memory/counters.ts";
-import { durationMs, nodeNumber, wholeNumber } from "./render/arguments.ts";
+import { durationMs, nodeNumber, wholeNumber } from "./cli/arguments.ts";
 import {
   columnJson,
   columnNotes,
@@ -18,9 +18,9 @@ import {
   numaStatsSchema,
   TABLE_FORMATS,
   type TableFormat,
-} from "./render/numa_stats.ts";
-import { note, print, printJson, printJsonLine } from "./render/output.ts";
-import { interruption, raiseExitStatus, run } from "./run.ts";
+} from "./render/memory/numa_stats.ts";
+import { note, print, printJson, printJsonLine } from "./cli/output.ts";
+import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 
 interface Options {
   readonly node?: number | undefined;

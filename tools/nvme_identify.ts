@@ -7,16 +7,16 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { BusbarError, systemError } from "../src/core/error.ts";
 import { parseLocator } from "../src/core/locator.ts";
-import { NvmeController } from "../src/nvme/controller.ts";
-import { type FetchedPage, fetchPage, fetchReport, type NvmeReport } from "../src/nvme/fetch.ts";
-import { pageFileName, readPageFiles } from "../src/nvme/page_file.ts";
-import { NVME_PAGES, type NvmePage, pageNamed } from "../src/nvme/pages.ts";
-import { wholeNumber } from "./render/arguments.ts";
-import { writeOutput } from "./render/files.ts";
-import { type Detail, reportLines, type Way } from "./render/nvme_identify.ts";
-import { nvmeIdentifySchema, reportJson } from "./render/nvme_identify_json.ts";
-import { print, printBytes, printJson } from "./render/output.ts";
-import { interruption, raiseExitStatus, run } from "./run.ts";
+import { NvmeController } from "../src/nvme/driver/controller.ts";
+import { type FetchedPage, fetchPage, fetchReport, type NvmeReport } from "../src/nvme/jobs/fetch.ts";
+import { pageFileName, readPageFiles } from "../src/nvme/jobs/page_file.ts";
+import { NVME_PAGES, type NvmePage, pageNamed } from "../src/nvme/tables/pages.ts";
+import { wholeNumber } from "./cli/arguments.ts";
+import { writeOutput } from "./cli/files.ts";
+import { type Detail, reportLines, type Way } from "./render/nvme/nvme_identify.ts";
+import { nvmeIdentifySchema, reportJson } from "./render/nvme/nvme_identify_json.ts";
+import { print, printBytes, printJson } from "./cli/output.ts";
+import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 
 /** The command line of `nvme_identify`. */
 export const command: CommandUnknownOpts = new Command("nvme_identify")

@@ -6,19 +6,19 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../src/core/error.ts";
-import { NvmeController } from "../src/nvme/controller.ts";
-import { blockMemory } from "../src/nvme/identity.ts";
-import { type IoJobOptions, runIoJob } from "../src/nvme/io_job.ts";
-import { BlockPattern } from "../src/nvme/pattern.ts";
-import { planTransfers, type TransferPlan } from "../src/nvme/transfer_plan.ts";
-import { checkOverwrite } from "../src/nvme/write_guard.ts";
-import { durationMs, ratio, sizeBytes, unsigned, wholeNumber } from "./render/arguments.ts";
-import { BlockFile, BlockSource } from "./render/block_file.ts";
-import { hexLines } from "./render/hexdump.ts";
-import { type IoDescription, ioResultJson, ioResultLines, nvmeIoSchema } from "./render/nvme_io.ts";
-import { print, printJson } from "./render/output.ts";
-import { Progress } from "./render/progress.ts";
-import { interruption, raiseExitStatus, run } from "./run.ts";
+import { NvmeController } from "../src/nvme/driver/controller.ts";
+import { blockMemory } from "../src/nvme/tables/identity.ts";
+import { type IoJobOptions, runIoJob } from "../src/nvme/jobs/io_job.ts";
+import { BlockPattern } from "../src/nvme/jobs/pattern.ts";
+import { planTransfers, type TransferPlan } from "../src/nvme/jobs/transfer_plan.ts";
+import { checkOverwrite } from "../src/nvme/jobs/write_guard.ts";
+import { durationMs, ratio, sizeBytes, unsigned, wholeNumber } from "./cli/arguments.ts";
+import { BlockFile, BlockSource } from "../src/nvme/jobs/block_file.ts";
+import { hexLines } from "./render/pci/hexdump.ts";
+import { type IoDescription, ioResultJson, ioResultLines, nvmeIoSchema } from "./render/nvme/nvme_io.ts";
+import { print, printJson } from "./cli/output.ts";
+import { Progress } from "./cli/progress.ts";
+import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 
 const ACTIONS = ["read", "write", "verify", "bench"] as const;
 type Action = typeof ACTIONS[number];

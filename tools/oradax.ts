@@ -11,9 +11,9 @@ import { decodeCcb } from "../src/oradax/ccb.ts";
 import { openDefaultOradax, openOradax } from "../src/oradax/open.ts";
 import { bench } from "./oradax/bench.ts";
 import { vectorCommands } from "./oradax/vectors.ts";
-import { ccbJson, ccbLines, infoJson, infoLines, oradaxSchema } from "./render/oradax.ts";
-import { print, printJson } from "./render/output.ts";
-import { run } from "./run.ts";
+import { ccbJson, ccbLines, infoJson, infoLines, oradaxSchema } from "./render/oradax/oradax.ts";
+import { print, printJson } from "./cli/output.ts";
+import { run } from "./cli/run.ts";
 
 const info: CommandUnknownOpts = new Command("info")
   .description("Tell which accelerator there is, and which version.")

@@ -12,12 +12,12 @@ import { readPciNames } from "../src/pci/ids.ts";
 import { formatMachine, readMachineFile } from "../src/pci/machine_file.ts";
 import { judgePair, type PairVerdict } from "../src/pci/p2p.ts";
 import { findNode, isPeer, nodesAbove, readTopology, type Topology, type TopologyNode } from "../src/pci/topology.ts";
-import { writeOutput } from "./render/files.ts";
-import { note, print, printJson } from "./render/output.ts";
-import { topologyJson, topologySchema } from "./render/topology_json.ts";
-import { pictureHtml, pictureSvg } from "./render/topology_picture.ts";
-import { matrixLines, treeLines } from "./render/topology_text.ts";
-import { run } from "./run.ts";
+import { writeOutput } from "./cli/files.ts";
+import { note, print, printJson } from "./cli/output.ts";
+import { topologyJson, topologySchema } from "./render/pci/topology_json.ts";
+import { pictureHtml, pictureSvg } from "./render/pci/topology_picture.ts";
+import { matrixLines, treeLines } from "./render/pci/topology_text.ts";
+import { run } from "./cli/run.ts";
 
 /** The command line of `pcie_topology`. */
 export const command: CommandUnknownOpts = new Command("pcie_topology")

@@ -6,9 +6,9 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../src/core/error.ts";
-import { findJournals, type FoundJournal, keptName, type Restored, UndoJournal } from "../src/core/undo.ts";
-import { print, printJson } from "./render/output.ts";
-import { raiseExitStatus, run } from "./run.ts";
+import { findJournals, type FoundJournal, keptName, type Restored, UndoJournal } from "../src/core/undo/journal.ts";
+import { print, printJson } from "./cli/output.ts";
+import { raiseExitStatus, run } from "./cli/run.ts";
 
 /** The command line of `restore`. */
 export const command: CommandUnknownOpts = new Command("restore")

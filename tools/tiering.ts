@@ -6,14 +6,14 @@
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { thisMachine } from "../src/core/host.ts";
-import { UndoJournal } from "../src/core/undo.ts";
-import { runCommand } from "../src/memory/command.ts";
+import { UndoJournal } from "../src/core/undo/journal.ts";
+import { runCommand } from "../src/memory/child_process.ts";
 import { applyProfile, readTierState, TIERING_KEPT } from "../src/memory/tiers.ts";
-import { note, print, printJson } from "./render/output.ts";
-import { TABLE_FORMATS } from "./render/numa_stats.ts";
-import { readTierProfile, readYaml } from "./render/tier_profile.ts";
-import { experimentJson, experimentLines, tieringSchema, tierJson, tierLines } from "./render/tiering.ts";
-import { interruption, openJournal, raiseExitStatus, run } from "./run.ts";
+import { note, print, printJson } from "./cli/output.ts";
+import { TABLE_FORMATS } from "./render/memory/numa_stats.ts";
+import { readTierProfile, readYaml } from "../src/memory/tier_profile.ts";
+import { experimentJson, experimentLines, tieringSchema, tierJson, tierLines } from "./render/memory/tiering.ts";
+import { interruption, openJournal, raiseExitStatus, run } from "./cli/run.ts";
 
 function show(options: { readonly json?: true | undefined }): void {
   const state = readTierState(thisMachine);

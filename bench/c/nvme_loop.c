@@ -1,4 +1,4 @@
-/* The loop that src/nvme/io_job.ts is measured against: the same queue calls, the same work for each command, in C. */
+/* The loop that src/nvme/jobs/io_job.ts is measured against: the same queue calls, the same work for each command, in C. */
 #define _GNU_SOURCE
 #include "busbar.h"
 

@@ -6,9 +6,9 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { thisMachine } from "../../src/core/host.ts";
-import { note, print, printJson } from "../../tools/render/output.ts";
-import { columns } from "../../tools/render/table.ts";
-import { interruption, run } from "../../tools/run.ts";
+import { note, print, printJson } from "../../tools/cli/output.ts";
+import { columns } from "../../tools/cli/table.ts";
+import { interruption, run } from "../../tools/cli/run.ts";
 import { measureMmio, MMIO_ACCESSES, type MmioResult } from "./mmio.ts";
 import { measureHost, measureLab, type StartupResult } from "./startup.ts";
 

@@ -4,7 +4,7 @@
  * @module
  */
 
-import { print } from "../../tools/render/output.ts";
+import { print } from "../../tools/cli/output.ts";
 
 /** Milliseconds of the fastest of some runs of each command; all in turn, so that a disturbance hits all. */
 export async function timeCommands(

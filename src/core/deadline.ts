@@ -61,7 +61,7 @@ export class Deadline {
 }
 
 /** Lets the event loop turn once, so that signals, timers and I/O are served; then throws if `signal` was aborted. */
-export async function breathe(signal?: AbortSignal): Promise<void> {
+export async function yieldToEventLoop(signal?: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => setTimeout(resolve, 0));
   signal?.throwIfAborted();
 }

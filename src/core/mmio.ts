@@ -3,7 +3,7 @@
  * @module
  */
 
-import { breathe, type Deadline } from "./deadline.ts";
+import { type Deadline, yieldToEventLoop } from "./deadline.ts";
 import { BusbarError } from "./error.ts";
 import { hex } from "./units.ts";
 
@@ -83,7 +83,7 @@ export async function pollRegister(mmio: Mmio, options: PollOptions): Promise<bi
     if (matched) return last;
     options.inspect?.(last);
     if (late) deadline.check(`${options.what} (last ${hex(last, 2 * accessBytes)})`, mmio.name);
-    await breathe(options.signal);
+    await yieldToEventLoop(options.signal);
   }
 }
 

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { breathe, Deadline } from "../core/deadline.ts";
+import { Deadline, yieldToEventLoop } from "../core/deadline.ts";
 import { BusbarError } from "../core/error.ts";
 import { formatPciAddress, parsePciAddress, type PciAddress } from "../core/pci_address.ts";
 import { handleFrom, memoryAt, textOf } from "../../ffi/cuda.ts";
@@ -337,7 +337,7 @@ export class Gpu implements Disposable {
       const result = look(Math.min(SLICE_US, Math.round(deadline.sliceMs * 1000)));
       if (result !== NOT_READY) return this.check(result, "cuStreamQuery");
       if (late) deadline.check(`${what} done`, this.name, "a kernel may loop for ever: closing the GPU ends it");
-      await breathe(options.signal);
+      await yieldToEventLoop(options.signal);
     }
   }
 

@@ -13,7 +13,7 @@ import { describeAcs } from "../pci/acs.ts";
 import { examineMachine } from "../pci/doctor.ts";
 import { CLASS_NVME, type PciFunction, summarize } from "../pci/function.ts";
 import { judgePair, type P2pAnswer, type PairVerdict } from "../pci/p2p.ts";
-import { lockdownMode, shownPowerState, usableBar } from "../pci/state.ts";
+import { lockdownMode, shownPowerState, usableBar } from "../pci/accessibility.ts";
 import { nodesAbove, type Topology, type TopologyNode } from "../pci/topology.ts";
 import { type P2pCheck, type P2pOutcome, ruleText } from "./p2p_check.ts";
 

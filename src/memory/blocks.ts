@@ -8,7 +8,7 @@
 import type { Deadline } from "../core/deadline.ts";
 import { BusbarError, type ErrorCode } from "../core/error.ts";
 import { type Host, ifPresent, ifReadable } from "../core/host.ts";
-import type { UndoJournal } from "../core/undo.ts";
+import type { UndoJournal } from "../core/undo/journal.ts";
 import { formatBytes, hex } from "../core/units.ts";
 import type { MemoryRange } from "./devdax.ts";
 

@@ -7,7 +7,7 @@
 
 import { BusbarError } from "../core/error.ts";
 import { exists, type Host, ifReadable } from "../core/host.ts";
-import type { UndoJournal } from "../core/undo.ts";
+import type { UndoJournal } from "../core/undo/journal.ts";
 import { cgroupMount } from "./damon_plan.ts";
 
 /**

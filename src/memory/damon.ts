@@ -7,7 +7,7 @@
 
 import { BusbarError, errnoNameOf } from "../core/error.ts";
 import { exists, type Host, ifPresent, ifReadable } from "../core/host.ts";
-import { findJournals, journalFolder, keptName, UndoJournal } from "../core/undo.ts";
+import { findJournals, journalFolder, keptName, UndoJournal } from "../core/undo/journal.ts";
 import { cgroupMount, type Kdamond } from "./damon_plan.ts";
 import { readTierState } from "./tiers.ts";
 

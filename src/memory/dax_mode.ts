@@ -7,7 +7,7 @@
 
 import { BusbarError } from "../core/error.ts";
 import { exists, type Host } from "../core/host.ts";
-import type { UndoJournal, UndoWrite } from "../core/undo.ts";
+import type { UndoJournal, UndoWrite } from "../core/undo/journal.ts";
 import {
   blocksInRanges,
   type BlockWait,

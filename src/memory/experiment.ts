@@ -7,9 +7,9 @@ import { z } from "zod";
 
 import { BusbarError } from "../core/error.ts";
 import type { Host } from "../core/host.ts";
-import type { UndoJournal } from "../core/undo.ts";
+import type { UndoJournal } from "../core/undo/journal.ts";
 import { parseDurationMs } from "../core/units.ts";
-import { runCommand } from "./command.ts";
+import { runCommand } from "./child_process.ts";
 import { countedBetween, type CounterValues, readCounters } from "./counters.ts";
 import { readDamon, startDamon } from "./damon.ts";
 import { type DamonRequest, nodeRanges, planDamon } from "./damon_plan.ts";

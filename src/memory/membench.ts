@@ -298,8 +298,8 @@ class Bench {
       share: hotShares.updateShare,
     };
     const { threads, durationMs, signal } = this.#options;
-    const breathe = (): void => signal?.throwIfAborted();
-    await prepareTable(table, breathe);
+    const yieldToEventLoop = (): void => signal?.throwIfAborted();
+    await prepareTable(table, yieldToEventLoop);
     // The rule of RandomAccess: four updates for each word, at most, dealt out to the threads.
     const quota = Math.ceil(4 * words / threads);
     const starts = Array.from({ length: threads }, (_, thread) => startOfStream(BigInt(thread * quota)));
@@ -318,7 +318,7 @@ class Bench {
     }));
     this.#step("checking the table");
     await this.#undo(table, starts, runs.map(({ made }) => made), hot);
-    const errors = await tableErrors(table, breathe);
+    const errors = await tableErrors(table, yieldToEventLoop);
     // Threads do not wait for each other, so some updates of theirs are lost: the rule allows 1 %.
     if (errors > words / 100 || (threads === 1 && errors > 0)) {
       throw new BusbarError(

@@ -9,7 +9,7 @@
 import { BusbarError } from "../core/error.ts";
 import { type Host, ifPresent, ifReadable } from "../core/host.ts";
 import { nearest } from "../core/locator.ts";
-import type { UndoJournal } from "../core/undo.ts";
+import type { UndoJournal } from "../core/undo/journal.ts";
 
 const NODES = "/sys/devices/system/node";
 const TIERS = "/sys/devices/virtual/memory_tiering";

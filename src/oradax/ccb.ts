@@ -15,7 +15,7 @@ import {
   OUTPUT_FORMATS,
   PRIMARY_FORMATS,
 } from "./codes.ts";
-import { type Ccb, type CcbData, isLongCcb, neededVersion, operandBytes, type ScanOperand } from "./command.ts";
+import { type Ccb, type CcbData, isLongCcb, neededVersion, operandBytes, type ScanOperand } from "./ccb_command.ts";
 import { brokenRules, type CcbSurroundings } from "./rules.ts";
 
 /** Words of a CCB being built: fields are set by the names of the table. */

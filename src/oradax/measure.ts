@@ -6,7 +6,7 @@
 
 import { SoftOradax, type SoftOradaxMemory } from "../../ffi/soft_oradax.ts";
 import { buildCcb } from "./ccb.ts";
-import type { Ccb, CcbData } from "./command.ts";
+import type { Ccb, CcbData } from "./ccb_command.ts";
 import { completionError, MOST_SUBMIT_UNITS, readCompletion } from "./transport.ts";
 
 /** Commands that are measured. */

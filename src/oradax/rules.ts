@@ -5,7 +5,7 @@
 
 import { hex } from "../core/units.ts";
 import { LENGTH_UNITS, OUTPUT_FORMATS, PRIMARY_FORMATS } from "./codes.ts";
-import { type Ccb, type CcbData, neededVersion, operandBytes } from "./command.ts";
+import { type Ccb, type CcbData, neededVersion, operandBytes } from "./ccb_command.ts";
 
 /** What is known about the device and memory that a CCB is for. */
 export interface CcbSurroundings {

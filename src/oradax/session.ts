@@ -5,12 +5,12 @@
  */
 
 import { combineBits, copyNumbers } from "../../ffi/oradax.ts";
-import { breathe, Deadline, pause } from "../core/deadline.ts";
+import { Deadline, pause, yieldToEventLoop } from "../core/deadline.ts";
 import { BusbarError } from "../core/error.ts";
 import { parseLocator } from "../core/locator.ts";
 import { buildCcb } from "./ccb.ts";
 import { SUBMIT_RETRY } from "./codes.ts";
-import type { Ccb, CcbData, CcbInput, ScanOperand } from "./command.ts";
+import type { Ccb, CcbData, CcbInput, ScanOperand } from "./ccb_command.ts";
 import { openDefaultOradax, openOradax } from "./open.ts";
 import {
   completionError,
@@ -112,7 +112,7 @@ interface Job extends RunOptions {
 }
 
 /** The event loop turns at least so often while pieces are in flight. */
-const BREATH_MS = 40;
+const YIELD_MS = 40;
 /** Most of one wait in C. */
 const WAIT_US = 10_000;
 /** Two areas for each slot: a long CCB takes both. */
@@ -411,7 +411,7 @@ export class OradaxSession implements Disposable {
     const most = Math.floor((1 << 24) / source.bits / PIECE_ELEMENTS) * PIECE_ELEMENTS;
     const pieceElements = Math.max(PIECE_ELEMENTS, Math.min(whole, most));
     let next = 0;
-    let breathed = performance.now();
+    let yieldedAt = performance.now();
     for (let turn = 0; next < source.elements || this.#slots.some((slot) => slot.piece !== null); turn++) {
       const slot = this.#slots[turn % this.#slots.length];
       if (slot === undefined) continue;
@@ -421,9 +421,9 @@ export class OradaxSession implements Disposable {
         await this.#start(slot, job, next, count);
         next += count;
       }
-      if (performance.now() - breathed > BREATH_MS) {
-        await breathe(job.signal);
-        breathed = performance.now();
+      if (performance.now() - yieldedAt > YIELD_MS) {
+        await yieldToEventLoop(job.signal);
+        yieldedAt = performance.now();
       }
     }
     job.signal?.throwIfAborted();
@@ -457,7 +457,7 @@ export class OradaxSession implements Disposable {
         this.transport.name,
         "the device may be busy; a longer time limit may help",
       );
-      await breathe(job.signal);
+      await yieldToEventLoop(job.signal);
       completion = this.transport.poll(slot.index, WAIT_US);
     }
     slot.piece = null;

@@ -5,7 +5,7 @@
 
 import { copyNumbers } from "../../ffi/oradax.ts";
 import { BusbarError } from "../core/error.ts";
-import type { CcbInput } from "./command.ts";
+import type { CcbInput } from "./ccb_command.ts";
 
 /** Numbers of the host, which go in and come out in its byte order; bytes stand as they are. */
 export type NumberArray = Uint8Array | Uint16Array | Uint32Array | BigUint64Array;

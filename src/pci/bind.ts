@@ -9,7 +9,7 @@
 import { type BlockUse, blockUses } from "../core/block_users.ts";
 import { BusbarError, isBusbarError } from "../core/error.ts";
 import { exists, type Host, ifReadable } from "../core/host.ts";
-import type { UndoJournal } from "../core/undo.ts";
+import type { UndoJournal } from "../core/undo/journal.ts";
 import { Descriptor } from "../../ffi/fd.ts";
 import { type PciFunction, readPciFunction } from "./function.ts";
 import { membersInTheWay, VFIO_DRIVER } from "./vfio.ts";

@@ -16,7 +16,7 @@ import { PCI_LOCATORS } from "./locators.ts";
 import { openRecorded } from "./recorded_device.ts";
 import { openSoftDevice } from "./soft_device.ts";
 import { type BarOptions, barRange } from "./resources.ts";
-import { explainMapError, usableBar } from "./state.ts";
+import { explainMapError, usableBar } from "./accessibility.ts";
 
 /** A PCI function that is held open. Dispose lets go of it and closes all that it handed out. */
 export interface PciDevice extends Disposable {

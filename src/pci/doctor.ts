@@ -9,7 +9,7 @@
 import { exists, type Host, ifReadable } from "../core/host.ts";
 import { formatBytes } from "../core/units.ts";
 import { PCI_DEVICES, readPciFunction } from "./function.ts";
-import { lockdownMode } from "./state.ts";
+import { lockdownMode } from "./accessibility.ts";
 import { VFIO_DRIVER } from "./vfio.ts";
 
 /** One point that was looked at. */

@@ -8,12 +8,12 @@
  */
 
 import { BusbarError } from "../core/error.ts";
-import type { UndoJournal } from "../core/undo.ts";
+import type { UndoJournal } from "../core/undo/journal.ts";
 import { hex } from "../core/units.ts";
 import { configUint, PCI_COMMAND, PCI_COMMAND_IO, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from "./config_space.ts";
 import type { PciDevice } from "./device.ts";
 import { type PciFunction, readAncestors, readPciFunction } from "./function.ts";
-import { checkAnswers, decodesMemory } from "./state.ts";
+import { checkAnswers, decodesMemory } from "./accessibility.ts";
 
 /**
  * Turns memory decoding on. Nothing happens when it is on already. The journal puts it back.

@@ -14,7 +14,7 @@ import { Deadline } from "../core/deadline.ts";
 import type { DmaBuffer } from "../core/dma.ts";
 import { BusbarError, isBusbarError, systemError } from "../core/error.ts";
 import { type Host, ifPresent, ifReadable } from "../core/host.ts";
-import { UndoJournal } from "../core/undo.ts";
+import { UndoJournal } from "../core/undo/journal.ts";
 import { formatBytes } from "../core/units.ts";
 import { findProgram, NVME_GUARDIAN } from "../../ffi/build.ts";
 import { Descriptor } from "../../ffi/fd.ts";
@@ -29,8 +29,8 @@ import {
 } from "./config_space.ts";
 import { enableMemory } from "./enable.ts";
 import { CLASS_NVME, type PciFunction, readPciFunction } from "./function.ts";
-import type { HeldPciDevice, PciInterrupts } from "./held.ts";
-import { explainMapError, usableBar } from "./state.ts";
+import type { ClaimedPciDevice, PciInterrupts } from "./claimed_device.ts";
+import { explainMapError, usableBar } from "./accessibility.ts";
 
 /** How much memory a device gets by default: queues, and data in flight. */
 const DEFAULT_POOL_BYTES = 64 * 2 ** 20;
@@ -54,7 +54,7 @@ export async function openWithoutIommu(
   host: Host,
   fn: PciFunction,
   poolBytes: number = DEFAULT_POOL_BYTES,
-): Promise<HeldPciDevice> {
+): Promise<ClaimedPciDevice> {
   refuseUnsuitable(host, fn);
   const journal = new UndoJournal(host, { command: `driving ${fn.name} without an IOMMU` });
   enableMemory(journal, { function: fn, host });
@@ -185,7 +185,7 @@ class Guardian {
   }
 }
 
-class UnprotectedDevice implements HeldPciDevice {
+class UnprotectedDevice implements ClaimedPciDevice {
   readonly how = "no-iommu";
   readonly function: PciFunction;
   readonly interruptVectors = 0;

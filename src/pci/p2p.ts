@@ -12,7 +12,7 @@ import { redirectingServices } from "./acs.ts";
 import { bridgeWindows, configUint, PCI_COMMAND, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from "./config_space.ts";
 import { barRegisters } from "./resources.ts";
 import { judgeRootComplex } from "./root_complexes.ts";
-import { decodesMemory, isSilent, shownPowerState } from "./state.ts";
+import { decodesMemory, isUnresponsive, shownPowerState } from "./accessibility.ts";
 import { nodesAbove, type Topology, type TopologyNode } from "./topology.ts";
 
 /** A rule that a verdict rests on. */
@@ -385,7 +385,7 @@ function windowFinding(initiator: TopologyNode, target: TopologyNode, path: P2pP
   });
   for (const node of new Set([target, initiator])) {
     const { name, folder } = node.function;
-    if (isSilent(node.function)) {
+    if (isUnresponsive(node.function)) {
       return no(`${name} does not answer`, "its configuration space reads all ones", "wake it, or plug it in");
     }
     const asleep = sleepState(node);

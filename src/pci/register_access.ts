@@ -8,7 +8,7 @@ import { type Host, thisMachine } from "../core/host.ts";
 import type { Locator } from "../core/locator.ts";
 import { type AccessBytes, littleEndian, type Mmio, type WritableMmio } from "../core/mmio.ts";
 import type { PlacedTable } from "../core/named_register.ts";
-import type { UndoJournal } from "../core/undo.ts";
+import type { UndoJournal } from "../core/undo/journal.ts";
 import { hex } from "../core/units.ts";
 import { Mapping } from "../../ffi/memory.ts";
 import { MappedMmio } from "../../ffi/mmio.ts";
@@ -19,7 +19,7 @@ import { PCI_LOCATORS } from "./locators.ts";
 import { openSoftDevice } from "./soft_device.ts";
 import { type PciFunction, readPciFunction } from "./function.ts";
 import { lockFunction } from "./lock.ts";
-import { explainMapError, usableBar } from "./state.ts";
+import { explainMapError, usableBar } from "./accessibility.ts";
 
 /** A BAR that this process has mapped to write to. */
 export interface MappedBar extends Disposable {

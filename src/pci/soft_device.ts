@@ -15,13 +15,13 @@ import { findCapability, listCapabilities } from "./capabilities.ts";
 import { configUint, PCI_COMMAND, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from "./config_space.ts";
 import type { PciDevice } from "./device.ts";
 import { identityOf, type PciFunction, UNKNOWN_TO_SYSFS } from "./function.ts";
-import type { HeldPciDevice, PciInterrupts } from "./held.ts";
+import type { ClaimedPciDevice, PciInterrupts } from "./claimed_device.ts";
 import { PCI_LOCATORS, SOFT_PCI_DEVICES } from "./locators.ts";
 import { type BarOptions, barRange, barRegisters, type Resource, resourceFlags } from "./resources.ts";
-import { usableBar } from "./state.ts";
+import { usableBar } from "./accessibility.ts";
 
 /** A software device as a PCI function that is held. */
-export interface SoftwareFunction extends PciDevice, HeldPciDevice {
+export interface SoftwareFunction extends PciDevice, ClaimedPciDevice {
   /** The device itself: to make it misbehave, and to ask for its counters. */
   readonly soft: SoftDevice;
 }

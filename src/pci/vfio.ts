@@ -40,7 +40,7 @@ import {
   PCI_COMMAND_MEMORY,
 } from "./config_space.ts";
 import { PCI_DEVICES, type PciFunction } from "./function.ts";
-import type { HeldPciDevice, PciInterrupts } from "./held.ts";
+import type { ClaimedPciDevice, PciInterrupts } from "./claimed_device.ts";
 import { IovaSpace } from "./iova.ts";
 
 /** The driver that gives a function to user space. */
@@ -69,7 +69,7 @@ interface Connection {
  * @throws {BusbarError} `absent` when it is not bound to vfio-pci, `busy` when somebody else holds its group or other
  * functions of the group are in the way, `permission`
  */
-export function openVfio(host: Host, fn: PciFunction): HeldPciDevice {
+export function openVfio(host: Host, fn: PciFunction): ClaimedPciDevice {
   if (fn.driver !== VFIO_DRIVER) {
     throw new BusbarError("absent", `${fn.name}: is not bound to ${VFIO_DRIVER} (${fn.driver ?? "no driver"})`, {
       operation: "open VFIO device",
@@ -216,7 +216,7 @@ function notViable(host: Host, fn: PciFunction): BusbarError {
   );
 }
 
-class VfioPciDevice implements HeldPciDevice {
+class VfioPciDevice implements ClaimedPciDevice {
   readonly how = "vfio";
   readonly function: PciFunction;
   readonly interruptVectors: number;

@@ -10,7 +10,7 @@ import { BusbarError } from "../../src/core/error.ts";
 import { thisMachine } from "../../src/core/host.ts";
 import { parseLocator } from "../../src/core/locator.ts";
 import { findRegister, maskedValue } from "../../src/core/named_register.ts";
-import { UndoJournal } from "../../src/core/undo.ts";
+import { UndoJournal } from "../../src/core/undo/journal.ts";
 import { closeAll } from "../../ffi/library.ts";
 import { Mapping } from "../../ffi/memory.ts";
 import { MappedMmio } from "../../ffi/mmio.ts";

@@ -6,9 +6,9 @@
 import { assert, assertEquals } from "@std/assert";
 
 import { thisMachine } from "../../src/core/host.ts";
-import { UndoJournal } from "../../src/core/undo.ts";
-import { NvmeController } from "../../src/nvme/controller.ts";
-import type { DriverOptions } from "../../src/nvme/driver.ts";
+import { UndoJournal } from "../../src/core/undo/journal.ts";
+import { NvmeController } from "../../src/nvme/driver/controller.ts";
+import type { DriverOptions } from "../../src/nvme/driver/driver.ts";
 import { bindVfio } from "../../src/pci/bind.ts";
 import { readPciFunction } from "../../src/pci/function.ts";
 

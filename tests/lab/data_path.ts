@@ -6,7 +6,7 @@
 import { assertEquals } from "@std/assert";
 import { createHash } from "node:crypto";
 
-import type { NvmeController } from "../../src/nvme/controller.ts";
+import type { NvmeController } from "../../src/nvme/driver/controller.ts";
 import type { Random } from "../unit/random.ts";
 import { must } from "./controllers.ts";
 

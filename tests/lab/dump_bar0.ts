@@ -5,7 +5,7 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 
-import { NVME_REGISTERS } from "../../src/nvme/registers.ts";
+import { NVME_REGISTERS } from "../../src/nvme/tables/registers.ts";
 import { toolArgs } from "../soft/tool.ts";
 import type { Lab } from "./lab.ts";
 

@@ -29,7 +29,7 @@ import { cannotStart } from "../../src/lab/parts.ts";
 import type { Qmp } from "../../src/lab/qmp.ts";
 import { TEST_RUNNER_VARIABLE, testBodies, type TestBody } from "../../src/lab/test_registry.ts";
 import { TestSession } from "../../src/lab/test_session.ts";
-import { note } from "../../tools/render/output.ts";
+import { note } from "../../tools/cli/output.ts";
 import { prepareHost } from "./prepare.ts";
 import { registerAt } from "./register.ts";
 

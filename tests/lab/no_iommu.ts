@@ -8,7 +8,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { closeAll } from "../../ffi/library.ts";
 import { Mapping } from "../../ffi/memory.ts";
 import { pause } from "../../src/core/deadline.ts";
-import { NvmeController } from "../../src/nvme/controller.ts";
+import { NvmeController } from "../../src/nvme/driver/controller.ts";
 import { toolArgs } from "../soft/tool.ts";
 import { Random } from "../unit/random.ts";
 import { blockDevice, kernelControllers, must } from "./controllers.ts";

@@ -2,7 +2,7 @@
 
 import { assert, assertThrows } from "@std/assert";
 
-import { decodePage, type NvmePage, pageNamed } from "../../src/nvme/pages.ts";
+import { decodePage, type NvmePage, pageNamed } from "../../src/nvme/tables/pages.ts";
 import { Random } from "../unit/random.ts";
 import { cannotFindNvmeCli, decodeByNvmeCli, findNvmeCli, type NvmeCli } from "./nvme_cli.ts";
 import { compareKeys, type Structure, STRUCTURES, type Tally } from "./nvme_cli_keys.ts";

@@ -10,7 +10,7 @@ import { cannotSetUp, findImage, setUp } from "../../src/lab/image.ts";
 /** What makes one start of nvme-cli run many times. */
 export const NVME_CLI_PRELOAD: LibrarySpec = {
   name: "busbar_nvme_cli",
-  folder: "tests/c/nvme_cli",
+  folders: ["tests/c/nvme_cli"],
   variable: "BUSBAR_NVME_CLI_PRELOAD",
   linkFlags: ["-ldl"],
 };

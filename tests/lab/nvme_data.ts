@@ -8,9 +8,9 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { closeAll } from "../../ffi/library.ts";
 import { pause } from "../../src/core/deadline.ts";
 import { BusbarError } from "../../src/core/error.ts";
-import { NvmeController } from "../../src/nvme/controller.ts";
-import { BlockPattern } from "../../src/nvme/pattern.ts";
-import { nvmeStatusOf } from "../../src/nvme/status.ts";
+import { NvmeController } from "../../src/nvme/driver/controller.ts";
+import { BlockPattern } from "../../src/nvme/jobs/pattern.ts";
+import { nvmeStatusOf } from "../../src/nvme/tables/status.ts";
 import { toolArgs } from "../soft/tool.ts";
 import { Random } from "../unit/random.ts";
 import { blockDevice, driven, kernelControllers, must } from "./controllers.ts";

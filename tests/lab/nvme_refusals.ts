@@ -7,7 +7,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 import { Descriptor } from "../../ffi/fd.ts";
 import { closeAll } from "../../ffi/library.ts";
-import { findSignatures } from "../../src/nvme/signature.ts";
+import { findSignatures } from "../../src/nvme/jobs/signature.ts";
 import { toolArgs } from "../soft/tool.ts";
 import { driven, kernelControllers, must } from "./controllers.ts";
 import { namespacesOf, read, shell } from "./programs.ts";

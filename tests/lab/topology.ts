@@ -11,7 +11,7 @@ import { functionName, readPciNames } from "../../src/pci/ids.ts";
 import { LINK_SPEEDS } from "../../src/pci/capability_tables.ts";
 import { readMachineFile } from "../../src/pci/machine_file.ts";
 import { readTopology, type TopologyNode } from "../../src/pci/topology.ts";
-import { topologyJson } from "../../tools/render/topology_json.ts";
+import { topologyJson } from "../../tools/render/pci/topology_json.ts";
 import { toolArgs } from "../soft/tool.ts";
 import type { Lab } from "./lab.ts";
 import {

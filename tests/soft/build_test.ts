@@ -22,7 +22,7 @@ function withCheckout(body: (place: Place) => void): void {
   const folder = Deno.makeTempDirSync();
   try {
     const checkout = `${folder}/checkout`;
-    for (const part of ["csrc", "csrc/soft", "ffi", "src/core"]) {
+    for (const part of ["csrc", "csrc/api", ...BUSBAR_SOFT.folders, "ffi", "src/core"]) {
       Deno.mkdirSync(`${checkout}/${part}`, { recursive: true });
       for (const entry of Deno.readDirSync(`${ROOT}/${part}`)) {
         if (entry.isFile) Deno.copyFileSync(`${ROOT}/${part}/${entry.name}`, `${checkout}/${part}/${entry.name}`);

@@ -1,5 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 
+import { BUSBAR_SOFT } from "../../ffi/build.ts";
+
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 const COMPILER = (Deno.env.get("CC") || "cc").split(/\s+/);
 
@@ -47,7 +49,7 @@ for (
     Deno.test(`${device}, driven from C, is clean under ${name}${note}`, { ignore: missing }, () => {
       const folder = Deno.makeTempDirSync();
       try {
-        const sources = [...cFiles("csrc/soft"), harness].map((file) => `${ROOT}/${file}`);
+        const sources = [...BUSBAR_SOFT.folders.flatMap(cFiles), harness].map((file) => `${ROOT}/${file}`);
         const program = `${folder}/harness`;
         const built = run([
           ...COMPILER,

@@ -8,8 +8,8 @@ import { assert } from "@std/assert";
 import type { SoftDevice } from "../../ffi/soft.ts";
 import { BusbarError, type ErrorCode } from "../../src/core/error.ts";
 import { parseLocator } from "../../src/core/locator.ts";
-import { NvmeController } from "../../src/nvme/controller.ts";
-import { type DriverOptions, NvmeDriver } from "../../src/nvme/driver.ts";
+import { NvmeController } from "../../src/nvme/driver/controller.ts";
+import { type DriverOptions, NvmeDriver } from "../../src/nvme/driver/driver.ts";
 import { openSoftDevice } from "../../src/pci/soft_device.ts";
 import { withLibraries } from "./setup.ts";
 

@@ -7,11 +7,11 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 import { Deadline, waitFor } from "../../src/core/deadline.ts";
 import { parseLocator } from "../../src/core/locator.ts";
-import type { NvmeCompletion } from "../../src/nvme/command.ts";
-import { ALL_NAMESPACES, type NvmeController } from "../../src/nvme/controller.ts";
-import { runIoJob } from "../../src/nvme/io_job.ts";
-import { ControllerMemoryBuffer } from "../../src/nvme/memory_buffer.ts";
-import { BlockPattern } from "../../src/nvme/pattern.ts";
+import type { NvmeCompletion } from "../../src/nvme/queue/command.ts";
+import { ALL_NAMESPACES, type NvmeController } from "../../src/nvme/driver/controller.ts";
+import { runIoJob } from "../../src/nvme/jobs/io_job.ts";
+import { ControllerMemoryBuffer } from "../../src/nvme/driver/memory_buffer.ts";
+import { BlockPattern } from "../../src/nvme/jobs/pattern.ts";
 import { openSoftDevice } from "../../src/pci/soft_device.ts";
 import { failsWith, noise, openController, withDriverLibraries } from "./nvme_device.ts";
 

@@ -4,7 +4,7 @@ import { BusbarError } from "../../src/core/error.ts";
 import { parseLocator } from "../../src/core/locator.ts";
 import { SoftOradax } from "../../ffi/soft_oradax.ts";
 import { buildCcb } from "../../src/oradax/ccb.ts";
-import type { Ccb } from "../../src/oradax/command.ts";
+import type { Ccb } from "../../src/oradax/ccb_command.ts";
 import { openOradax } from "../../src/oradax/open.ts";
 import { type OradaxBuffer, type OradaxTransport, submitError } from "../../src/oradax/transport.ts";
 import { finished, withOradax } from "./oradax_device.ts";

@@ -9,9 +9,9 @@ const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 
 /** The binding, the software device and the test; no other software device, which may not be for this processor. */
 function sources(): string[] {
-  const soft = Array.from(Deno.readDirSync(`${ROOT}/csrc/soft`), (entry) => entry.name)
-    .filter((name) => /^(oradax.*|setting)\.c$/.test(name)).sort();
-  return ["csrc/oradax.c", ...soft.map((name) => `csrc/soft/${name}`), "tests/c/oradax_harness.c"]
+  const soft = Array.from(Deno.readDirSync(`${ROOT}/csrc/soft/oradax`), (entry) => entry.name)
+    .filter((name) => name.endsWith(".c")).sort().map((name) => `csrc/soft/oradax/${name}`);
+  return ["csrc/oradax.c", "csrc/soft/setting.c", ...soft, "tests/c/oradax_harness.c"]
     .map((file) => `${ROOT}/${file}`);
 }
 

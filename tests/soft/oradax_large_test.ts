@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 
 import { SoftOradax } from "../../ffi/soft_oradax.ts";
 import { buildCcb } from "../../src/oradax/ccb.ts";
-import type { Ccb, CcbData } from "../../src/oradax/command.ts";
+import type { Ccb, CcbData } from "../../src/oradax/ccb_command.ts";
 import { readCompletion } from "../../src/oradax/transport.ts";
 import { Random } from "../unit/random.ts";
 import { availableLoops, withOradax } from "./oradax_device.ts";

@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 
-import { oradaxSchema } from "../../tools/render/oradax.ts";
+import { oradaxSchema } from "../../tools/render/oradax/oradax.ts";
 import { schemaErrors } from "../unit/schema.ts";
 import { runTool } from "./tool.ts";
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
-import { topologySchema } from "../../tools/render/topology_json.ts";
+import { topologySchema } from "../../tools/render/pci/topology_json.ts";
 import { type FunctionSpec, pciMachineText } from "../unit/pci_machine.ts";
 import { schemaErrors } from "../unit/schema.ts";
 import { runTool } from "./tool.ts";

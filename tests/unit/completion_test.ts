@@ -4,10 +4,10 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 import { programFacts } from "../../tools/busbar.ts";
 import { manualPages } from "../../tools/man.ts";
-import { bashCompletion } from "../../tools/render/completion_bash.ts";
-import { fishCompletion } from "../../tools/render/completion_fish.ts";
-import { zshCompletion } from "../../tools/render/completion_zsh.ts";
-import { allCommands } from "../../tools/render/command_facts.ts";
+import { bashCompletion } from "../../tools/manual/completion_bash.ts";
+import { fishCompletion } from "../../tools/manual/completion_fish.ts";
+import { zshCompletion } from "../../tools/manual/completion_zsh.ts";
+import { allCommands } from "../../tools/manual/command_facts.ts";
 
 const MACHINES = ["nvme", "nvme-zoo", "topology"];
 

@@ -59,7 +59,7 @@ test("every prototype in cuda_api.h is cuda.h's, and a wrong one is noticed", as
   // cuda.h gives some names a suffix; the older one has the same prototype.
   const source = (more: string): string =>
     `#include <cuda.h>
-     #include "cuda_api.h"
+     #include "api/cuda_api.h"
      #define F(name, since, older, params, args) _Static_assert(_Generic(&name, CUresult (*) params: 1, default: 0), #name);
      BB_CUDA_FUNCTIONS(F)
      ${more}`;
@@ -91,7 +91,7 @@ function passedAs(parameter: string): RegExp {
 }
 
 Deno.test("every caller in ffi/cuda.ts passes what cuda_api.h declares, behind the context", () => {
-  const table = Deno.readTextFileSync(`${ROOT}/csrc/cuda_api.h`);
+  const table = Deno.readTextFileSync(`${ROOT}/csrc/api/cuda_api.h`);
   const rows = new Map(
     Array.from(table.matchAll(/F\((\w+), \d+, "\w*", \((.*?)\), \(/g), ([, name = "", list = ""]) => [name, list]),
   );

@@ -4,7 +4,7 @@ import { Deadline } from "../../src/core/deadline.ts";
 import { BusbarError, errnoError } from "../../src/core/error.ts";
 import { FaultyHost } from "../../src/core/faulty_host.ts";
 import type { Host } from "../../src/core/host.ts";
-import { UndoJournal } from "../../src/core/undo.ts";
+import { UndoJournal } from "../../src/core/undo/journal.ts";
 import { checkInvalidationGate, invalidationGate } from "../../src/cxl/gate.ts";
 import { planRegion, type RegionRequest } from "../../src/cxl/plan.ts";
 import { createRegion, destroyRegion, regionSteps } from "../../src/cxl/region.ts";

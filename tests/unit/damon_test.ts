@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { BusbarError } from "../../src/core/error.ts";
 import { FaultyHost } from "../../src/core/faulty_host.ts";
 import type { Host } from "../../src/core/host.ts";
-import { UndoJournal } from "../../src/core/undo.ts";
+import { UndoJournal } from "../../src/core/undo/journal.ts";
 import { insideCgroup, makeCgroup } from "../../src/memory/cgroup.ts";
 import { fromDamo, toDamo } from "../../src/memory/damo_file.ts";
 import { damonObstacles, kdamondWrites, readDamon, startDamon } from "../../src/memory/damon.ts";

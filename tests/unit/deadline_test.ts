@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 
-import { breathe, Deadline, pause, SLICE_MS, waitFor } from "../../src/core/deadline.ts";
+import { Deadline, pause, SLICE_MS, waitFor, yieldToEventLoop } from "../../src/core/deadline.ts";
 import { BusbarError } from "../../src/core/error.ts";
 
 Deno.test("a deadline counts down, gives slices, and says what did not happen", () => {
@@ -30,7 +30,7 @@ Deno.test("waitFor returns what was found, looks once more after the deadline, a
   );
 });
 
-Deno.test("pause and breathe end at once when the signal is aborted, with its reason", async () => {
+Deno.test("pause and yieldToEventLoop end at once when the signal is aborted, with its reason", async () => {
   const controller = new AbortController();
   const reason = new BusbarError("interrupted", "ended by SIGINT");
   setTimeout(() => controller.abort(reason), 20);
@@ -38,6 +38,6 @@ Deno.test("pause and breathe end at once when the signal is aborted, with its re
   assertEquals(await assertRejects(() => pause(60_000, controller.signal), BusbarError), reason);
   assert(performance.now() - started < 2000);
   await assertRejects(() => pause(60_000, controller.signal), BusbarError);
-  await assertRejects(() => breathe(controller.signal), BusbarError);
-  await breathe();
+  await assertRejects(() => yieldToEventLoop(controller.signal), BusbarError);
+  await yieldToEventLoop();
 });

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BusbarError } from "../../src/core/error.ts";
 import type { Host } from "../../src/core/host.ts";
 import { parsePciAddress } from "../../src/core/pci_address.ts";
-import { UndoJournal } from "../../src/core/undo.ts";
+import { UndoJournal } from "../../src/core/undo/journal.ts";
 import { openPciDevice } from "../../src/pci/device.ts";
 import { enableMemory } from "../../src/pci/enable.ts";
 import { MadeUpMachine, NVME_FOLDER, nvmeConfig, nvmeMachine } from "./machines.ts";

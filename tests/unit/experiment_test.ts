@@ -2,9 +2,9 @@ import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from 
 import { parse } from "@std/yaml";
 
 import { BusbarError } from "../../src/core/error.ts";
-import { UndoJournal } from "../../src/core/undo.ts";
+import { UndoJournal } from "../../src/core/undo/journal.ts";
 import { checkExperiment, type Experiment, runExperiment } from "../../src/memory/experiment.ts";
-import { experimentJson, experimentLines, tieringSchema } from "../../tools/render/tiering.ts";
+import { experimentJson, experimentLines, tieringSchema } from "../../tools/render/memory/tiering.ts";
 import { schemaErrors } from "./schema.ts";
 import { TiersMachine } from "./tiers_machine.ts";
 

@@ -6,13 +6,13 @@ import { textLines } from "../../src/core/layout_text.ts";
 import { parseLocator } from "../../src/core/locator.ts";
 import { parsePciAddress } from "../../src/core/pci_address.ts";
 import { parseBytes, parseDurationMs } from "../../src/core/units.ts";
-import { decodePage, guessPage, NVME_PAGES } from "../../src/nvme/pages.ts";
-import { decodeRegisters, REGISTER_RUNS } from "../../src/nvme/register_dump.ts";
+import { decodePage, guessPage, NVME_PAGES } from "../../src/nvme/tables/pages.ts";
+import { decodeRegisters, REGISTER_RUNS } from "../../src/nvme/tables/register_dump.ts";
 import { decodeCapability, listCapabilities } from "../../src/pci/capabilities.ts";
 import { bridgeWindows } from "../../src/pci/config_space.ts";
 import { parseMachine } from "../../src/pci/machine_file.ts";
 import { barRegisters, parseResources } from "../../src/pci/resources.ts";
-import { reportLines } from "../../tools/render/nvme_identify.ts";
+import { reportLines } from "../../tools/render/nvme/nvme_identify.ts";
 import { Random } from "./random.ts";
 
 const ROUNDS = 100_000;

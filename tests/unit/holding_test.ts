@@ -3,7 +3,7 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { blockUses, stackedDevices } from "../../src/core/block_users.ts";
 import { BusbarError } from "../../src/core/error.ts";
 import { findProcessUses } from "../../src/core/process_uses.ts";
-import { UndoJournal } from "../../src/core/undo.ts";
+import { UndoJournal } from "../../src/core/undo/journal.ts";
 import { bindVfio, blockDevicesOf, functionUses, vfioObstacles } from "../../src/pci/bind.ts";
 import { examineMachine } from "../../src/pci/doctor.ts";
 import { readPciFunction } from "../../src/pci/function.ts";

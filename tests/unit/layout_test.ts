@@ -19,11 +19,11 @@ import { rowsSchema, rowsToJson } from "../../src/core/layout_json.ts";
 import { textLines } from "../../src/core/layout_text.ts";
 import { bytes, flag, listed, number, quantity, register, text } from "../../src/core/rows.ts";
 import { decodeTable } from "../../src/core/decoded.ts";
-import { FEATURE_CAPABILITIES, FEATURES } from "../../src/nvme/features.ts";
-import { NVME_PAGES } from "../../src/nvme/pages.ts";
+import { FEATURE_CAPABILITIES, FEATURES } from "../../src/nvme/tables/features.ts";
+import { NVME_PAGES } from "../../src/nvme/tables/pages.ts";
 import { EXTENDED_TABLES, STANDARD_TABLES } from "../../src/pci/capability_tables.ts";
 import { TYPE0_HEADER, TYPE1_HEADER } from "../../src/pci/config_space.ts";
-import { NVME_REGISTERS } from "../../src/nvme/registers.ts";
+import { NVME_REGISTERS } from "../../src/nvme/tables/registers.ts";
 import { validator } from "./schema.ts";
 
 const ROWS: readonly Row[] = [

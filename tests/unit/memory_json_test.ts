@@ -1,7 +1,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 
 import { Deadline } from "../../src/core/deadline.ts";
-import { UndoJournal } from "../../src/core/undo.ts";
+import { UndoJournal } from "../../src/core/undo/journal.ts";
 import { createEquivalents, daxEquivalents, destroyEquivalents } from "../../src/cxl/equivalents.ts";
 import { planRegion } from "../../src/cxl/plan.ts";
 import { createRegion } from "../../src/cxl/region.ts";
@@ -11,10 +11,10 @@ import { readCounters } from "../../src/memory/counters.ts";
 import { readDamon, startDamon } from "../../src/memory/damon.ts";
 import { nodeRanges, planDamon } from "../../src/memory/damon_plan.ts";
 import { readTierState } from "../../src/memory/tiers.ts";
-import { cxlJson, cxlLines, cxlSchema } from "../../tools/render/cxl_region.ts";
-import { damonJson, damonLines, damonSchema } from "../../tools/render/damon_config.ts";
-import { columnJson, numaStatsSchema } from "../../tools/render/numa_stats.ts";
-import { tieringSchema, tierJson, tierLines } from "../../tools/render/tiering.ts";
+import { cxlJson, cxlLines, cxlSchema } from "../../tools/render/cxl/cxl_region.ts";
+import { damonJson, damonLines, damonSchema } from "../../tools/render/memory/damon_config.ts";
+import { columnJson, numaStatsSchema } from "../../tools/render/memory/numa_stats.ts";
+import { tieringSchema, tierJson, tierLines } from "../../tools/render/memory/tiering.ts";
 import { CxlMachine } from "./cxl_machine.ts";
 import { schemaErrors } from "./schema.ts";
 import { TiersMachine } from "./tiers_machine.ts";

@@ -2,8 +2,8 @@ import { assertEquals, assertThrows } from "@std/assert";
 
 import { BusbarError } from "../../src/core/error.ts";
 import { findRegister, maskedValue } from "../../src/core/named_register.ts";
-import { UndoJournal } from "../../src/core/undo.ts";
-import { NVME_REGISTERS } from "../../src/nvme/registers.ts";
+import { UndoJournal } from "../../src/core/undo/journal.ts";
+import { NVME_REGISTERS } from "../../src/nvme/tables/registers.ts";
 import { readPciFunction } from "../../src/pci/function.ts";
 import { configTables, configValue, refuseHeld, writeConfig } from "../../src/pci/register_access.ts";
 import { nvmeConfig, nvmeMachine } from "./machines.ts";

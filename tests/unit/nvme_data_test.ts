@@ -1,8 +1,8 @@
 import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
 
 import { Histogram } from "../../src/core/histogram.ts";
-import { BlockPattern } from "../../src/nvme/pattern.ts";
-import { findSignatures } from "../../src/nvme/signature.ts";
+import { BlockPattern } from "../../src/nvme/jobs/pattern.ts";
+import { findSignatures } from "../../src/nvme/jobs/signature.ts";
 
 Deno.test("a histogram's percentiles are those of the sorted values, to the width of a bin", () => {
   const histogram = new Histogram();

@@ -2,7 +2,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 
 import { BusbarError } from "../../src/core/error.ts";
 import { parseLocator } from "../../src/core/locator.ts";
-import { openNvme } from "../../src/nvme/open.ts";
+import { openNvme } from "../../src/nvme/driver/open.ts";
 import { NVME_FOLDER, nvmeConfig, nvmeMachine } from "./machines.ts";
 
 Deno.test("a function that is no NVMe controller is refused before anything of it is touched", async () => {

@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 
 import { BusbarError } from "../../src/core/error.ts";
-import { type DmaSegment, prpEntries, type PrpListPage, prpListPages, writePrps } from "../../src/nvme/prp.ts";
-import { writeSgl } from "../../src/nvme/sgl.ts";
+import { type DmaSegment, prpEntries, type PrpListPage, prpListPages, writePrps } from "../../src/nvme/queue/prp.ts";
+import { writeSgl } from "../../src/nvme/queue/sgl.ts";
 import { Random } from "./random.ts";
 
 const PAGE = 4096;

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 
 import { BusbarError } from "../../src/core/error.ts";
-import { NvmeStatus, nvmeStatusOf, STATUS_CODES, statusCodeNamed, statusError } from "../../src/nvme/status.ts";
+import { NvmeStatus, nvmeStatusOf, STATUS_CODES, statusCodeNamed, statusError } from "../../src/nvme/tables/status.ts";
 
 Deno.test("each part of a status comes from its own bits", () => {
   const status = new NvmeStatus(0x4002);

@@ -4,7 +4,7 @@ import { BusbarError } from "../../src/core/error.ts";
 import { rowsSchema, rowsToJson } from "../../src/core/layout_json.ts";
 import { buildCcb, ccbField, decodeCcb, decodeCompletion } from "../../src/oradax/ccb.ts";
 import { CCB_LAYOUTS } from "../../src/oradax/ccb_tables.ts";
-import type { Ccb, CcbData } from "../../src/oradax/command.ts";
+import type { Ccb, CcbData } from "../../src/oradax/ccb_command.ts";
 import { brokenRules, type RuleName } from "../../src/oradax/rules.ts";
 import { Random } from "./random.ts";
 import { schemaErrors } from "./schema.ts";

@@ -6,7 +6,13 @@ import { decodeCapability, dvsecIdentity, findCapability, listCapabilities } fro
 import { bridgeWindows, configUint, headerLayout } from "../../src/pci/config_space.ts";
 import { className, readPciFunction, summarize } from "../../src/pci/function.ts";
 import { barRegisters, formatResources, parseResources, resourceFlags } from "../../src/pci/resources.ts";
-import { checkAnswers, explainMapError, lockdownMode, shownPowerState, usableBar } from "../../src/pci/state.ts";
+import {
+  checkAnswers,
+  explainMapError,
+  lockdownMode,
+  shownPowerState,
+  usableBar,
+} from "../../src/pci/accessibility.ts";
 import { errnoError } from "../../src/core/error.ts";
 import { MadeUpMachine, NVME_FOLDER, nvmeConfig, nvmeMachine } from "./machines.ts";
 

@@ -12,10 +12,10 @@ import {
   missingController,
   readRegisters,
   REGISTER_RUNS,
-} from "../../src/nvme/register_dump.ts";
-import { NVME_REGISTERS } from "../../src/nvme/registers.ts";
+} from "../../src/nvme/tables/register_dump.ts";
+import { NVME_REGISTERS } from "../../src/nvme/tables/registers.ts";
 import type { PciFunction } from "../../src/pci/function.ts";
-import { dumpBar0Schema, registersJson } from "../../tools/render/dump_bar0.ts";
+import { dumpBar0Schema, registersJson } from "../../tools/render/pci/dump_bar0.ts";
 import { Random } from "./random.ts";
 import { schemaErrors } from "./schema.ts";
 

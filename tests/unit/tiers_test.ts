@@ -3,7 +3,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { BusbarError, errnoError } from "../../src/core/error.ts";
 import { FaultyHost } from "../../src/core/faulty_host.ts";
 import type { Host } from "../../src/core/host.ts";
-import { UndoJournal } from "../../src/core/undo.ts";
+import { UndoJournal } from "../../src/core/undo/journal.ts";
 import {
   checkIdentities,
   countedBetween,
@@ -12,7 +12,7 @@ import {
   readCounters,
 } from "../../src/memory/counters.ts";
 import { applyProfile, BALANCING_PROFILE, checkProfile, parseList, readTierState } from "../../src/memory/tiers.ts";
-import { counterTable } from "../../tools/render/numa_stats.ts";
+import { counterTable } from "../../tools/render/memory/numa_stats.ts";
 import { TiersMachine } from "./tiers_machine.ts";
 
 /** The guide's JSON, word for word. */

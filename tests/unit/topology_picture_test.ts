@@ -3,7 +3,7 @@ import { assert, assertEquals, assertNotMatch, assertStringIncludes } from "@std
 import { parsePciNames } from "../../src/pci/ids.ts";
 import { judgePair } from "../../src/pci/p2p.ts";
 import { isPeer, readTopology, type Topology } from "../../src/pci/topology.ts";
-import { pictureHtml, pictureSvg } from "../../tools/render/topology_picture.ts";
+import { pictureHtml, pictureSvg } from "../../tools/render/pci/topology_picture.ts";
 import { findChromium, measurePage } from "./chromium.ts";
 import { type FunctionSpec, pciMachine } from "./pci_machine.ts";
 

@@ -11,7 +11,7 @@ import { examineProcess, processesNamed, readLog } from "../../src/memory/eviden
 import { localFiles } from "../../src/memory/files.ts";
 import { inspectResource } from "../../src/memory/resource.ts";
 import { VARIABLES } from "../../src/memory/settings.ts";
-import { memorySize, wholeNumber } from "../render/arguments.ts";
+import { memorySize, wholeNumber } from "../cli/arguments.ts";
 import {
   checkSchema,
   findingLines,
@@ -20,9 +20,9 @@ import {
   processJson,
   processLines,
   resourceJson,
-} from "../render/dax_config.ts";
-import { note, print, printJson } from "../render/output.ts";
-import { raiseExitStatus } from "../run.ts";
+} from "../render/memory/dax_config.ts";
+import { note, print, printJson } from "../cli/output.ts";
+import { raiseExitStatus } from "../cli/run.ts";
 import { OPTIONS, originText, readSettings, settingsJson } from "./settings.ts";
 
 const SCHEMA_NAME = "dax_config_check/1";

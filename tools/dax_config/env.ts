@@ -7,7 +7,7 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { quoteWord } from "../../src/lab/shell_words.ts";
 import { VARIABLES } from "../../src/memory/settings.ts";
-import { note, print } from "../render/output.ts";
+import { note, print } from "../cli/output.ts";
 import { OPTIONS, readSettings } from "./settings.ts";
 
 /** The command line of `dax_config env`. */

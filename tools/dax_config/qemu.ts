@@ -14,9 +14,9 @@ import { planMachine, shellText } from "../../src/lab/qemu.ts";
 import { localFiles } from "../../src/memory/files.ts";
 import { firstError, inspectResource, type MemoryResource, resourcePath } from "../../src/memory/resource.ts";
 import { printedPlaces } from "../lab/places.ts";
-import { memorySize, wholeNumber } from "../render/arguments.ts";
-import { qemuSchema } from "../render/dax_config.ts";
-import { note, print, printJson } from "../render/output.ts";
+import { memorySize, wholeNumber } from "../cli/arguments.ts";
+import { qemuSchema } from "../render/memory/dax_config.ts";
+import { note, print, printJson } from "../cli/output.ts";
 import { OPTIONS } from "./settings.ts";
 
 /** CXL memory and its windows come in multiples of this. */

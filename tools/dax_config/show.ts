@@ -9,9 +9,15 @@ import { bold, dim } from "@std/fmt/colors";
 import { thisMachine } from "../../src/core/host.ts";
 import { listDaxDevices, listNamespaces } from "../../src/memory/devdax.ts";
 import { VARIABLES } from "../../src/memory/settings.ts";
-import { daxDeviceCells, daxDeviceJson, namespaceCells, namespaceJson, showSchema } from "../render/dax_config.ts";
-import { note, print, printJson } from "../render/output.ts";
-import { columns } from "../render/table.ts";
+import {
+  daxDeviceCells,
+  daxDeviceJson,
+  namespaceCells,
+  namespaceJson,
+  showSchema,
+} from "../render/memory/dax_config.ts";
+import { note, print, printJson } from "../cli/output.ts";
+import { columns } from "../cli/table.ts";
 import { OPTIONS, originText, readSettings, settingsJson } from "./settings.ts";
 
 /** The command line of `dax_config show`. */

@@ -8,8 +8,8 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { cleanCache, stopGuest } from "../../src/lab/clean.ts";
 import { formatBytes } from "../../src/core/units.ts";
 import { findGuest, runningGuests } from "../../src/lab/run_folder.ts";
-import { print, printJson } from "../render/output.ts";
-import { interruption } from "../run.ts";
+import { print, printJson } from "../cli/output.ts";
+import { interruption } from "../cli/run.ts";
 
 /** The command line of `lab clean`. */
 export const clean: CommandUnknownOpts = new Command("clean")

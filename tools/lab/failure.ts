@@ -5,8 +5,8 @@
 
 import { BusbarError, type ErrorCode } from "../../src/core/error.ts";
 import { KernelLog } from "../../src/lab/guest.ts";
-import { note } from "../render/output.ts";
-import { interruption } from "../run.ts";
+import { note } from "../cli/output.ts";
+import { interruption } from "../cli/run.ts";
 
 /** The command did not end in time. */
 export const TIME_LIMIT = 124;

@@ -7,7 +7,7 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { loadMachine, SHIPPED } from "../../src/lab/machine_file.ts";
 import { runningGuests } from "../../src/lab/run_folder.ts";
-import { print, printJson } from "../render/output.ts";
+import { print, printJson } from "../cli/output.ts";
 
 /** The command line of `lab list`. */
 export const list: CommandUnknownOpts = new Command("list")

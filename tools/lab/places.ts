@@ -8,8 +8,8 @@ import { shareAttributes } from "../../src/lab/guest_environment.ts";
 import { findInitramfs } from "../../src/lab/initramfs.ts";
 import { findParts } from "../../src/lab/parts.ts";
 import type { Places } from "../../src/lab/qemu.ts";
-import { note } from "../render/output.ts";
-import { interruption } from "../run.ts";
+import { note } from "../cli/output.ts";
+import { interruption } from "../cli/run.ts";
 
 /** Finds them, and names a folder for the machine's disks. A system of the user's needs only a QEMU. */
 export async function printedPlaces(machine: Machine, name: string): Promise<{ places: Places; folder: string }> {

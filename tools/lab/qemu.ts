@@ -7,7 +7,7 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { loadMachine } from "../../src/lab/machine_file.ts";
 import { planMachine, shellText } from "../../src/lab/qemu.ts";
-import { print, printJson } from "../render/output.ts";
+import { print, printJson } from "../cli/output.ts";
 import { printedPlaces } from "./places.ts";
 
 /** The command line of `lab qemu`. */

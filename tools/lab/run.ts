@@ -12,8 +12,8 @@ import { runsLabGuest } from "../../src/lab/description.ts";
 import { Guest } from "../../src/lab/guest.ts";
 import { loadMachine } from "../../src/lab/machine_file.ts";
 import { findGuest } from "../../src/lab/run_folder.ts";
-import { note } from "../render/output.ts";
-import { interruption } from "../run.ts";
+import { note } from "../cli/output.ts";
+import { interruption } from "../cli/run.ts";
 import { reportLabFailure, TIME_LIMIT } from "./failure.ts";
 import { copy, feedFrom } from "./streams.ts";
 

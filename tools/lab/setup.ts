@@ -7,8 +7,8 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { cannotSetUp, setUp } from "../../src/lab/image.ts";
 import { cannotStart } from "../../src/lab/parts.ts";
-import { note, print, printJson } from "../render/output.ts";
-import { interruption } from "../run.ts";
+import { note, print, printJson } from "../cli/output.ts";
+import { interruption } from "../cli/run.ts";
 
 /** The command line of `lab setup`. */
 export const setup: CommandUnknownOpts = new Command("setup")

@@ -9,8 +9,8 @@ import { BusbarError } from "../../src/core/error.ts";
 import { Guest } from "../../src/lab/guest.ts";
 import { loadMachine } from "../../src/lab/machine_file.ts";
 import { findGuest } from "../../src/lab/run_folder.ts";
-import { note } from "../render/output.ts";
-import { interruption } from "../run.ts";
+import { note } from "../cli/output.ts";
+import { interruption } from "../cli/run.ts";
 import { reportLabFailure } from "./failure.ts";
 import { useConsole, useTerminal } from "./terminal.ts";
 

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { PipeClosed } from "../render/output.ts";
+import { PipeClosed } from "../cli/output.ts";
 
 /**
  * Writes a stream to standard output or error as it comes.

@@ -6,7 +6,7 @@
 import { pause } from "../../src/core/deadline.ts";
 import { BusbarError, isBusbarError } from "../../src/core/error.ts";
 import type { Guest } from "../../src/lab/guest.ts";
-import { note } from "../render/output.ts";
+import { note } from "../cli/output.ts";
 
 /** Ctrl-], as in telnet: leaves a console that no shell ends. */
 const LEAVE = 0x1d;

@@ -5,13 +5,13 @@
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
-import { breathe } from "../../src/core/deadline.ts";
+import { yieldToEventLoop } from "../../src/core/deadline.ts";
 import { MEASURED_COMMANDS, MEASURED_WIDTHS, type Measurement, OradaxMeasure } from "../../src/oradax/measure.ts";
-import { wholeNumber } from "../render/arguments.ts";
-import { benchJson, benchLines } from "../render/oradax.ts";
-import { print, printJson } from "../render/output.ts";
-import { Progress } from "../render/progress.ts";
-import { interruption } from "../run.ts";
+import { wholeNumber } from "../cli/arguments.ts";
+import { benchJson, benchLines } from "../render/oradax/oradax.ts";
+import { print, printJson } from "../cli/output.ts";
+import { Progress } from "../cli/progress.ts";
+import { interruption } from "../cli/run.ts";
 
 /** The command line of `oradax bench`. */
 export const bench: CommandUnknownOpts = new Command("bench")
@@ -28,7 +28,7 @@ export const bench: CommandUnknownOpts = new Command("bench")
     for (const [i, bits] of widths.entries()) {
       for (const command of MEASURED_COMMANDS) {
         if (bits <= 16 || command === "scan") results.push(measure.measure(command, bits, readRate));
-        await breathe(interruption);
+        await yieldToEventLoop(interruption);
       }
       progress.update(i + 1);
     }

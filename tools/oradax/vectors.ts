@@ -7,12 +7,12 @@ import { Command, type CommandUnknownOpts, InvalidArgumentError } from "@command
 
 import { BusbarError, systemError } from "../../src/core/error.ts";
 import { OradaxSession } from "../../src/oradax/session.ts";
-import { unsigned, wholeNumber } from "../render/arguments.ts";
-import { type OradaxRun, runJson, runLines } from "../render/oradax.ts";
-import { print, printJson } from "../render/output.ts";
-import { Progress } from "../render/progress.ts";
-import { interruption } from "../run.ts";
-import { ElementFile, ResultFile } from "./element_file.ts";
+import { unsigned, wholeNumber } from "../cli/arguments.ts";
+import { type OradaxRun, runJson, runLines } from "../render/oradax/oradax.ts";
+import { print, printJson } from "../cli/output.ts";
+import { Progress } from "../cli/progress.ts";
+import { interruption } from "../cli/run.ts";
+import { ElementFile, ResultFile } from "../../src/oradax/element_file.ts";
 
 /** What all of these commands take. */
 interface CommonOptions {

@@ -8,8 +8,8 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { BusbarError } from "../../src/core/error.ts";
 import { nearest } from "../../src/core/locator.ts";
 import { TOOLS } from "../busbar.ts";
-import { note, print } from "../render/output.ts";
-import { run } from "../run.ts";
+import { note, print } from "../cli/output.ts";
+import { run } from "../cli/run.ts";
 import { DATA_FOLDERS, nativeFiles, ROOT, runProgram } from "./payload.ts";
 
 /** All that can be compiled. */

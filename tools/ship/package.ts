@@ -12,8 +12,8 @@ import { Command, type CommandUnknownOpts, InvalidArgumentError } from "@command
 import denoJson from "../../deno.json" with { type: "json" };
 import { BusbarError, systemError } from "../../src/core/error.ts";
 import { formatBytes } from "../../src/core/units.ts";
-import { note, print } from "../render/output.ts";
-import { run } from "../run.ts";
+import { note, print } from "../cli/output.ts";
+import { run } from "../cli/run.ts";
 import { type Arch, ARCHES, DATA_FOLDERS, nativeFiles, ROOT, runProgram } from "./payload.ts";
 import stub from "./stub.sh" with { type: "text" };
 

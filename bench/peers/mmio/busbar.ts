@@ -5,7 +5,7 @@
 
 import { Mapping } from "../../../ffi/memory.ts";
 import { MappedMmio } from "../../../ffi/mmio.ts";
-import { print } from "../../../tools/render/output.ts";
+import { print } from "../../../tools/cli/output.ts";
 
 const BYTES = 65_536;
 const ROUNDS = 10;

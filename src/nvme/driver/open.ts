@@ -1,0 +1,110 @@
+/**
+ * Which way leads to a controller.
+ * @module
+ */
+
+import { BusbarError } from "../../core/error.ts";
+import { exists, type Host, thisMachine } from "../../core/host.ts";
+import { type Locator, wrongLocatorKind } from "../../core/locator.ts";
+import { findProcessUses } from "../../core/process_uses.ts";
+import { openPciDevice } from "../../pci/device.ts";
+import { SOFT_LOCATORS } from "../../pci/locators.ts";
+import { CLASS_NVME, type PciFunction, readPciFunction, summarize } from "../../pci/function.ts";
+import { claimPciDevice } from "../../pci/claim.ts";
+import { decodesMemory } from "../../pci/accessibility.ts";
+import type { NvmeTransport } from "../queue/command.ts";
+import { type DriverOptions, NvmeDriver } from "./driver.ts";
+import { kernelName, KernelTransport } from "./kernel.ts";
+
+/** How a controller is opened. */
+export interface OpenNvmeOptions extends DriverOptions {
+  /** Drive it from here; a controller that the kernel has is then an error. Else the kernel's way is taken to it. */
+  readonly drive?: boolean;
+  /** Drive it without an IOMMU: nothing then keeps it from writing to any memory. */
+  readonly noIommu?: boolean;
+}
+
+/** The kernel's driver of NVMe controllers. */
+const KERNEL_DRIVER = "nvme";
+
+/** What {@linkcode openNvme} takes. */
+export const NVME_LOCATORS: readonly string[] = ["a PCI address (as in 0000:01:00.0)", ...SOFT_LOCATORS, "/dev/nvme0"];
+
+/**
+ * Opens a controller.
+ *
+ * @throws {BusbarError} `usage` for other locators and functions of another class, `busy` when somebody has it, and as
+ * starting it fails
+ */
+export async function openNvme(
+  locator: Locator,
+  options: OpenNvmeOptions = {},
+  host: Host = thisMachine,
+): Promise<NvmeTransport & AsyncDisposable> {
+  if (locator.kind === "node" && /^\/dev\/nvme\d+$/.test(locator.path)) {
+    return new KernelTransport(locator.text, locator.path);
+  }
+  if (locator.kind === "pci") {
+    const fn = readPciFunction(host, locator.address);
+    // What is written to start a controller would do something else to another device. One that is gone reads all ones.
+    if (fn.classCode !== CLASS_NVME && fn.classCode !== 0xff_ffff) throw notAController(fn);
+    if (fn.driver === KERNEL_DRIVER && options.drive !== true) return openThroughKernel(host, fn);
+  }
+  if (locator.kind !== "pci" && locator.kind !== "soft") throw wrongLocatorKind(locator, "NVMe", NVME_LOCATORS);
+  const { drive: _drive, noIommu = false, ...driverOptions } = options;
+  const device = await claimPciDevice(locator, "NVMe", { noIommu, checkUnowned: refuseDriven }, host);
+  return await NvmeDriver.start(device, driverOptions);
+}
+
+function notAController(fn: PciFunction): BusbarError {
+  return new BusbarError("usage", `${fn.name} is no NVMe controller: ${summarize(fn)}`, {
+    operation: "open controller",
+    path: fn.name,
+    hint: "lspci -D -d ::0108 lists them",
+  });
+}
+
+function openThroughKernel(host: Host, fn: PciFunction): KernelTransport {
+  const name = kernelName(host, fn.folder ?? "");
+  if (name === null || !exists(host, `/dev/${name}`)) {
+    throw new BusbarError("absent", `${fn.name}: the kernel's driver has it but shows no controller`, {
+      operation: "open controller",
+      path: fn.name,
+      hint: "its start may have failed: look at the kernel's log (dmesg)",
+    });
+  }
+  return new KernelTransport(fn.name, `/dev/${name}`);
+}
+
+const CC = 0x14;
+const CSTS = 0x1c;
+const SHUTDOWN_COMPLETE = 2;
+
+/**
+ * A function that no kernel driver has may still be driven, by a process as this one is. An enabled controller says so.
+ *
+ * @throws {BusbarError} `busy`, naming the processes that have it open or mapped
+ */
+function refuseDriven(host: Host, fn: PciFunction): void {
+  // Without memory decoding nobody can have enabled it.
+  if (fn.address === null || !decodesMemory(fn)) return;
+  using device = openPciDevice({ kind: "pci", text: fn.name, address: fn.address }, "NVMe", host);
+  const bar0 = device.bar(0, { sizeBytes: 0x1000 });
+  // Linux leaves CC.EN set when it lets go of a controller, but shuts it down first.
+  const isDriven = (bar0.read32(CC) & 1) !== 0 && (bar0.read32(CSTS) >>> 2 & 3) !== SHUTDOWN_COMPLETE;
+  if (!isDriven) return;
+  const uses = findProcessUses(
+    host,
+    (path) => path.includes(`/${fn.name}/resource`) || path === `/dev/vfio/${fn.iommuGroup}`,
+  );
+  const who = uses.map((use) => `${use.command} (process ${use.pid})`);
+  throw new BusbarError(
+    "busy",
+    `${fn.name}: no kernel driver has it, but it is enabled: ${[...new Set(who)].join(", ") || "somebody"} drives it`,
+    {
+      operation: "open controller",
+      path: fn.name,
+      hint: who.length > 0 ? "end that process first" : `if nobody does, reset it: echo 1 > ${fn.folder}/reset`,
+    },
+  );
+}

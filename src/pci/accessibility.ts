@@ -1,0 +1,183 @@
+/**
+ * Why the registers of a function cannot be read, told before they are read as zeros or all ones.
+ *
+ * Sources: PCI Express Base 6.0 §5.3 (power states), §7.5.1.1.3 (Command register); Linux drivers/pci/pci-sysfs.c and
+ * kernel/resource.c (iomem_is_exclusive), Documentation/admin-guide/kernel-parameters.txt (`iomem=`).
+ * @module
+ */
+
+import { BusbarError, errnoOf, isBusbarError } from "../core/error.ts";
+import { type Host, ifReadable } from "../core/host.ts";
+import { hex } from "../core/units.ts";
+import { findCapability, listCapabilities } from "./capabilities.ts";
+import { configUint, PCI_COMMAND, PCI_COMMAND_MEMORY } from "./config_space.ts";
+import type { PciFunction } from "./function.ts";
+import { barRegisters, type Resource } from "./resources.ts";
+
+/** The power state that the function itself shows in PMCSR, or null when it has none or could not be read. */
+export function shownPowerState(fn: PciFunction): string | null {
+  const pm = findCapability(listCapabilities(fn.config), "standard", 0x01);
+  if (pm === null) return null;
+  const state = configUint(fn.config, pm.offset + 4, 2);
+  return state === 0xffff ? null : ["D0", "D1", "D2", "D3hot"][state & 3] ?? null;
+}
+
+/**
+ * True when COMMAND lets the function answer memory accesses. A virtual function has no such bit: its physical function
+ * switches all of them on (PCI Express Base 6.0 §9.3.4.1.3).
+ */
+export function decodesMemory(fn: PciFunction): boolean {
+  return fn.physicalFunction !== null || (configUint(fn.config, PCI_COMMAND, 2) & PCI_COMMAND_MEMORY) !== 0;
+}
+
+/** True when configuration space reads all ones. The IDs of a virtual function do too, but not its class. */
+export function isUnresponsive(fn: PciFunction): boolean {
+  return configUint(fn.config, 0, 4) === 0xffff_ffff && configUint(fn.config, 8, 4) === 0xffff_ffff;
+}
+
+/**
+ * Does nothing when the function answers.
+ *
+ * @throws {BusbarError} `unreachable` when its configuration space reads all ones
+ */
+export function checkAnswers(fn: PciFunction): void {
+  if (fn.vendorId !== 0xffff) return;
+  throw new BusbarError(
+    "unreachable",
+    `${fn.name}: does not answer: its configuration space reads all ones (unplugged, link down or in D3cold)`,
+    {
+      operation: "read PCI function",
+      path: fn.name,
+      hint: powerHint(fn) + `; if it was unplugged: echo 1 > ${fn.folder ?? "…"}/remove; echo 1 > /sys/bus/pci/rescan`,
+    },
+  );
+}
+
+function powerHint(fn: PciFunction): string {
+  return `echo on > ${fn.folder ?? "/sys/bus/pci/devices/…"}/power/control wakes it`;
+}
+
+/**
+ * The memory BAR `index` of a function, when its registers can be read as things stand.
+ *
+ * @throws {BusbarError} `absent` no such BAR; `unsupported` an I/O BAR; `unreachable` unassigned, powered down or
+ * memory decoding off. Each says why and what to do.
+ */
+export function usableBar(fn: PciFunction, index: number): Resource {
+  checkAnswers(fn);
+  const bar = existingBar(fn, index);
+  const details = { operation: `open BAR${index}`, path: fn.name };
+  if (bar.space === "I/O") {
+    throw new BusbarError("unsupported", `${fn.name}: BAR${index} is I/O ports, which cannot be mapped`, {
+      ...details,
+      hint: `the memory BARs are ${memoryBars(fn).join(", ") || "none"}`,
+    });
+  }
+  if (!bar.assigned) {
+    throw new BusbarError(
+      "unreachable",
+      `${fn.name}: BAR${index} has no address: firmware and kernel found no room for it`,
+      {
+        ...details,
+        hint: "turn on Above 4G Decoding in the firmware, or boot with pci=realloc",
+      },
+    );
+  }
+  const state = powerDown(fn);
+  if (state !== null) {
+    throw new BusbarError("unreachable", `${fn.name}: is powered down (${state}): its registers read all ones`, {
+      ...details,
+      hint: powerHint(fn),
+    });
+  }
+  if (!decodesMemory(fn)) {
+    throw new BusbarError(
+      "unreachable",
+      `${fn.name}: memory decoding is off (COMMAND ${hex(configUint(fn.config, PCI_COMMAND, 2), 4)}): its registers ` +
+        "would read all ones or zeros",
+      { ...details, hint: "--enable-memory turns it on for the time of the command" },
+    );
+  }
+  return bar;
+}
+
+function powerDown(fn: PciFunction): string | null {
+  const states = [fn.powerState, shownPowerState(fn)];
+  return states.find((state) => state === "D3hot" || state === "D3cold") ?? null;
+}
+
+function existingBar(fn: PciFunction, index: number): Resource {
+  const bar = (fn.resources ?? []).find((resource) => resource.role === "BAR" && resource.index === index);
+  if (bar !== undefined) return bar;
+  const below = barRegisters(fn.config).find((register) => register.index === index - 1 && register.is64Bit);
+  const why = fn.resources === null
+    ? "its BARs were not recorded"
+    : below === undefined
+    ? "the function does not implement it"
+    : `it is the upper half of the 64-bit BAR${index - 1}`;
+  throw new BusbarError("absent", `${fn.name}: no BAR${index}: ${why}`, {
+    operation: `open BAR${index}`,
+    path: fn.name,
+    hint: `its memory BARs are ${memoryBars(fn).join(", ") || "none"}`,
+  });
+}
+
+function memoryBars(fn: PciFunction): string[] {
+  return (fn.resources ?? []).filter((bar) => bar.role === "BAR" && bar.space === "memory").map((bar) =>
+    `BAR${bar.index}`
+  );
+}
+
+const EPERM = 1;
+const EINVAL = 22;
+
+/**
+ * Says why mmap of a `resourceN` file failed, from what the machine shows: lockdown, a driver under
+ * CONFIG_IO_STRICT_DEVMEM, permission, a function that vanished.
+ */
+export function explainMapError(host: Host, fn: PciFunction, index: number, error: unknown): unknown {
+  if (!isBusbarError(error)) return error;
+  const details = { operation: `map BAR${index}`, path: `${fn.folder}/resource${index}`, cause: error };
+  const errno = errnoOf(error) ?? errnoInMessage(error);
+  if (error.code === "absent") {
+    return new BusbarError("device-gone", `${fn.name}: the function vanished before BAR${index} could be mapped`, {
+      ...details,
+      hint: "look at the kernel's log (dmesg) for a hot-unplug",
+    });
+  }
+  const lockdown = lockdownMode(host);
+  if (errno === EPERM && lockdown !== null && lockdown !== "none") {
+    return new BusbarError("permission", `${fn.name}: the kernel is locked down (${lockdown}): BARs cannot be mapped`, {
+      ...details,
+      hint: "turn Secure Boot off, or bind the function to vfio-pci",
+    });
+  }
+  if (errno === EINVAL && fn.driver !== null) {
+    return new BusbarError(
+      "busy",
+      `${fn.name}: the driver ${fn.driver} holds BAR${index}, and this kernel lets nobody else map it (CONFIG_IO_STRICT_DEVMEM)`,
+      {
+        ...details,
+        hint: `boot with iomem=relaxed, or unbind it: echo ${fn.name} > ${fn.folder}/driver/unbind`,
+      },
+    );
+  }
+  if (error.code === "permission") {
+    return new BusbarError("permission", `${fn.name}: this user may not map BAR${index}`, {
+      ...details,
+      hint: "run it as root",
+    });
+  }
+  return error;
+}
+
+function errnoInMessage(error: BusbarError): number | null {
+  if (error.message.endsWith("(EPERM)")) return EPERM;
+  return error.message.endsWith("(EINVAL)") ? EINVAL : null;
+}
+
+/** The kernel's lockdown mode: `none`, `integrity`, `confidentiality`; null when the kernel has no lockdown. */
+export function lockdownMode(host: Host): string | null {
+  const text = ifReadable(() => host.readText("/sys/kernel/security/lockdown"));
+  return /\[(\w+)\]/.exec(text ?? "")?.[1] ?? null;
+}

@@ -1,0 +1,105 @@
+/**
+ * What a command line takes, as facts: for shell completion and man pages. Everything comes from the commands themselves.
+ * @module
+ */
+
+import type { Argument, CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+
+/** What may stand at a place of the command line, as far as a shell can list it. */
+export type Kind = "file" | "folder" | "device" | "machine" | "command" | "any" | { readonly words: readonly string[] };
+
+/** An option. */
+export interface OptionFacts {
+  /** As typed: `--json`, or `-h` and `--help`. */
+  readonly names: readonly string[];
+  /** What it does. */
+  readonly description: string;
+  /** The value it takes, or null. */
+  readonly value: { readonly placeholder: string; readonly required: boolean; readonly kind: Kind } | null;
+}
+
+/** An argument. */
+export interface ArgumentFacts {
+  /** Its name in the help. */
+  readonly name: string;
+  /** What it is. */
+  readonly description: string;
+  /** False when it may be left out. */
+  readonly required: boolean;
+  /** True when any number of words may follow. */
+  readonly variadic: boolean;
+  /** What may stand there. */
+  readonly kind: Kind;
+}
+
+/** A command, with those below it. */
+export interface CommandDescription {
+  /** Its name. */
+  readonly name: string;
+  /** What it does. */
+  readonly description: string;
+  /** What its arguments are, in order. */
+  readonly arguments: readonly ArgumentFacts[];
+  /** Its options, `--help` last. */
+  readonly options: readonly OptionFacts[];
+  /** Its subcommands. */
+  readonly commands: readonly CommandDescription[];
+}
+
+/** What the words in the help mean to a shell. Other words are numbers, times, names: nothing that it could list. */
+const KINDS: Readonly<Record<string, Kind>> = {
+  file: "file",
+  path: "file",
+  folder: "folder",
+  device: "device",
+  locator: "device",
+  nvme: "device",
+  gpu: "device",
+  machine: "machine",
+  command: "command",
+};
+
+const HELP: OptionFacts = { names: ["-h", "--help"], description: "show help, and stop", value: null };
+
+/** The facts of a command as its file declares it. */
+export function describeCommand(command: CommandUnknownOpts): CommandDescription {
+  return {
+    name: command.name(),
+    description: command.description(),
+    arguments: command.registeredArguments.map(argumentFacts),
+    options: [...command.options.filter((option) => !option.hidden).map(optionFacts), HELP],
+    commands: command.commands.map(describeCommand),
+  };
+}
+
+function argumentFacts(argument: Argument): ArgumentFacts {
+  return {
+    name: argument.name(),
+    description: argument.description,
+    required: argument.required,
+    variadic: argument.variadic,
+    kind: kindOf(argument.name(), argument.argChoices),
+  };
+}
+
+function optionFacts(option: Option): OptionFacts {
+  const names = [option.short, option.long].filter((name) => typeof name === "string");
+  const placeholder = /[<[]([^\]>]+)[\]>]/.exec(option.flags)?.[1]?.replace(/\.\.\.$/, "");
+  const value = placeholder === undefined
+    ? null
+    : { placeholder, required: option.required, kind: kindOf(placeholder, option.argChoices) };
+  return { names, description: option.description, value };
+}
+
+function kindOf(name: string, choices: readonly string[] | undefined): Kind {
+  return choices !== undefined ? { words: choices } : KINDS[name] ?? "any";
+}
+
+/** A command and all below it, each with the words that lead to it. */
+export function allCommands(
+  facts: CommandDescription,
+  before: readonly string[] = [],
+): [readonly string[], CommandDescription][] {
+  const path = [...before, facts.name];
+  return [[path, facts], ...facts.commands.flatMap((one) => allCommands(one, path))];
+}

@@ -1,0 +1,237 @@
+/**
+ * The JSON document of `pcie_topology`, and its schema.
+ * @module
+ */
+
+import { closedObject, type Json, type JsonObject } from "../../../src/core/layout_json.ts";
+import { ACS_SERVICES } from "../../../src/pci/acs.ts";
+import { LINK_SPEEDS } from "../../../src/pci/capability_tables.ts";
+import { functionName, type PciNames } from "../../../src/pci/ids.ts";
+import { type Link, type LinkRate } from "../../../src/pci/link.ts";
+import { P2P_RULES, type PairVerdict } from "../../../src/pci/p2p.ts";
+import type { Topology, TopologyNode } from "../../../src/pci/topology.ts";
+import { documentSchema } from "../../cli/run.ts";
+import { BAR_SCHEMA, barJson, FUNCTION_SCHEMA, functionJson } from "./pci.ts";
+
+const TOOL = "pcie_topology";
+
+/** The document. `verdicts` is null unless they were asked for. */
+export function topologyJson(
+  topology: Topology,
+  shown: ReadonlySet<TopologyNode>,
+  names: PciNames,
+  verdicts: readonly PairVerdict[] | null,
+): JsonObject {
+  const roots = topology.rootComplexes.filter((root) => [...shown].some((node) => node.rootComplex === root));
+  return {
+    schema: `${TOOL}/1`,
+    machine: topology.host.name,
+    processor: topology.processor?.name ?? null,
+    rootComplexes: roots.map(({ name, kind, evidence, behind, numaNode }) => ({
+      name,
+      kind,
+      evidence,
+      behind,
+      numaNode: {
+        value: numaNode,
+        reason: numaNode === null ? "the firmware does not say, or not the same for all" : null,
+      },
+    })),
+    functions: topology.nodes.filter((node) => shown.has(node)).map((node) => nodeJson(node, names)),
+    problems: topology.problems,
+    p2p: verdicts === null ? null : verdicts.map(verdictJson),
+  };
+}
+
+function nodeJson(node: TopologyNode, names: PciNames): JsonObject {
+  const { function: fn, acs, iommu } = node;
+  return {
+    ...functionJson(fn),
+    deviceName: functionName(names, fn),
+    kind: node.kind,
+    rootComplex: node.rootComplex.name,
+    parent: node.parent?.function.name ?? null,
+    link: node.link === null ? null : linkJson(node.link),
+    acs: {
+      state: acs.state,
+      capable: servicesOf(acs.capable),
+      enabled: servicesOf(acs.enabled),
+    },
+    iommu: { state: iommu.state, group: iommu.group, type: iommu.type },
+    bars: fn.resources === null ? null : fn.resources.filter((bar) => bar.role === "BAR").map((bar) => ({
+      ...barJson(bar),
+      assigned: bar.assigned,
+    })),
+    resizableBars: node.resizableBars.map(({ index, sizeBytes, maxBytes }) => ({
+      index,
+      sizeBytes: sizeBytes.toString(),
+      maxBytes: maxBytes.toString(),
+    })),
+    cxl: node.cxl,
+    physicalFunction: fn.physicalFunction,
+    capabilities: node.capabilities.capabilities.map(({ list, id, version, offset, name }) => ({
+      list,
+      id,
+      version,
+      offset,
+      name,
+    })),
+  };
+}
+
+function servicesOf(bits: number): string[] {
+  return ACS_SERVICES.filter((service) => (bits & service.bit) !== 0).map((service) => service.lspciName);
+}
+
+function linkJson(link: Link): JsonObject {
+  return {
+    state: link.state,
+    current: rateJson(link.current),
+    possible: rateJson(link.possible),
+    max: rateJson(link.max),
+    isSlower: link.isSlower,
+    isNarrower: link.isNarrower,
+    remedy: link.remedy,
+  };
+}
+
+function rateJson({ speed, width }: LinkRate): JsonObject {
+  return { gigatransfersPerSecond: speed === null ? null : parseFloat(LINK_SPEEDS[speed] ?? ""), width };
+}
+
+function verdictJson(verdict: PairVerdict): JsonObject {
+  return {
+    initiator: verdict.initiator.function.name,
+    target: verdict.target.function.name,
+    route: verdict.route,
+    class: verdict.class,
+    hops: verdict.hops,
+    commonAncestor: verdict.commonAncestor?.function.name ?? null,
+    redirectedBy: verdict.redirectedBy.map((node) => node.function.name),
+    writes: verdict.writes,
+    reads: verdict.reads,
+    findings: verdict.findings.map(({ rule, writes, reads, text, evidence, remedy }) => ({
+      rule: P2P_RULES[rule].number,
+      title: P2P_RULES[rule].title,
+      source: P2P_RULES[rule].source,
+      writes,
+      reads,
+      text,
+      evidence,
+      remedy,
+    })),
+  };
+}
+
+const TEXT: JsonObject = { type: "string" };
+const TEXT_OR_NULL: JsonObject = { type: ["string", "null"] };
+const COUNT_OR_NULL: JsonObject = { type: ["integer", "null"], minimum: 0 };
+const BYTES: JsonObject = { type: "string", pattern: "^[0-9]+$" };
+const ANSWER: JsonObject = { enum: ["yes", "unknown", "no"] };
+const RATE: JsonObject = closedObject({
+  gigatransfersPerSecond: { type: ["number", "null"], minimum: 2.5 },
+  width: COUNT_OR_NULL,
+});
+
+function listOf(items: Json): JsonObject {
+  return { type: "array", items };
+}
+
+function orNull(schema: JsonObject): JsonObject {
+  return { anyOf: [schema, { type: "null" }] };
+}
+
+/** The members of a schema made by {@linkcode closedObject}. */
+function membersOf(schema: JsonObject): Record<string, Json> {
+  const { properties } = schema;
+  return typeof properties === "object" && properties !== null && !Array.isArray(properties)
+    ? { ...(properties as Record<string, Json>) }
+    : {};
+}
+
+const NODE_SCHEMA: JsonObject = closedObject({
+  ...membersOf(FUNCTION_SCHEMA),
+  deviceName: TEXT,
+  kind: TEXT,
+  rootComplex: TEXT,
+  parent: TEXT_OR_NULL,
+  link: orNull(closedObject({
+    state: { enum: ["up", "down", "unknown"] },
+    current: RATE,
+    possible: RATE,
+    max: RATE,
+    isSlower: { type: "boolean" },
+    isNarrower: { type: "boolean" },
+    remedy: TEXT_OR_NULL,
+  })),
+  acs: closedObject({
+    state: { enum: ["present", "absent", "unknown"] },
+    capable: listOf({ enum: ACS_SERVICES.map((service) => service.lspciName) }),
+    enabled: listOf({ enum: ACS_SERVICES.map((service) => service.lspciName) }),
+  }),
+  iommu: closedObject({ state: { enum: ["group", "none", "unknown"] }, group: TEXT_OR_NULL, type: TEXT_OR_NULL }),
+  bars: orNull(listOf(closedObject({ ...membersOf(BAR_SCHEMA), assigned: { type: "boolean" } }))),
+  resizableBars: listOf(
+    closedObject({ index: { type: "integer", minimum: 0, maximum: 7 }, sizeBytes: BYTES, maxBytes: BYTES }),
+  ),
+  cxl: listOf(TEXT),
+  physicalFunction: TEXT_OR_NULL,
+  capabilities: listOf(closedObject({
+    list: { enum: ["standard", "extended"] },
+    id: { type: "integer", minimum: 0, maximum: 0xffff },
+    version: { type: "integer", minimum: 0, maximum: 15 },
+    offset: { type: "integer", minimum: 0x40, maximum: 0xfff },
+    name: TEXT,
+  })),
+});
+
+const VERDICT_SCHEMA: JsonObject = closedObject({
+  initiator: TEXT,
+  target: TEXT,
+  route: {
+    enum: [
+      "same function",
+      "same device",
+      "below one bridge",
+      "through the root complex",
+      "across root complexes",
+    ],
+  },
+  class: { enum: ["X", "PIX", "PXB", "PHB", "NODE", "SYS"] },
+  hops: { type: "integer", minimum: 0 },
+  commonAncestor: TEXT_OR_NULL,
+  redirectedBy: listOf(TEXT),
+  writes: ANSWER,
+  reads: ANSWER,
+  findings: listOf(closedObject({
+    rule: { type: "integer", minimum: 1, maximum: 7 },
+    title: TEXT,
+    source: TEXT,
+    writes: ANSWER,
+    reads: ANSWER,
+    text: TEXT,
+    evidence: TEXT,
+    remedy: TEXT_OR_NULL,
+  })),
+});
+
+/** The schema of every document that `pcie_topology --json` prints. */
+export function topologySchema(): JsonObject {
+  return documentSchema(TOOL, [
+    closedObject({
+      schema: { const: `${TOOL}/1` },
+      machine: TEXT,
+      processor: TEXT_OR_NULL,
+      rootComplexes: listOf(closedObject({
+        name: TEXT,
+        kind: { enum: ["PCIe", "CXL"] },
+        evidence: TEXT_OR_NULL,
+        behind: TEXT_OR_NULL,
+        numaNode: closedObject({ value: COUNT_OR_NULL, reason: TEXT_OR_NULL }),
+      })),
+      functions: listOf(NODE_SCHEMA),
+      problems: listOf(TEXT),
+      p2p: orNull(listOf(VERDICT_SCHEMA)),
+    }),
+  ]);
+}

@@ -1,0 +1,290 @@
+/**
+ * A picture of the tree: an SVG of its own, with nothing fetched, that follows the reader's light or dark setting.
+ *
+ * Layout: one row for each function, indented by its depth, so that nothing can overlap however wide the machine is.
+ * Links are drawn as elbows whose thickness grows with the lanes; a downgraded one is dashed and coloured.
+ * @module
+ */
+
+import { formatBytes } from "../../../src/core/units.ts";
+import { redirectingServices } from "../../../src/pci/acs.ts";
+import { functionName, kindName, type PciNames } from "../../../src/pci/ids.ts";
+import { formatLink, formatRate } from "../../../src/pci/link.ts";
+import { describeAnswers, P2P_RULES, type PairVerdict } from "../../../src/pci/p2p.ts";
+import { hostBridge } from "../../../src/pci/root_complexes.ts";
+import { isUnresponsive } from "../../../src/pci/accessibility.ts";
+import {
+  isBridge,
+  nodesBelow,
+  type RootComplex,
+  shortAddress,
+  type Topology,
+  type TopologyNode,
+} from "../../../src/pci/topology.ts";
+import { cellText } from "./topology_text.ts";
+
+const ROW = 58;
+const BOX_HEIGHT = 44;
+const INDENT = 34;
+const MARGIN = 24;
+const BOX_MIN = 250;
+/** Width of a character of each font size, a little above what common sans-serif fonts have. */
+const CHARACTER = { 13: 8.6, 11: 6.6 } as const;
+const TITLE_HEIGHT = 56;
+const LEGEND_HEIGHT = 44;
+
+const STYLE = `
+.pcie{--paper:#ffffff;--ink:#1b1f24;--soft:#59636e;--line:#8c959f;--root:#eef1f4;--port:#f6f8fa;--device:#ddf0ff;
+--gpu:#dff5e1;--cxl:#f1e5ff;--drive:#fff2d6;--edge:#c4ccd4;--warn:#92400e;
+font-family:system-ui,-apple-system,"Segoe UI","DejaVu Sans",Arial,sans-serif}
+@media (prefers-color-scheme:dark){.pcie{--paper:#0f1419;--ink:#e6edf3;--soft:#a5b0bb;--line:#77828d;--root:#1c232b;
+--port:#171d24;--device:#12304a;--gpu:#143822;--cxl:#33214d;--drive:#3d2f10;--edge:#3b454f;--warn:#f0b04a}}
+.pcie .paper{fill:var(--paper)}
+.pcie text{fill:var(--ink);font-size:13px}
+.pcie .title{font-size:18px;font-weight:600}
+.pcie .small{font-size:11px;fill:var(--soft)}
+.pcie .strong{font-weight:600}
+.pcie .box{stroke:var(--edge);stroke-width:1}
+.pcie .root{fill:var(--root)}.pcie .port{fill:var(--port)}.pcie .device{fill:var(--device)}
+.pcie .gpu{fill:var(--gpu)}.pcie .cxl{fill:var(--cxl)}.pcie .drive{fill:var(--drive)}
+.pcie .link{fill:none;stroke:var(--line);stroke-linecap:round}
+.pcie .down{stroke:var(--warn);stroke-dasharray:7 5}
+.pcie .warn{fill:var(--warn)}
+`.trim();
+
+interface Row {
+  readonly node: TopologyNode | null;
+  readonly root: RootComplex;
+  readonly depth: number;
+  readonly y: number;
+  readonly lines: readonly [string, string];
+  /** What deserves a look, in the colour of warnings; empty for most. */
+  readonly warning: string;
+  readonly width: number;
+}
+
+/** The picture as a file of its own. */
+export function pictureSvg(topology: Topology, shown: ReadonlySet<TopologyNode>, names: PciNames): string {
+  return `<?xml version="1.0" encoding="UTF-8"?>\n${drawing(topology, shown, names)}\n`;
+}
+
+/** A page with the picture, and the matrix and its reasons where there are verdicts. */
+export function pictureHtml(
+  topology: Topology,
+  shown: ReadonlySet<TopologyNode>,
+  names: PciNames,
+  verdicts: readonly PairVerdict[],
+): string {
+  const title = `PCI topology of ${topology.host.name}`;
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>${escape(title)}</title>
+<style>
+:root{color-scheme:light dark}
+body{margin:24px;background:light-dark(#fff,#0f1419);color:light-dark(#1b1f24,#e6edf3);
+font:14px/1.45 system-ui,-apple-system,"Segoe UI","DejaVu Sans",Arial,sans-serif}
+table{border-collapse:collapse;margin:12px 0}
+th,td{border:1px solid light-dark(#c4ccd4,#3b454f);padding:4px 10px;text-align:left;vertical-align:top}
+th{font-weight:600}
+td:not(:last-child){white-space:nowrap}
+td.yes{background:light-dark(#dff5e1,#143822)}
+td.unknown{background:light-dark(#fff2d6,#3d2f10)}
+td.no{background:light-dark(#ffe3e0,#4a1c1a)}
+svg{max-width:100%;height:auto}
+code{font-family:ui-monospace,"DejaVu Sans Mono",monospace}
+</style>
+</head>
+<body>
+${drawing(topology, shown, names)}
+${verdicts.length === 0 ? "" : matrixHtml(verdicts, names)}
+</body>
+</html>
+`;
+}
+
+function drawing(topology: Topology, shown: ReadonlySet<TopologyNode>, names: PciNames): string {
+  const rows = rowsOf(topology, shown, names);
+  const width = Math.max(560, ...rows.map((row) => MARGIN + row.depth * INDENT + row.width)) + MARGIN;
+  const height = TITLE_HEIGHT + rows.length * ROW + LEGEND_HEIGHT;
+  const at = new Map(rows.map((row) => [row.node ?? row.root, row]));
+  const links = rows.flatMap((row) =>
+    row.node === null ? [] : [elbow(row, at.get(row.node.parent ?? row.root) ?? row)]
+  );
+  const subtitle = [topology.processor?.name, `${shown.size} functions`].filter((text) => text !== undefined).join(
+    ", ",
+  );
+  return `<svg class="pcie" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" ` +
+    `height="${height}" role="img" aria-label="PCI topology">
+<style>${STYLE}</style>
+<rect class="paper" width="${width}" height="${height}"/>
+<text class="title" x="${MARGIN}" y="28">PCI topology of ${escape(topology.host.name)}</text>
+<text class="small" x="${MARGIN}" y="46">${escape(subtitle)}</text>
+${links.join("\n")}
+${rows.map(boxOf).join("\n")}
+${legend(height - LEGEND_HEIGHT + 20)}
+</svg>`;
+}
+
+function rowsOf(topology: Topology, shown: ReadonlySet<TopologyNode>, names: PciNames): Row[] {
+  const rows: Row[] = [];
+  const push = (node: TopologyNode | null, root: RootComplex, depth: number): void => {
+    const { lines, warning } = node === null ? { lines: rootLines(root, names), warning: "" } : nodeLines(node, names);
+    const second = `${lines[1]}${warning === "" ? "" : `  ${warning}`}`;
+    const width = Math.max(
+      BOX_MIN,
+      24 + lines[0].length * CHARACTER[13],
+      24 + second.length * CHARACTER[11],
+    );
+    rows.push({ node, root, depth, y: TITLE_HEIGHT + rows.length * ROW, lines, warning, width: Math.ceil(width) });
+  };
+  const walk = (node: TopologyNode, depth: number): void => {
+    push(node, node.rootComplex, depth);
+    for (const child of node.children) if (shown.has(child)) walk(child, depth + 1);
+  };
+  for (const root of topology.rootComplexes) {
+    const children = root.children.filter((node) => nodesBelow(node).some((one) => shown.has(one)));
+    if (children.length === 0) continue;
+    push(null, root, 0);
+    for (const node of children) walk(node, 1);
+  }
+  return rows;
+}
+
+function rootLines(root: RootComplex, names: PciNames): readonly [string, string] {
+  const bridge = hostBridge(root);
+  const facts = [
+    ...(root.numaNode === null ? [] : [`NUMA node ${root.numaNode}`]),
+    ...(root.behind === null ? [] : [`behind ${root.behind}`]),
+    ...(bridge?.kind === "host bridge" ? [functionName(names, bridge.function)] : []),
+  ];
+  return [`${root.kind} root complex ${root.name.slice(3)}`, facts.join(" · ")];
+}
+
+function nodeLines(node: TopologyNode, names: PciNames): { lines: readonly [string, string]; warning: string } {
+  const { function: fn, link, iommu } = node;
+  const kind = isBridge(node.kind) ? node.kind : kindName(names, fn.classCode);
+  const bars = (fn.resources ?? []).filter((bar) => bar.role === "BAR" && bar.space === "memory");
+  const facts = [
+    ...(link === null || isHiddenLink(node) ? [] : [link.state === "up" ? formatRate(link.current) : formatLink(link)]),
+    ...(redirectingServices(node.acs).length > 0 ? ["ACS redirects"] : []),
+    ...(iommu.group === null ? [] : [`IOMMU group ${iommu.group}${iommu.type === null ? "" : ` (${iommu.type})`}`]),
+    ...(fn.numaNode === null ? [] : [`node ${fn.numaNode}`]),
+    ...(fn.driver === null ? [] : [fn.driver]),
+    ...(isBridge(node.kind) ? [] : bars.map((bar) => `BAR${bar.index} ${formatBytes(bar.sizeBytes)}`)),
+  ];
+  const asleep = fn.powerState?.startsWith("D3") ? [`powered down (${fn.powerState})`] : [];
+  const slow = link !== null && (link.isSlower || link.isNarrower) && !isHiddenLink(node)
+    ? [`could be ${formatRate(link.possible)}`]
+    : [];
+  const warning = [...slow, ...asleep, ...(isUnresponsive(fn) ? ["does not answer"] : [])].join(", ");
+  return {
+    lines: [`${shortAddress(fn)}  ${functionName(names, fn)}`, [kind, ...facts].join(" · ")],
+    warning: warning === "" ? "" : `▼ ${warning}`,
+  };
+}
+
+/** A port's link is that of the function below it, which shows it. */
+function isHiddenLink(node: TopologyNode): boolean {
+  return isBridge(node.kind) && node.kind !== "switch upstream port" &&
+    node.children.some((child) => child.link !== null);
+}
+
+function kindClass(node: TopologyNode | null): string {
+  if (node === null) return "root";
+  if (isBridge(node.kind) || node.kind === "host bridge") return "port";
+  const { classCode } = node.function;
+  if (classCode >>> 16 === 0x03 || classCode >>> 16 === 0x12) return "gpu";
+  if (classCode >>> 16 === 0x01) return "drive";
+  return classCode >>> 8 === 0x0502 ? "cxl" : "device";
+}
+
+function boxOf(row: Row): string {
+  const x = MARGIN + row.depth * INDENT;
+  const name = row.node === null ? row.root.name : row.node.function.name;
+  const warning = row.warning === "" ? "" : `<tspan class="warn" dx="8">${escape(row.warning)}</tspan>`;
+  return `<g data-function="${escape(name)}"><rect class="box ${kindClass(row.node)}" x="${x}" y="${row.y}" ` +
+    `width="${row.width}" height="${BOX_HEIGHT}" rx="6"/>` +
+    `<text class="strong" x="${x + 12}" y="${row.y + 18}">${escape(row.lines[0])}</text>` +
+    `<text class="small" x="${x + 12}" y="${row.y + 35}">${escape(row.lines[1])}${warning}</text></g>`;
+}
+
+/** From the foot of the parent's box to the left side of the child's. */
+function elbow(row: Row, parent: Row): string {
+  const from = MARGIN + parent.depth * INDENT + 16;
+  const to = MARGIN + row.depth * INDENT;
+  const y = row.y + BOX_HEIGHT / 2;
+  const link = row.node?.link ?? null;
+  const lanes = link?.current.width ?? 1;
+  const isOwn = row.node !== null && !isHiddenLink(row.node) && link !== null;
+  const width = isOwn ? 1.5 + Math.log2(Math.max(1, lanes)) * 0.7 : 1.5;
+  const isBelow = isOwn && (link.isSlower || link.isNarrower);
+  return `<path class="link${isBelow ? " down" : ""}" stroke-width="${width.toFixed(1)}" ` +
+    `d="M${from} ${parent.y + BOX_HEIGHT}V${y}H${to}"/>`;
+}
+
+function legend(y: number): string {
+  const entries: readonly (readonly [string, string])[] = [
+    ["root", "root complex"],
+    ["port", "port, bridge"],
+    ["drive", "drive"],
+    ["gpu", "GPU, accelerator"],
+    ["cxl", "CXL memory"],
+    ["device", "other"],
+  ];
+  let x = MARGIN;
+  const marks = entries.map(([kind, text]) => {
+    const mark = `<rect class="box ${kind}" x="${x}" y="${y - 10}" width="14" height="14" rx="3"/>` +
+      `<text class="small" x="${x + 20}" y="${y + 1}">${text}</text>`;
+    x += 36 + text.length * CHARACTER[11];
+    return mark;
+  });
+  return `<g class="legend">${marks.join("")}</g>`;
+}
+
+function matrixHtml(verdicts: readonly PairVerdict[], names: PciNames): string {
+  const peers = [...new Set(verdicts.map((verdict) => verdict.initiator))];
+  const number = (node: TopologyNode): number => peers.indexOf(node) + 1;
+  const head = `<tr><th>from \\ to</th>${peers.map((peer) => `<th>${number(peer)}</th>`).join("")}</tr>`;
+  const rows = peers.map((initiator) =>
+    `<tr><th>${number(initiator)} <code>${escape(shortAddress(initiator.function))}</code> ${
+      escape(functionName(names, initiator.function))
+    }</th>${
+      verdicts.filter((verdict) => verdict.initiator === initiator).map((verdict) =>
+        verdict.class === "X"
+          ? "<td>·</td>"
+          : `<td class="${verdict.writes}" title="${escape(describeAnswers(verdict))}">${verdict.class} ${
+            escape(cellText(verdict))
+          }</td>`
+      ).join("")
+    }</tr>`
+  );
+  const reasons = verdicts.filter((verdict) => verdict.class !== "X").map((verdict) =>
+    `<tr><td>${number(verdict.initiator)} → ${number(verdict.target)}</td><td>${
+      escape(describeAnswers(verdict))
+    }</td><td>${
+      verdict.decidedBy.map((finding) =>
+        `<div>Rule ${P2P_RULES[finding.rule].number} (${escape(P2P_RULES[finding.rule].title)}): ${
+          escape(finding.text)
+        } <code>${escape(finding.evidence)}</code>${
+          finding.remedy === null ? "" : `<br>→ ${escape(finding.remedy)}`
+        }</div>`
+      ).join("")
+    }</td></tr>`
+  );
+  return `<h2>Peer to peer</h2>
+<table>${head}${rows.join("")}</table>
+<table><tr><th>pair</th><th>verdict</th><th>why</th></tr>${reasons.join("")}</table>`;
+}
+
+function escape(text: string): string {
+  // Characters that XML does not allow at all come from broken or hostile files.
+  // deno-lint-ignore no-control-regex
+  return text.replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|[\ud800-\udfff]/gu, "�").replace(
+    /[&<>"']/g,
+    (c) => `&#${c.charCodeAt(0)};`,
+  );
+}

@@ -1,0 +1,195 @@
+/**
+ * The tree of PCI functions and the matrix of verdicts, as lines of text.
+ * @module
+ */
+
+import { bold, cyan, dim, green, red, yellow } from "@std/fmt/colors";
+
+import { formatBytes } from "../../../src/core/units.ts";
+import { describeAcs, redirectingServices } from "../../../src/pci/acs.ts";
+import { functionName, kindName, type PciNames } from "../../../src/pci/ids.ts";
+import { formatLink } from "../../../src/pci/link.ts";
+import { describeAnswers, P2P_RULES, type P2pAnswer, type PairVerdict } from "../../../src/pci/p2p.ts";
+import { hostBridge } from "../../../src/pci/root_complexes.ts";
+import { isUnresponsive } from "../../../src/pci/accessibility.ts";
+import {
+  isBridge,
+  type RootComplex,
+  shortAddress,
+  type Topology,
+  type TopologyNode,
+} from "../../../src/pci/topology.ts";
+import { columns } from "../../cli/table.ts";
+
+/** One line for each function, then what deserves a look. */
+export function treeLines(topology: Topology, shown: ReadonlySet<TopologyNode>, names: PciNames): string[] {
+  const rows: string[][] = [["function", "link", "ACS", "IOMMU", "node", "driver", "BARs", "name"].map(dim)];
+  for (const root of topology.rootComplexes) {
+    const children = root.children.filter((node) => shown.has(node));
+    if (children.length === 0) continue;
+    rows.push([rootLine(root, names)]);
+    children.forEach((node, i) => branch(rows, node, "", i === children.length - 1, shown, names));
+  }
+  const remarks = [...shown].flatMap(remarksOf);
+  return [...columns(rows), ...(remarks.length === 0 ? [] : ["", ...remarks])];
+}
+
+function rootLine(root: RootComplex, names: PciNames): string {
+  const bridge = hostBridge(root);
+  const facts = [
+    `${root.kind} root complex`,
+    ...(root.numaNode === null ? [] : [`NUMA node ${root.numaNode}`]),
+    ...(root.behind === null ? [] : [`behind ${root.behind}`]),
+    ...(bridge?.kind === "host bridge" ? [functionName(names, bridge.function)] : []),
+  ];
+  return `${bold(root.name)}  ${facts.join(", ")}`;
+}
+
+function branch(
+  rows: string[][],
+  node: TopologyNode,
+  indent: string,
+  isLast: boolean,
+  shown: ReadonlySet<TopologyNode>,
+  names: PciNames,
+): void {
+  const { function: fn } = node;
+  const kind = isBridge(node.kind) ? node.kind : kindName(names, fn.classCode);
+  rows.push([
+    `${dim(`${indent}${isLast ? "└─ " : "├─ "}`)}${bold(shortAddress(fn))} ${kind}`,
+    linkCell(node),
+    acsCell(node),
+    iommuCell(node),
+    fn.numaNode === null ? "" : String(fn.numaNode),
+    fn.driver === null ? "" : cyan(fn.driver),
+    barCell(node),
+    functionName(names, fn),
+  ]);
+  const children = node.children.filter((child) => shown.has(child));
+  children.forEach((child, i) =>
+    branch(rows, child, `${indent}${isLast ? "   " : "│  "}`, i === children.length - 1, shown, names)
+  );
+}
+
+function linkCell(node: TopologyNode): string {
+  const { link } = node;
+  if (link === null) return "";
+  // A port shows its link only where nothing below it does.
+  if (node.children.length > 0 && isBridge(node.kind) && node.kind !== "switch upstream port") {
+    if (node.children.some((child) => child.link !== null)) return "";
+  }
+  const text = formatLink(link);
+  return link.isSlower || link.isNarrower ? yellow(`▼ ${text}`) : link.state === "down" ? dim(text) : text;
+}
+
+function acsCell(node: TopologyNode): string {
+  const { acs } = node;
+  if (acs.state === "absent" && !isBridge(node.kind)) return "";
+  const text = describeAcs(acs);
+  return redirectingServices(acs).length > 0 ? yellow(text) : text;
+}
+
+function iommuCell({ iommu }: TopologyNode): string {
+  if (iommu.state === "none") return "";
+  if (iommu.state === "unknown") return "?";
+  return `${iommu.group}${iommu.type === null ? "" : ` ${iommu.type}`}`;
+}
+
+function barCell(node: TopologyNode): string {
+  const { resources } = node.function;
+  if (resources === null) return "?";
+  return resources.filter((bar) => bar.role === "BAR").map((bar) => {
+    const place = bar.space === "I/O" ? " I/O" : "";
+    return `${bar.index}: ${formatBytes(bar.sizeBytes)}${place}${bar.assigned ? "" : red(" unassigned")}`;
+  }).join(", ");
+}
+
+/** What somebody who looks at the tree should not miss. */
+function remarksOf(node: TopologyNode): string[] {
+  const { function: fn, link } = node;
+  const remarks: string[] = [];
+  const isOwnLink = !isBridge(node.kind) || node.kind === "switch upstream port" || node.children.length === 0;
+  if (link?.remedy && isOwnLink) remarks.push(`${formatLink(link)}; ${link.remedy}`);
+  if (isUnresponsive(fn)) remarks.push("does not answer");
+  if (fn.powerState?.startsWith("D3")) remarks.push(`powered down (${fn.powerState})`);
+  for (const bar of fn.resources ?? []) {
+    if (bar.role === "BAR" && !bar.assigned) remarks.push(`BAR${bar.index} has no address`);
+  }
+  for (const bar of node.resizableBars) {
+    if (bar.sizeBytes < bar.maxBytes) {
+      remarks.push(`BAR${bar.index} is ${formatBytes(bar.sizeBytes)} and could be ${formatBytes(bar.maxBytes)}`);
+    }
+  }
+  return remarks.map((text) => `${yellow("!")} ${bold(shortAddress(fn))}: ${text}`);
+}
+
+const ANSWER_COLORS: Readonly<Record<P2pAnswer, (text: string) => string>> = { yes: green, unknown: yellow, no: red };
+
+/** `yes`, `writes`, `?`, `no`: what a cell of the matrix says. */
+export function cellText({ writes, reads }: Pick<PairVerdict, "writes" | "reads">): string {
+  if (writes === reads) return writes === "unknown" ? "?" : writes;
+  if (writes === "yes") return reads === "no" ? "writes" : "writes, reads ?";
+  return writes === "no" ? "no" : "?";
+}
+
+/** The matrix: a row for each initiator, a column for each target, then the reasons. */
+export function matrixLines(verdicts: readonly PairVerdict[], names: PciNames): string[] {
+  const peers = [...new Set(verdicts.map((verdict) => verdict.initiator))];
+  const letter = (node: TopologyNode): string => String(peers.indexOf(node) + 1);
+  const head = ["from \\ to", ...peers.map((peer) => letter(peer)), ""];
+  const rows = peers.map((initiator) => [
+    `${letter(initiator)} ${bold(shortAddress(initiator.function))}`,
+    ...verdicts.filter((verdict) => verdict.initiator === initiator).map((verdict) =>
+      verdict.class === "X" ? dim("·") : `${dim(verdict.class)} ${ANSWER_COLORS[verdict.writes](cellText(verdict))}`
+    ),
+    functionName(names, initiator.function),
+  ]);
+  return [
+    ...columns([head.map(dim), ...rows]),
+    "",
+    ...reasonLines(verdicts.filter((verdict) => verdict.class !== "X"), letter),
+  ];
+}
+
+/** Pairs with the same reasons stand together. */
+function reasonLines(verdicts: readonly PairVerdict[], letter: (node: TopologyNode) => string): string[] {
+  const groups = new Map<string, PairVerdict[]>();
+  for (const verdict of verdicts) {
+    const key = JSON.stringify([
+      describeAnswers(verdict),
+      verdict.decidedBy.map(({ rule, text, remedy }) => [
+        rule,
+        rule === "path" ? `${verdict.route} ${verdict.hops} ${verdict.class}` : text,
+        remedy,
+      ]),
+    ]);
+    groups.set(key, [...groups.get(key) ?? [], verdict]);
+  }
+  return [...groups.values()].flatMap((group) => {
+    const [first] = group;
+    if (first === undefined) return [];
+    const pairs = pairsText(group, verdicts.length, letter);
+    const reasons = first.decidedBy.flatMap((finding) => [
+      `  rule ${P2P_RULES[finding.rule].number}, ${P2P_RULES[finding.rule].title}: ${finding.text} ${
+        dim(`[${finding.evidence}]`)
+      }`,
+      ...(finding.remedy === null ? [] : [`    ${cyan("→")} ${finding.remedy}`]),
+    ]);
+    return [`${pairs}: ${ANSWER_COLORS[first.writes](describeAnswers(first))}`, ...reasons];
+  });
+}
+
+/** More pairs than these are counted, not listed: the matrix shows them. */
+const LISTED_PAIRS = 12;
+
+function pairsText(group: readonly PairVerdict[], all: number, letter: (node: TopologyNode) => string): string {
+  if (group.length === all) return "every pair";
+  if (group.length > LISTED_PAIRS) return `${group.length} pairs`;
+  const names = new Set<string>();
+  for (const { initiator, target } of group) {
+    const [from, to] = [letter(initiator), letter(target)];
+    if (names.delete(`${to}→${from}`)) names.add(`${to}↔${from}`);
+    else names.add(`${from}→${to}`);
+  }
+  return [...names].join(" ");
+}
