@@ -5,7 +5,8 @@
 
 import { openLibrary } from "../ffi/library.ts";
 import { openCudaDriver } from "../src/gpu/driver.ts";
-import { Cuda, type Gpu } from "../src/gpu/gpu.ts";
+import { Cuda } from "../src/gpu/cuda.ts";
+import type { Gpu } from "../src/gpu/gpu.ts";
 import { BusbarError } from "../src/core/error.ts";
 
 const EMPTY = `.version 6.4\n.target sm_50\n.address_size 64\n.visible .entry empty()\n{\n  ret;\n}\n`;

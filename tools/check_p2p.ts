@@ -8,7 +8,7 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { BusbarError } from "../src/core/error.ts";
 import { parseLocator, readOptions, wrongLocatorKind } from "../src/core/locator.ts";
 import { parsePciAddress, type PciAddress } from "../src/core/pci_address.ts";
-import { checkP2p, type P2pOptions } from "../src/gpu/p2p.ts";
+import { checkP2p, type P2pOptions } from "../src/gpu/p2p/chain.ts";
 import { readMachineFile } from "../src/pci/machine_file.ts";
 import { p2pLines, p2pSchema } from "./render/gpu/check_p2p.ts";
 import { print, printJson } from "./cli/output.ts";

@@ -27,6 +27,11 @@ const UPDATE = "install a newer NVIDIA driver; nvidia-smi shows the one that run
 const row = (name: string, code: ErrorCode, meaning: string, remedy?: string): CudaResult =>
   remedy === undefined ? { name, code, meaning } : { name, code, meaning, remedy };
 
+/** CUDA_ERROR_INVALID_VALUE. */
+export const INVALID_VALUE = 1;
+/** CUDA_ERROR_NOT_READY: what was asked for still runs. */
+export const NOT_READY = 600;
+
 /** The results by number. */
 export const CUDA_RESULTS: Readonly<Record<number, CudaResult>> = {
   1: row("INVALID_VALUE", "usage", "an argument is not valid"),

@@ -6,7 +6,8 @@ import { Mapping } from "../../ffi/memory.ts";
 import { BusbarError } from "../../src/core/error.ts";
 import { formatPciAddress } from "../../src/core/pci_address.ts";
 import { CUDA_LIBRARIES, openCudaDriver } from "../../src/gpu/driver.ts";
-import { Cuda, type Gpu } from "../../src/gpu/gpu.ts";
+import { Cuda } from "../../src/gpu/cuda.ts";
+import type { Gpu } from "../../src/gpu/gpu.ts";
 import mmioPtx from "../../src/gpu/kernels/mmio.ptx" with { type: "text" };
 import { CudaError } from "../../src/gpu/results.ts";
 

@@ -5,7 +5,8 @@ import { closeAll } from "../../ffi/library.ts";
 import { Mapping } from "../../ffi/memory.ts";
 import mmioPtx from "../../src/gpu/kernels/mmio.ptx" with { type: "text" };
 import { openCudaDriver } from "../../src/gpu/driver.ts";
-import { Cuda, type Gpu } from "../../src/gpu/gpu.ts";
+import { Cuda } from "../../src/gpu/cuda.ts";
+import type { Gpu } from "../../src/gpu/gpu.ts";
 import { CudaError } from "../../src/gpu/results.ts";
 
 Deno.test.beforeAll(() => {

@@ -6,7 +6,7 @@ import { parse } from "@std/yaml";
 import { BusbarError } from "../../src/core/error.ts";
 import type { Host } from "../../src/core/host.ts";
 import { parsePciAddress } from "../../src/core/pci_address.ts";
-import { checkP2p } from "../../src/gpu/p2p.ts";
+import { checkP2p } from "../../src/gpu/p2p/chain.ts";
 import { readMachineFile } from "../../src/pci/machine_file.ts";
 import { CLASS_NVME, readPciFunction } from "../../src/pci/function.ts";
 import { pciMachine, type PciMachineSpec } from "./pci_machine.ts";

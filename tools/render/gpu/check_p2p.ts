@@ -6,8 +6,8 @@
 import { bold, dim, green, red, yellow } from "@std/fmt/colors";
 
 import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
-import type { P2pReport } from "../../../src/gpu/p2p.ts";
-import type { P2pOutcome } from "../../../src/gpu/p2p_check.ts";
+import type { P2pReport } from "../../../src/gpu/p2p/report.ts";
+import type { P2pOutcome } from "../../../src/gpu/p2p/check.ts";
 
 const STEPS: Readonly<Record<number, string>> = {
   1: "devices",

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { P2P_RULES, type P2pRuleName } from "../pci/p2p.ts";
+import { P2P_RULES, type P2pRuleName } from "../../pci/p2p.ts";
 
 /**
  * `pass`: nothing stands in the way here. `warn`: it may, or only a part works. `fail`: it does. `unknown`: it could not be

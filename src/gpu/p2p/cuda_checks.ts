@@ -6,16 +6,18 @@
  * @module
  */
 
-import { isBusbarError } from "../core/error.ts";
-import type { PciAddress } from "../core/pci_address.ts";
-import { formatPciAddress } from "../core/pci_address.ts";
-import { formatBytes } from "../core/units.ts";
-import type { CudaDriver } from "../../ffi/cuda_driver.ts";
-import type { PciFunction } from "../pci/function.ts";
-import { Cuda, type Gpu, type RegisteredMemory } from "./gpu.ts";
-import { type P2pCheck, ruleText } from "./p2p_check.ts";
-import type { NvidiaModule } from "./p2p_machine.ts";
-import { CudaError, driverFor, formatCudaVersion } from "./results.ts";
+import { isBusbarError } from "../../core/error.ts";
+import type { PciAddress } from "../../core/pci_address.ts";
+import { formatPciAddress } from "../../core/pci_address.ts";
+import { formatBytes } from "../../core/units.ts";
+import type { CudaDriver } from "../../../ffi/cuda_driver.ts";
+import type { PciFunction } from "../../pci/function.ts";
+import { Cuda } from "../cuda.ts";
+import type { Gpu } from "../gpu.ts";
+import type { RegisteredMemory } from "../memory.ts";
+import { type P2pCheck, ruleText } from "./check.ts";
+import type { NvidiaModule } from "./driver_checks.ts";
+import { CudaError, driverFor, formatCudaVersion } from "../results.ts";
 
 /** The CUDA version whose PTX knows `.mmio`, which steps 7 and 8 use. */
 const MMIO_PTX_SINCE = 12020;

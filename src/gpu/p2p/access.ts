@@ -7,13 +7,15 @@
  * @module
  */
 
-import { pause } from "../core/deadline.ts";
-import { BusbarError, isBusbarError } from "../core/error.ts";
-import type { WritableMmio } from "../core/mmio.ts";
-import { hex } from "../core/units.ts";
-import { type GpuFunction, type PinnedBuffer, type RegisteredMemory } from "./gpu.ts";
-import mmioPtx from "./kernels/mmio.ptx" with { type: "text" };
-import { type P2pCheck, ruleText } from "./p2p_check.ts";
+import { pause } from "../../core/deadline.ts";
+import { BusbarError, isBusbarError } from "../../core/error.ts";
+import type { WritableMmio } from "../../core/mmio.ts";
+import { hex } from "../../core/units.ts";
+import type { Gpu } from "../gpu.ts";
+import type { PinnedBuffer, RegisteredMemory } from "../memory.ts";
+import type { GpuFunction } from "../module.ts";
+import mmioPtx from "../kernels/mmio.ptx" with { type: "text" };
+import { type P2pCheck, ruleText } from "./check.ts";
 
 const VS = 0x08, CC = 0x14, CSTS = 0x1c, AQA = 0x24;
 
@@ -29,24 +31,26 @@ export type RegisterReader = (offset: number) => Promise<number>;
 
 /** Accesses by a kernel on the GPU, to BAR0 as it was registered. Dispose takes the module away. */
 export class GpuRegisters implements Disposable {
+  readonly #gpu: Gpu;
   readonly #bar0: RegisteredMemory;
   readonly #write: GpuFunction;
   readonly #read: GpuFunction;
   readonly #result: PinnedBuffer;
 
   /** Loads the kernels. @throws {CudaError} 222 where the driver is too old for them, 218 on a GPU before sm_70 */
-  constructor(bar0: RegisteredMemory) {
+  constructor(gpu: Gpu, bar0: RegisteredMemory) {
+    this.#gpu = gpu;
     this.#bar0 = bar0;
-    const module = bar0.gpu.module(mmioPtx);
+    const module = gpu.module(mmioPtx);
     this.#write = module.function("mmio_write32");
     this.#read = module.function("mmio_read32");
-    this.#result = bar0.gpu.allocatePinned(4);
+    this.#result = gpu.allocatePinned(4);
   }
 
   /** One posted write. Returns when the kernel has ended. */
   async write(offset: number, value: number): Promise<void> {
     this.#write.launch({ grid: 1, block: 1 }, [this.#bar0.address + BigInt(offset), value]);
-    await this.#bar0.gpu.synchronize({ timeoutMs: KERNEL_MS });
+    await this.#gpu.synchronize({ timeoutMs: KERNEL_MS });
   }
 
   /** One read. */
@@ -54,7 +58,7 @@ export class GpuRegisters implements Disposable {
     const bytes = this.#result.bytes;
     bytes.fill(0);
     this.#read.launch({ grid: 1, block: 1 }, [this.#bar0.address + BigInt(offset), this.#result]);
-    await this.#bar0.gpu.synchronize({ timeoutMs: KERNEL_MS });
+    await this.#gpu.synchronize({ timeoutMs: KERNEL_MS });
     return new DataView(bytes.buffer).getUint32(0, true);
   }
 

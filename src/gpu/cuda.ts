@@ -1,0 +1,109 @@
+/**
+ * The CUDA driver, started, and the GPUs that it sees.
+ * @module
+ */
+
+import { formatPciAddress, parsePciAddress, type PciAddress } from "../core/pci_address.ts";
+import type { CudaDriver } from "../../ffi/cuda_driver.ts";
+import { openCudaDriver } from "./driver.ts";
+import { Gpu } from "./gpu.ts";
+import { checkCuda } from "./results.ts";
+
+/** The CUDA driver, started. */
+export class Cuda implements Disposable {
+  /** The driver's functions. */
+  readonly driver: CudaDriver;
+  /** The newest CUDA version that the driver knows, as 1000 × major + 10 × minor. */
+  readonly version: number;
+
+  private constructor(driver: CudaDriver) {
+    this.driver = driver;
+    this.version = outInt(driver, "cuDriverGetVersion", (out) => driver.functions.cuDriverGetVersion(null, out));
+  }
+
+  /**
+   * Starts a driver; without one, that which `BUSBAR_CUDA` chooses. Dispose closes it.
+   *
+   * @throws {BusbarError} `library` where there is no driver; {@linkcode CudaError} where it does not start
+   */
+  static start(driver: CudaDriver = openCudaDriver()): Cuda {
+    try {
+      checkCuda(driver, driver.functions.cuInit(null, 0), "cuInit", { path: driver.name });
+      return new Cuda(driver);
+    } catch (error) {
+      driver[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /**
+   * Starts the driver and opens one GPU; dispose of the GPU closes both.
+   *
+   * @param which its ordinal, or its PCI address
+   *
+   * @example
+   * ```ts
+   * import { openCudaDriver } from "./driver.ts";
+   * import { Cuda } from "./cuda.ts";
+   * using gpu = Cuda.open(0, openCudaDriver("soft"));
+   * using buffer = gpu.allocate(4096);
+   * await buffer.write(new Uint8Array([1, 2, 3]));
+   * console.assert((await buffer.read(3))[2] === 3);
+   * ```
+   */
+  static open(which: number | string | PciAddress = 0, driver?: CudaDriver): Gpu {
+    const cuda = driver === undefined ? Cuda.start() : Cuda.start(driver);
+    try {
+      return cuda.gpu(which, true);
+    } catch (error) {
+      cuda[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** How many GPUs the driver sees. */
+  get count(): number {
+    return outInt(this.driver, "cuDeviceGetCount", (out) => this.driver.functions.cuDeviceGetCount(null, out));
+  }
+
+  /**
+   * Opens a GPU by ordinal or PCI address.
+   *
+   * @param ownsCuda the GPU closes the driver when it is disposed of
+   */
+  gpu(which: number | string | PciAddress = 0, ownsCuda: boolean = false): Gpu {
+    const { driver } = this;
+    const device = typeof which === "number"
+      ? outInt(driver, "cuDeviceGet", (out) => driver.functions.cuDeviceGet(null, out, which), `GPU ${which}`)
+      : this.#deviceAt(typeof which === "string" ? parsePciAddress(which) : which);
+    return new Gpu(this, device, ownsCuda);
+  }
+
+  #deviceAt(address: PciAddress): number {
+    const name = formatPciAddress(address);
+    const text = new TextEncoder().encode(`${name}\0`);
+    const { functions } = this.driver;
+    return outInt(
+      this.driver,
+      "cuDeviceGetByPCIBusId",
+      (out) => functions.cuDeviceGetByPCIBusId(null, out, text),
+      name,
+    );
+  }
+
+  /** Closes the driver. Calling it again does nothing. */
+  [Symbol.dispose](): void {
+    this.driver[Symbol.dispose]();
+  }
+}
+
+function outInt(
+  driver: CudaDriver,
+  name: string,
+  call: (out: Int32Array<ArrayBuffer>) => number,
+  path?: string,
+): number {
+  const out = new Int32Array(1);
+  checkCuda(driver, call(out), name, { path: path ?? driver.name });
+  return out[0] ?? 0;
+}

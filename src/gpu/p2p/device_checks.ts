@@ -1,0 +1,86 @@
+/**
+ * Step 1 of the chain: the drive and the GPU, as the PCI tree shows them.
+ * @module
+ */
+
+import { isBusbarError } from "../../core/error.ts";
+import { formatBytes } from "../../core/units.ts";
+import { CLASS_NVME, type PciFunction, summarize } from "../../pci/function.ts";
+import { shownPowerState, usableBar } from "../../pci/accessibility.ts";
+import type { Topology, TopologyNode } from "../../pci/topology.ts";
+import { type P2pCheck, ruleText } from "./check.ts";
+
+/** NVIDIA's vendor ID. */
+export const NVIDIA_VENDOR_ID = 0x10de;
+const DISPLAY_CLASS = 0x03;
+
+/** NVIDIA's GPUs of a machine, by address. */
+export function listGpus(topology: Topology): TopologyNode[] {
+  return topology.nodes.filter(({ function: fn }) =>
+    fn.vendorId === NVIDIA_VENDOR_ID && fn.classCode >> 16 === DISPLAY_CLASS
+  );
+}
+
+/** Step 1: both are there, awake, decoding, with addresses. */
+export function deviceChecks(drive: TopologyNode, gpu: TopologyNode | null, gpuCount: number): P2pCheck[] {
+  return [
+    barCheck("drive", drive.function, 0),
+    gpu === null
+      ? {
+        step: 1,
+        name: "GPU",
+        outcome: "unknown",
+        text: gpuCount === 0 ? "this machine has no NVIDIA GPU" : `this machine has ${gpuCount} GPUs, and not that one`,
+        evidence: "vendor 10de and class 03 in /sys/bus/pci/devices",
+        rule: ruleText("window"),
+        remedy: gpuCount === 0 ? "lspci -d 10de: lists what there is; a GPU in a slot that is off shows nothing" : null,
+      }
+      : gpuCheck(gpu.function),
+  ];
+}
+
+function barCheck(name: string, fn: PciFunction, index: number): P2pCheck {
+  const base = { step: 1, name, rule: ruleText("window") };
+  if (name === "drive" && fn.classCode !== CLASS_NVME) {
+    return {
+      ...base,
+      outcome: "fail",
+      text: `${fn.name} is no NVMe controller: ${summarize(fn)}`,
+      evidence: `class ${fn.classCode.toString(16).padStart(6, "0")}`,
+      remedy: "lspci -d ::0108 lists the NVMe controllers",
+    };
+  }
+  try {
+    const bar = usableBar(fn, index);
+    return {
+      ...base,
+      outcome: "pass",
+      text: `${fn.name} is awake, decodes memory, and BAR${index} has ${formatBytes(bar.sizeBytes)}`,
+      evidence: `${fn.folder}/resource: 0x${bar.start.toString(16)}`,
+      remedy: null,
+    };
+  } catch (error) {
+    if (!isBusbarError(error)) throw error;
+    return {
+      ...base,
+      outcome: "fail",
+      text: error.message,
+      evidence: `${fn.folder}: power_state, config, resource`,
+      remedy: error.hint,
+    };
+  }
+}
+
+function gpuCheck(fn: PciFunction): P2pCheck {
+  const asleep = [fn.powerState, shownPowerState(fn)].find((state) => state === "D3hot" || state === "D3cold");
+  if (asleep === undefined) return barCheck("GPU", fn, 0);
+  return {
+    step: 1,
+    name: "GPU",
+    outcome: "warn",
+    text: `${fn.name} is asleep (${asleep}); the driver wakes it when CUDA starts`,
+    evidence: `${fn.folder}/power_state`,
+    rule: ruleText("window"),
+    remedy: `to look at it awake: echo on > ${fn.folder}/power/control`,
+  };
+}
