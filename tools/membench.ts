@@ -85,8 +85,8 @@ export const command: CommandUnknownOpts = new Command("membench")
     const results = await measure(words, options.size, options.write === true, bench, () => {
       if (!options.json) print(about.join("\n"));
     });
-    if (options.svg !== undefined) writeOutput(options.svg, benchCurves(results));
-    if (options.html !== undefined) writeOutput(options.html, benchHtml(about, results));
+    if (options.svg !== undefined) writeOutput(options.svg, await benchCurves(results));
+    if (options.html !== undefined) writeOutput(options.html, await benchHtml(about, results));
     if (options.json) return printJson(benchJson(environment, bench, results));
     print(benchLines(results).join("\n"));
     const share = smallestCpuShare(results, bench.threads);

@@ -21,6 +21,7 @@ import {
   type Topology,
   type TopologyNode,
 } from "../../../src/pci/topology.ts";
+import { escapeMarkup } from "../markup.ts";
 import { cellText } from "./topology_text.ts";
 
 const ROW = 58;
@@ -82,7 +83,7 @@ export function pictureHtml(
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
-<title>${escape(title)}</title>
+<title>${escapeMarkup(title)}</title>
 <style>
 :root{color-scheme:light dark}
 body{margin:24px;background:light-dark(#fff,#0f1419);color:light-dark(#1b1f24,#e6edf3);
@@ -121,8 +122,8 @@ function drawing(topology: Topology, shown: ReadonlySet<TopologyNode>, names: Pc
     `height="${height}" role="img" aria-label="PCI topology">
 <style>${STYLE}</style>
 <rect class="paper" width="${width}" height="${height}"/>
-<text class="title" x="${MARGIN}" y="28">PCI topology of ${escape(topology.host.name)}</text>
-<text class="small" x="${MARGIN}" y="46">${escape(subtitle)}</text>
+<text class="title" x="${MARGIN}" y="28">PCI topology of ${escapeMarkup(topology.host.name)}</text>
+<text class="small" x="${MARGIN}" y="46">${escapeMarkup(subtitle)}</text>
 ${links.join("\n")}
 ${rows.map(boxOf).join("\n")}
 ${legend(height - LEGEND_HEIGHT + 20)}
@@ -205,11 +206,11 @@ function kindClass(node: TopologyNode | null): string {
 function boxOf(row: Row): string {
   const x = MARGIN + row.depth * INDENT;
   const name = row.node === null ? row.root.name : row.node.function.name;
-  const warning = row.warning === "" ? "" : `<tspan class="warn" dx="8">${escape(row.warning)}</tspan>`;
-  return `<g data-function="${escape(name)}"><rect class="box ${kindClass(row.node)}" x="${x}" y="${row.y}" ` +
+  const warning = row.warning === "" ? "" : `<tspan class="warn" dx="8">${escapeMarkup(row.warning)}</tspan>`;
+  return `<g data-function="${escapeMarkup(name)}"><rect class="box ${kindClass(row.node)}" x="${x}" y="${row.y}" ` +
     `width="${row.width}" height="${BOX_HEIGHT}" rx="6"/>` +
-    `<text class="strong" x="${x + 12}" y="${row.y + 18}">${escape(row.lines[0])}</text>` +
-    `<text class="small" x="${x + 12}" y="${row.y + 35}">${escape(row.lines[1])}${warning}</text></g>`;
+    `<text class="strong" x="${x + 12}" y="${row.y + 18}">${escapeMarkup(row.lines[0])}</text>` +
+    `<text class="small" x="${x + 12}" y="${row.y + 35}">${escapeMarkup(row.lines[1])}${warning}</text></g>`;
 }
 
 /** From the foot of the parent's box to the left side of the child's. */
@@ -250,27 +251,27 @@ function matrixHtml(verdicts: readonly PairVerdict[], names: PciNames): string {
   const number = (node: TopologyNode): number => peers.indexOf(node) + 1;
   const head = `<tr><th>from \\ to</th>${peers.map((peer) => `<th>${number(peer)}</th>`).join("")}</tr>`;
   const rows = peers.map((initiator) =>
-    `<tr><th>${number(initiator)} <code>${escape(shortAddress(initiator.function))}</code> ${
-      escape(functionName(names, initiator.function))
+    `<tr><th>${number(initiator)} <code>${escapeMarkup(shortAddress(initiator.function))}</code> ${
+      escapeMarkup(functionName(names, initiator.function))
     }</th>${
       verdicts.filter((verdict) => verdict.initiator === initiator).map((verdict) =>
         verdict.class === "X"
           ? "<td>·</td>"
-          : `<td class="${verdict.writes}" title="${escape(describeAnswers(verdict))}">${verdict.class} ${
-            escape(cellText(verdict))
+          : `<td class="${verdict.writes}" title="${escapeMarkup(describeAnswers(verdict))}">${verdict.class} ${
+            escapeMarkup(cellText(verdict))
           }</td>`
       ).join("")
     }</tr>`
   );
   const reasons = verdicts.filter((verdict) => verdict.class !== "X").map((verdict) =>
     `<tr><td>${number(verdict.initiator)} → ${number(verdict.target)}</td><td>${
-      escape(describeAnswers(verdict))
+      escapeMarkup(describeAnswers(verdict))
     }</td><td>${
       verdict.decidedBy.map((finding) =>
-        `<div>Rule ${P2P_RULES[finding.rule].number} (${escape(P2P_RULES[finding.rule].title)}): ${
-          escape(finding.text)
-        } <code>${escape(finding.evidence)}</code>${
-          finding.remedy === null ? "" : `<br>→ ${escape(finding.remedy)}`
+        `<div>Rule ${P2P_RULES[finding.rule].number} (${escapeMarkup(P2P_RULES[finding.rule].title)}): ${
+          escapeMarkup(finding.text)
+        } <code>${escapeMarkup(finding.evidence)}</code>${
+          finding.remedy === null ? "" : `<br>→ ${escapeMarkup(finding.remedy)}`
         }</div>`
       ).join("")
     }</td></tr>`
@@ -278,13 +279,4 @@ function matrixHtml(verdicts: readonly PairVerdict[], names: PciNames): string {
   return `<h2>Peer to peer</h2>
 <table>${head}${rows.join("")}</table>
 <table><tr><th>pair</th><th>verdict</th><th>why</th></tr>${reasons.join("")}</table>`;
-}
-
-function escape(text: string): string {
-  // Characters that XML does not allow at all come from broken or hostile files.
-  // deno-lint-ignore no-control-regex
-  return text.replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|[\ud800-\udfff]/gu, "�").replace(
-    /[&<>"']/g,
-    (c) => `&#${c.charCodeAt(0)};`,
-  );
 }
