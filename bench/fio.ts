@@ -47,8 +47,8 @@ async function ours(controller: NvmeController, depth: number): Promise<Figures>
   const { transfers, elapsedMs, latency } = await runIoJob(controller.driver, { ...job, durationMs: SECONDS * 1000 });
   return {
     iops: transfers / elapsedMs * 1000,
-    medianUs: latency.percentile(50),
-    p99Us: latency.percentile(99),
+    medianUs: latency.percentile(50) / 1000,
+    p99Us: latency.percentile(99) / 1000,
   };
 }
 

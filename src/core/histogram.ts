@@ -1,15 +1,44 @@
 /**
- * Latencies: how often each length of time was seen, in bins that grow with the time.
+ * How often each value was seen, in bins that grow with the value: latencies above all.
+ *
+ * The bins need integers only, so C and GPU kernels fill the same ones: values below 256 have a bin each, and every power of
+ * two above is cut into 128 even steps, so a bin is narrower than 1 part in 128 of its values. With `e` the position of the
+ * highest set bit less 7 (0 for values below 256), the bin of `value` is `e * 128 + (value >> e)`.
  * @module
  */
 
-/** Bins in each doubling: a value is known to 1 part in 32. */
-const BINS_PER_OCTAVE = 32;
-const OCTAVES = 40;
+import { BusbarError } from "./error.ts";
 
-/** Counts values above zero, and tells percentiles of them. Unit and meaning are the caller's. */
+/** Even steps in each power of two, as a power of two. */
+const STEP_BITS = 7;
+const STEPS = 1 << STEP_BITS;
+
+/** Bins that hold every unsigned value of 64 bits. */
+export const HISTOGRAM_BINS: number = (64 - STEP_BITS - 1) * STEPS + 2 * STEPS;
+
+/**
+ * The bin of a value.
+ *
+ * @param value an integer from 0 to 2^53 - 1
+ */
+export function histogramBin(value: number): number {
+  if (value < 2 * STEPS) return value;
+  const high = Math.floor(value / 2 ** 32);
+  const bits = high > 0 ? 64 - Math.clz32(high) : 32 - Math.clz32(value);
+  const exponent = bits - 1 - STEP_BITS;
+  return exponent * STEPS + Math.floor(value / 2 ** exponent);
+}
+
+/** The smallest value of a bin. Above bin 5,887 it is rounded to what a number holds. */
+export function histogramBinStart(bin: number): number {
+  if (bin < 2 * STEPS) return bin;
+  const exponent = Math.floor(bin / STEPS) - 1;
+  return (bin - exponent * STEPS) * 2 ** exponent;
+}
+
+/** Counts integers, and tells percentiles of them. Unit and meaning are the caller's. */
 export class Histogram {
-  readonly #bins: Float64Array<ArrayBuffer> = new Float64Array(BINS_PER_OCTAVE * OCTAVES);
+  readonly #bins: Float64Array<ArrayBuffer> = new Float64Array(HISTOGRAM_BINS);
   #count = 0;
   #sum = 0;
   #min = Infinity;
@@ -35,40 +64,53 @@ export class Histogram {
     return this.#count === 0 ? 0 : this.#sum / this.#count;
   }
 
-  /** Counts a value. */
+  /**
+   * Counts a value.
+   *
+   * @param value an integer from 0 to 2^53 - 1
+   * @throws {BusbarError} `bug` for anything else
+   */
   add(value: number): void {
+    if (!Number.isSafeInteger(value) || value < 0) {
+      throw new BusbarError("bug", `a histogram counts integers from 0 on, not ${value}`);
+    }
     this.#count++;
     this.#sum += value;
     if (value < this.#min) this.#min = value;
     if (value > this.#max) this.#max = value;
-    const index = Math.floor(Math.log2(Math.max(value, 2 ** -8)) * BINS_PER_OCTAVE) + 8 * BINS_PER_OCTAVE;
-    const bin = Math.min(this.#bins.length - 1, Math.max(0, index));
+    const bin = histogramBin(value);
     this.#bins[bin] = (this.#bins[bin] ?? 0) + 1;
   }
 
-  /** The value that `percent` of all values do not exceed, to the width of a bin. */
+  /** The value that `percent` of all values do not exceed: the highest of its bin, never beyond the largest seen. */
   percentile(percent: number): number {
-    const wanted = Math.ceil(this.#count * percent / 100);
+    const wanted = Math.max(1, Math.ceil(this.#count * percent / 100));
     let seen = 0;
     for (const [bin, count] of this.#bins.entries()) {
       seen += count;
-      if (seen >= wanted && count > 0) return Math.min(this.#max, Math.max(this.#min, edge(bin + 1)));
+      if (seen >= wanted) return Math.min(this.#max, histogramBinStart(bin + 1) - 1);
     }
     return this.#max;
   }
 
-  /** The occupied bins: lower edge, upper edge and count of each, merged to whole doublings. */
-  octaves(): { readonly from: number; readonly to: number; readonly count: number }[] {
+  /** The occupied bins: the smallest value of each, the smallest beyond it, and how many values it has. */
+  bins(): { readonly from: number; readonly to: number; readonly count: number }[] {
     const found: { from: number; to: number; count: number }[] = [];
-    for (let octave = 0; octave < OCTAVES; octave++) {
-      const first = octave * BINS_PER_OCTAVE;
-      const count = this.#bins.subarray(first, first + BINS_PER_OCTAVE).reduce((sum, one) => sum + one, 0);
-      if (count > 0) found.push({ from: edge(first), to: edge(first + BINS_PER_OCTAVE), count });
+    for (const [bin, count] of this.#bins.entries()) {
+      if (count > 0) found.push({ from: histogramBinStart(bin), to: histogramBinStart(bin + 1), count });
     }
     return found;
   }
-}
 
-function edge(bin: number): number {
-  return 2 ** (bin / BINS_PER_OCTAVE - 8);
+  /** The occupied powers of two: each with the values from `from` up to, but not including, `to`. */
+  octaves(): { readonly from: number; readonly to: number; readonly count: number }[] {
+    const found: { from: number; to: number; count: number }[] = [];
+    for (const { from, count } of this.bins()) {
+      const start = from === 0 ? 0 : 2 ** Math.floor(Math.log2(from));
+      const last = found.at(-1);
+      if (last?.from === start) last.count += count;
+      else found.push({ from: start, to: Math.max(1, 2 * start), count });
+    }
+    return found;
+  }
 }

@@ -1,24 +1,7 @@
-import { assert, assertAlmostEquals, assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 
-import { Histogram } from "../../src/core/histogram.ts";
 import { BlockPattern } from "../../src/nvme/jobs/pattern.ts";
 import { findSignatures } from "../../src/nvme/jobs/signature.ts";
-
-Deno.test("a histogram's percentiles are those of the sorted values, to the width of a bin", () => {
-  const histogram = new Histogram();
-  const values = Array.from({ length: 10_000 }, (_, i) => 1 + (i * 7919 % 10_000) / 3);
-  for (const value of values) histogram.add(value);
-  const sorted = values.toSorted((a, b) => a - b);
-  for (const percent of [1, 10, 50, 90, 99, 99.9]) {
-    const exact = sorted[Math.ceil(10_000 * percent / 100) - 1] ?? 0;
-    assertAlmostEquals(histogram.percentile(percent) / exact, 1, 0.03);
-  }
-  assertEquals([histogram.count, histogram.min, histogram.max], [10_000, sorted[0], sorted.at(-1)] as unknown[]);
-  assertAlmostEquals(histogram.mean, values.reduce((a, b) => a + b) / values.length, 1e-6);
-  assertEquals(histogram.octaves().reduce((sum, one) => sum + one.count, 0), 10_000);
-  const empty = new Histogram();
-  assertEquals([empty.min, empty.max, empty.mean, empty.percentile(99)], [0, 0, 0, 0]);
-});
 
 Deno.test("a pattern recognises its own blocks, and says what it found in their place", () => {
   const pattern = new BlockPattern(7, 512);

@@ -66,7 +66,7 @@ export interface IoJobResult {
   readonly bytes: number;
   /** Wall time in milliseconds. */
   readonly elapsedMs: number;
-  /** Microseconds from submission to completion. */
+  /** Nanoseconds from submission to completion. */
   readonly latency: Histogram;
   /** The first block that was not as the pattern says, or null. */
   readonly mismatch: Mismatch | null;
@@ -318,7 +318,7 @@ class Job {
         path: `${this.#driver.name}, namespace ${this.#options.namespace.id}`,
       });
     }
-    this.#latency.add(Math.max(0.01, (now - slot.submittedAt) * 1000));
+    this.#latency.add(Math.max(0, Math.round((now - slot.submittedAt) * 1e6)));
     slot.submittedAt = 0;
     if (slot.isRead) this.#look(slot);
     lane.free.push(id);

@@ -48,18 +48,23 @@ function latencyLines(latency: Histogram): string[] {
   if (latency.count === 0) return [];
   const cells = [
     ["latency", "min", ...PERCENTILES.map((percent) => `${percent} %`), "max"],
-    ["µs", latency.min, ...PERCENTILES.map((percent) => latency.percentile(percent)), latency.max].map((value) =>
-      typeof value === "number" ? value.toFixed(1) : value
-    ),
+    [
+      "µs",
+      ...[latency.min, ...PERCENTILES.map((percent) => latency.percentile(percent)), latency.max].map(microseconds),
+    ],
   ];
   const octaves = latency.octaves();
   const most = Math.max(...octaves.map((octave) => octave.count));
   const bars = octaves.map(({ from, to, count }) => [
-    dim(`${from.toFixed(1)} to ${to.toFixed(1)} µs`),
+    dim(`${microseconds(from)} to ${microseconds(to)} µs`),
     "█".repeat(Math.max(1, Math.round(count / most * BAR_WIDTH))),
     String(count),
   ]);
   return [...columns(cells), ...columns(bars)];
+}
+
+function microseconds(nanoseconds: number): string {
+  return (nanoseconds / 1000).toFixed(1);
 }
 
 /** The result for programs. */
@@ -80,10 +85,12 @@ export function ioResultJson(what: IoDescription, result: IoJobResult): JsonObje
     bytes: String(result.bytes),
     elapsedMs: result.elapsedMs,
     latencyUs: {
-      min: latency.min,
-      mean: latency.mean,
-      max: latency.max,
-      percentiles: Object.fromEntries(PERCENTILES.map((percent) => [String(percent), latency.percentile(percent)])),
+      min: latency.min / 1000,
+      mean: latency.mean / 1000,
+      max: latency.max / 1000,
+      percentiles: Object.fromEntries(
+        PERCENTILES.map((percent) => [String(percent), latency.percentile(percent) / 1000]),
+      ),
     },
     mismatch: mismatch === null ? null : { lba: mismatch.lba.toString(), offset: mismatch.offset, text: mismatch.text },
   };
