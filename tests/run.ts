@@ -5,6 +5,7 @@
  * @module
  */
 
+import { installNeeds } from "./needs.ts";
 import { allSuites, fullSuites, runSuite, type Suite, type SuiteResult, summary } from "./suites.ts";
 
 Deno.chdir(new URL("..", import.meta.url));
@@ -23,6 +24,8 @@ if (unknown.length > 0) {
 
 const isWanted = ({ name }: Suite): boolean => wanted.some((word) => name === word || name.startsWith(`${word}-`));
 const chosen = suites.filter((suite) => wanted.length === 0 || isWanted(suite));
+installNeeds(chosen.map(({ name }) => name), (line) => console.log(line));
+
 // Lab tests wait for a guest much of the time, so half of them run beside the other suites, the rest among these; what they
 // print is shown in its turn. The long ones have the machine to themselves: some measure.
 const runsBeside = (suite: Suite): boolean => !isFull && chosen.length > 1 && suite.name === "lab-nvme";

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 import type { Chart } from "../../tools/render/chart/chart.ts";
+import { withNeeds } from "../needs.ts";
 import { drawCharts } from "../../tools/render/chart/draw.ts";
 
 const CHARTS: readonly Chart[] = [
@@ -85,18 +86,8 @@ Deno.test("a chart without data is left out, and all without data is a picture o
   assert((await drawCharts([])).trimEnd().endsWith("</svg>"));
 });
 
-const rsvg = ((): boolean => {
-  try {
-    return new Deno.Command("rsvg-convert", { args: ["--version"], stdout: "null", stderr: "null" }).outputSync()
-      .success;
-  } catch {
-    return false;
-  }
-})();
-
 Deno.test({
-  name: `librsvg draws the series in their colours${rsvg ? "" : " (not run: this machine has no rsvg-convert)"}`,
-  ignore: !rsvg,
+  ...withNeeds("librsvg draws the series in their colours", "rsvg-convert"),
   fn: async () => {
     const folder = await Deno.makeTempDir();
     try {

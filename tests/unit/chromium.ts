@@ -3,22 +3,13 @@
  * @module
  */
 
-const NAMES: readonly string[] = ["chromium", "chromium-headless-shell", "chromium-browser", "google-chrome", "chrome"];
+import { findNeed } from "../needs.ts";
 
 const TIMEOUT_MS = 60_000;
 
-/** The first Chromium on the PATH (or in BUSBAR_CHROMIUM), or null. */
+/** The first Chromium on the PATH, or the program that BUSBAR_CHROMIUM names; null where there is none. */
 export function findChromium(): string | null {
-  for (const name of [Deno.env.get("BUSBAR_CHROMIUM"), ...NAMES]) {
-    if (name === undefined) continue;
-    try {
-      const { success } = new Deno.Command(name, { args: ["--version"], stdout: "null", stderr: "null" }).outputSync();
-      if (success) return name;
-    } catch {
-      // Not there: the next.
-    }
-  }
-  return null;
+  return Deno.env.get("BUSBAR_CHROMIUM") ?? findNeed("chromium");
 }
 
 /** What a page measures of itself: `script` is the body of a function that returns something JSON can hold. */

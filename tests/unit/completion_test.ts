@@ -8,23 +8,14 @@ import { bashCompletion } from "../../tools/manual/completion_bash.ts";
 import { fishCompletion } from "../../tools/manual/completion_fish.ts";
 import { zshCompletion } from "../../tools/manual/completion_zsh.ts";
 import { allCommands } from "../../tools/manual/command_facts.ts";
+import { type NeedName, withNeeds } from "../needs.ts";
 
 const MACHINES = ["nvme", "nvme-zoo", "topology"];
 
-function has(program: string): boolean {
-  try {
-    return new Deno.Command(program, { args: ["--version"], stdout: "null", stderr: "null" }).outputSync().success;
-  } catch {
-    return false;
-  }
-}
-
 /** A test that needs programs. */
-function test(programs: readonly string[], name: string, fn: (folder: string) => Promise<void>): void {
-  const missing = programs.find((program) => !has(program));
+function test(programs: readonly NeedName[], name: string, fn: (folder: string) => Promise<void>): void {
   Deno.test({
-    name: missing === undefined ? name : `${name} (not run: there is no ${missing})`,
-    ignore: missing !== undefined,
+    ...withNeeds(name, ...programs),
     fn: async () => {
       const folder = await Deno.makeTempDir();
       try {

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 
 import { BlockPattern } from "../../src/nvme/jobs/pattern.ts";
+import { findNeed, type NeedName, withNeeds } from "../needs.ts";
 import { findSignatures } from "../../src/nvme/jobs/signature.ts";
 
 Deno.test("a pattern recognises its own blocks, and says what it found in their place", () => {
@@ -44,7 +45,7 @@ Deno.test("an empty drive carries no signature, whatever its size", async () => 
 });
 
 /** Programs that make what a drive may carry, and what blkid calls the result. */
-const MAKERS: readonly [program: string, args: readonly string[], blkid: string, ours: string][] = [
+const MAKERS: readonly [program: NeedName, args: readonly string[], blkid: string, ours: string][] = [
   ["mkfs.ext4", ["-q", "-F"], "ext4", "ext2, ext3 or ext4"],
   ["mkfs.ext2", ["-q", "-F"], "ext2", "ext2, ext3 or ext4"],
   ["mkfs.xfs", ["-q", "-f"], "xfs", "XFS"],
@@ -53,25 +54,21 @@ const MAKERS: readonly [program: string, args: readonly string[], blkid: string,
   ["mkswap", ["-q"], "swap", "swap space"],
 ];
 
-function has(program: string): boolean {
-  try {
-    new Deno.Command(program, { args: ["--version"], stdout: "null", stderr: "null" }).outputSync();
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 for (const [program, args, blkid, ours] of MAKERS) {
-  const missing = !has(program) || !has("blkid");
-  const note = missing ? ` (not run: this machine has no ${has(program) ? "blkid" : program})` : "";
-  Deno.test(`what ${program} makes is recognised, as blkid recognises it${note}`, { ignore: missing }, async () => {
+  const { name, ignore } = withNeeds(`what ${program} makes is recognised, as blkid recognises it`, program, "blkid");
+  Deno.test(name, { ignore }, async () => {
     const path = await Deno.makeTempFile();
     try {
       await Deno.truncate(path, 512 << 20);
-      const made = await new Deno.Command(program, { args: [...args, path], stdout: "null", stderr: "piped" }).output();
+      const made = await new Deno.Command(findNeed(program) ?? program, {
+        args: [...args, path],
+        stdout: "null",
+        stderr: "piped",
+      }).output();
       assert(made.success, new TextDecoder().decode(made.stderr));
-      const { stdout } = await new Deno.Command("blkid", { args: ["-p", "-o", "value", "-s", "TYPE", path] }).output();
+      const { stdout } = await new Deno.Command(findNeed("blkid") ?? "blkid", {
+        args: ["-p", "-o", "value", "-s", "TYPE", path],
+      }).output();
       assertEquals(new TextDecoder().decode(stdout).trim(), blkid);
       using file = await Deno.open(path);
       const found = await findSignatures(
