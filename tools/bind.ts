@@ -8,6 +8,7 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { thisMachine } from "../src/core/host.ts";
 import { closedObject, type JsonObject } from "../src/core/layout_json.ts";
 import { parseLocator, wrongLocatorKind } from "../src/core/locator.ts";
+import { localHostOf } from "../ffi/machine.ts";
 import { type Restored, UndoJournal } from "../src/core/undo/journal.ts";
 import { bindingName, bindVfio, vfioObstacles } from "../src/pci/bind.ts";
 import { type PciFunction, readPciFunction } from "../src/pci/function.ts";
@@ -19,7 +20,7 @@ import { documentSchema, openJournal, raiseExitStatus, run } from "./cli/run.ts"
 function functionAt(text: string): PciFunction {
   const locator = parseLocator(text);
   if (locator.kind !== "pci") throw wrongLocatorKind(locator, "bind", ["a PCI address (as in 0000:01:00.0)"]);
-  return readPciFunction(thisMachine, locator.address);
+  return readPciFunction(localHostOf(locator, "bind"), locator.address);
 }
 
 const SCHEMA: JsonObject = documentSchema("bind", [

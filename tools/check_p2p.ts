@@ -7,32 +7,56 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../src/core/error.ts";
 import { parseLocator, readOptions, wrongLocatorKind } from "../src/core/locator.ts";
-import { parsePciAddress, type PciAddress } from "../src/core/pci_address.ts";
+import { parsePciAddress } from "../src/core/pci_address.ts";
+import { machineOf } from "../ffi/machine.ts";
+import { openCudaDriver } from "../src/gpu/driver.ts";
 import { checkP2p, type P2pOptions } from "../src/gpu/p2p/chain.ts";
 import { readMachineFile } from "../src/pci/machine_file.ts";
 import { p2pLines, p2pSchema } from "./render/gpu/check_p2p.ts";
 import { print, printJson } from "./cli/output.ts";
 import { documentSchema, raiseExitStatus, run } from "./cli/run.ts";
 
-/** An ordinal or a PCI address. */
-function gpuOf(text: string): number | PciAddress {
-  return /^\d{1,3}$/.test(text) ? Number(text) : parsePciAddress(text);
+/** An ordinal, a PCI address, or a CUDA device by its locator. */
+function gpuOf(text: string): Pick<P2pOptions, "gpu" | "cudaDevice" | "openCuda"> {
+  if (/^\d{1,3}$/.test(text)) return { gpu: Number(text) };
+  if (!/^(?:soft|cuda|type2|ssh):/.test(text)) return { gpu: parsePciAddress(text) };
+  const locator = parseLocator(text);
+  if (locator.kind === "soft" && locator.device === "cuda") {
+    return { cudaDevice: 0, openCuda: () => openCudaDriver(locator.text) };
+  }
+  if (locator.kind === "cuda") {
+    return { cudaDevice: locator.device, openCuda: () => openCudaDriver(locator.library ?? "") };
+  }
+  throw wrongLocatorKind(locator, "check_p2p", [
+    "a GPU's number in PCI order",
+    "its PCI address",
+    "cuda:N",
+    "cuda:LIBRARY?device=N",
+    "soft:cuda",
+  ]);
 }
 
-/** Another machine, from a recording: its files can be looked at, its CUDA driver cannot be asked. */
-function recordedMachine(text: string): Pick<P2pOptions, "host" | "openCuda"> {
+/** Another machine, as a recording or by its locator: its files can be looked at, its CUDA driver cannot be asked. */
+function otherMachine(text: string): Pick<P2pOptions, "host" | "openCuda"> {
   const locator = parseLocator(text);
-  if (locator.kind !== "file") throw wrongLocatorKind(locator, "check_p2p", ["file:RECORDING"]);
-  readOptions(locator, {});
+  if (locator.kind !== "file" && locator.kind !== "machine") {
+    throw wrongLocatorKind(locator, "check_p2p", ["file:RECORDING", "ssh:HOST/ for another machine"]);
+  }
+  if (locator.kind === "file") readOptions(locator, {});
   return {
-    host: readMachineFile(locator.path).host,
+    host: locator.kind === "file" ? readMachineFile(locator.path).host : machineOf(locator).host,
     openCuda: () => {
-      throw new BusbarError("unsupported", "the CUDA driver of a recorded machine cannot be asked", {
+      const what = locator.kind === "file" ? "a recorded machine" : "another machine";
+      throw new BusbarError("unsupported", `the CUDA driver of ${what} cannot be asked`, {
         path: locator.text,
         hint: "run check_p2p on that machine",
       });
     },
   };
+}
+
+function isMachine(text: string): boolean {
+  return text.startsWith("file:") || text.startsWith("ssh:");
 }
 
 /** The command line of `check_p2p`. */
@@ -43,7 +67,8 @@ export const command: CommandUnknownOpts = new Command("check_p2p")
   )
   .argument(
     "[what...]",
-    "PCI address of the NVMe controller (as in 0000:01:00.0), then the GPU: its number in PCI order, or its address; " +
+    "PCI address of the NVMe controller (as in 0000:01:00.0), then the GPU: its number in PCI order, its address, " +
+      "cuda:N, cuda:LIBRARY?device=N or soft:cuda; " +
       "file:RECORDING: on that machine, as far as a recording tells",
   )
   .option("--write-test", "let a kernel write one register (AQA) of a disabled, unbound drive, and put it back")
@@ -54,9 +79,9 @@ export const command: CommandUnknownOpts = new Command("check_p2p")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (what, options) => {
     if (options.jsonSchema) return printJson(documentSchema("check_p2p", [p2pSchema()]));
-    const recordings = what.filter((text) => text.startsWith("file:"));
-    const [drive, gpu, more] = what.filter((text) => !text.startsWith("file:"));
-    if (more !== undefined || recordings.length > 1) {
+    const machines = what.filter(isMachine);
+    const [drive, gpu, more] = what.filter((text) => !isMachine(text));
+    if (more !== undefined || machines.length > 1) {
       throw new BusbarError("usage", "one drive, one GPU and one machine at a time");
     }
     if (drive === undefined) {
@@ -66,8 +91,8 @@ export const command: CommandUnknownOpts = new Command("check_p2p")
       throw new BusbarError("usage", "--read-test comes after --write-test: give both");
     }
     const report = await checkP2p(parsePciAddress(drive), {
-      ...(gpu === undefined ? {} : { gpu: gpuOf(gpu) }),
-      ...(recordings[0] === undefined ? {} : recordedMachine(recordings[0])),
+      ...(gpu === undefined ? {} : gpuOf(gpu)),
+      ...(machines[0] === undefined ? {} : otherMachine(machines[0])),
       writeTest: options.writeTest === true,
       readTest: options.readTest === true,
       force: options.force === true,

@@ -38,7 +38,7 @@ function write(locator: Locator, text: string, value: bigint, options: Options):
   if (options.write !== true && options.dryRun !== true) {
     throw new BusbarError("usage", "writing needs --write", { operation: "config" });
   }
-  if (locator.kind !== "pci") {
+  if (locator.kind !== "pci" || locator.host !== null) {
     throw new BusbarError("usage", `'${locator.text}' cannot be written to: config writes functions of this machine`);
   }
   const fn = readPciFunction(thisMachine, locator.address);

@@ -59,7 +59,7 @@ export const command: CommandUnknownOpts = new Command("dump_bar0")
       });
     }
     using device = openPciDevice(parseLocator(text), "dump_bar0");
-    using journal = openJournal("dump_bar0", options.dryRun ? print : undefined);
+    using journal = openJournal("dump_bar0", options.dryRun ? print : undefined, device.host ?? undefined);
     if (options.enableMemory) enableMemory(journal, device);
     if (options.dryRun) return;
     const isController = device.function.classCode === CLASS_NVME && options.bar === 0;

@@ -8,6 +8,8 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { BusbarError } from "../src/core/error.ts";
 import { type Host, thisMachine } from "../src/core/host.ts";
 import { parseLocator, readOptions, wrongLocatorKind } from "../src/core/locator.ts";
+import { formatPciAddress } from "../src/core/pci_address.ts";
+import { machineOf } from "../ffi/machine.ts";
 import { readPciNames } from "../src/pci/ids.ts";
 import { formatMachine, readMachineFile } from "../src/pci/machine_file.ts";
 import { judgePair, type PairVerdict } from "../src/pci/p2p.ts";
@@ -48,21 +50,30 @@ export const command: CommandUnknownOpts = new Command("pcie_topology")
 
 /** The machine that is meant, and the functions of it. */
 function placeOf(texts: readonly string[]): { host: Host; addresses: string[] } {
-  let host = thisMachine;
+  const machines = new Map<string, () => Host>();
   const addresses: string[] = [];
+  let recordings = 0;
   for (const text of texts) {
     const locator = parseLocator(text);
-    if (locator.kind === "pci") addresses.push(text);
-    else if (locator.kind !== "file") {
-      throw wrongLocatorKind(locator, "pcie_topology", ["PCI addresses (as in 0000:01:00.0)", "file:RECORDING"]);
-    } else if (host !== thisMachine) throw new BusbarError("usage", "one machine at a time: two recordings are given");
-    else {
+    if (locator.host !== null) machines.set(locator.host.text, () => machineOf(locator).host);
+    if (locator.kind === "pci") addresses.push(locator.host === null ? text : formatPciAddress(locator.address));
+    else if (locator.kind === "file") {
+      recordings++;
       readOptions(locator, {});
-      host = readMachineFile(locator.path).host;
-    }
+      machines.set(text, () => readMachineFile(locator.path).host);
+    } else if (locator.kind !== "machine") throw wrongLocatorKind(locator, "pcie_topology", TAKES);
   }
-  return { host, addresses };
+  if (recordings > 1) throw new BusbarError("usage", "one machine at a time: two recordings are given");
+  if (machines.size > 1) throw new BusbarError("usage", `one machine at a time: ${[...machines.keys()].join(" or ")}`);
+  const [open] = machines.values();
+  return { host: open?.() ?? thisMachine, addresses };
 }
+
+const TAKES: readonly string[] = [
+  "PCI addresses (as in 0000:01:00.0)",
+  "file:RECORDING",
+  "ssh:HOST/ for all of a machine",
+];
 
 function functionsOf(nodes: Iterable<TopologyNode>): TopologyNode["function"][] {
   return [...nodes].map((node) => node.function).sort((a, b) => a.name < b.name ? -1 : 1);

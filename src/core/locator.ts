@@ -5,35 +5,47 @@
  * |---|---|
  * | `0000:01:00.0`, `01:00.0` | a PCI function of this machine |
  * | `soft:nvme?size=64MiB` | a software device in this process |
+ * | `soft:cuda?cc=90`, `cuda:0`, `cuda:PATH?device=1` | a CUDA device: software, of the installed driver, of a library file |
+ * | `type2:PATH` | the shared file of a CXL Type 2 GPU |
  * | `file:saved.dump` | a recorded machine or device: decode only |
- * | `/dev/dax0.0` | a device node |
+ * | `/dev/dax0.0`, `/dev/nvme0`, `nvme0` | a device node |
+ * | `ssh:lab7/0000:01:00.0`, `ssh:me@lab7:2222//dev/dax0.0` | what the locator after the first `/` names, on another machine |
+ * | `ssh:lab7/` | that machine as a whole |
  *
- * This module only parses. Each domain's open function says which kinds it takes.
+ * This module only parses. Each domain's open function says which kinds it takes; the host part chooses a machine in
+ * `machineOf` of `machine.ts` and nowhere else.
  * @module
  */
 
 import { levenshteinDistance } from "@std/text/levenshtein-distance";
 
 import { BusbarError } from "./error.ts";
+import { type HostPart, parseHostPart } from "./host_part.ts";
 import { parsePciAddress, type PciAddress } from "./pci_address.ts";
 import { parseBytes, parseUnsigned } from "./units.ts";
 
-/** A PCI function of this machine. */
-export interface PciLocator {
+/** What every locator has. */
+export interface LocatorBase {
+  /** The text as given, with the host part. */
+  readonly text: string;
+  /** The machine that it is on; null for this one. */
+  readonly host: HostPart | null;
+}
+
+/** A PCI function. */
+export interface PciLocator extends LocatorBase {
   /** Tells the kinds apart. */
   readonly kind: "pci";
-  /** The text as given. */
-  readonly text: string;
   /** Where it is. */
   readonly address: PciAddress;
 }
 
 /** A software device in this process. */
-export interface SoftLocator {
+export interface SoftLocator extends LocatorBase {
   /** Tells the kinds apart. */
   readonly kind: "soft";
-  /** The text as given. */
-  readonly text: string;
+  /** Software devices live in this process only. */
+  readonly host: null;
   /** Which software device: `nvme`. */
   readonly device: string;
   /** The settings after `?`, decoded, not yet checked: see {@linkcode readOptions}. */
@@ -41,11 +53,35 @@ export interface SoftLocator {
 }
 
 /** A file that holds a recorded machine or device. */
-export interface FileLocator {
+export interface FileLocator extends LocatorBase {
   /** Tells the kinds apart. */
   readonly kind: "file";
-  /** The text as given. */
-  readonly text: string;
+  /** Recordings are read here only. */
+  readonly host: null;
+  /** The file, relative to the current folder. */
+  readonly path: string;
+  /** The settings after `?`, decoded, not yet checked: see {@linkcode readOptions}. */
+  readonly query: ReadonlyMap<string, string>;
+}
+
+/** A device of a CUDA driver library. The software one is a {@linkcode SoftLocator}: `soft:cuda`. */
+export interface CudaLocator extends LocatorBase {
+  /** Tells the kinds apart. */
+  readonly kind: "cuda";
+  /** The library is loaded into this process. */
+  readonly host: null;
+  /** The library: a path, or a file name for the loader; null is the installed one, where it is usually found. */
+  readonly library: string | null;
+  /** The device's ordinal in that library, 0 to {@linkcode MAX_CUDA_DEVICE}. */
+  readonly device: number;
+}
+
+/** The shared file of a CXL Type 2 GPU. */
+export interface Type2Locator extends LocatorBase {
+  /** Tells the kinds apart. */
+  readonly kind: "type2";
+  /** The file is shared with a program on this machine. */
+  readonly host: null;
   /** The file, relative to the current folder. */
   readonly path: string;
   /** The settings after `?`, decoded, not yet checked: see {@linkcode readOptions}. */
@@ -53,17 +89,36 @@ export interface FileLocator {
 }
 
 /** A device node. */
-export interface NodeLocator {
+export interface NodeLocator extends LocatorBase {
   /** Tells the kinds apart. */
   readonly kind: "node";
-  /** The text as given. */
-  readonly text: string;
   /** Absolute path, such as `/dev/dax0.0`. */
   readonly path: string;
 }
 
+/** Another machine as a whole. */
+export interface MachineLocator extends LocatorBase {
+  /** Tells the kinds apart. */
+  readonly kind: "machine";
+  /** Which machine. */
+  readonly host: HostPart;
+}
+
 /** What a locator string names. */
-export type Locator = PciLocator | SoftLocator | FileLocator | NodeLocator;
+export type Locator =
+  | PciLocator
+  | SoftLocator
+  | FileLocator
+  | CudaLocator
+  | Type2Locator
+  | NodeLocator
+  | MachineLocator;
+
+/** The largest ordinal that `cuda:` takes. */
+export const MAX_CUDA_DEVICE = 999;
+
+/** What only means something in this process or on this machine, and so never stands after a host part. */
+const LOCAL_ONLY: readonly string[] = ["soft:", "file:", "cuda:", "type2:", "ssh:"];
 
 /**
  * Parses a locator.
@@ -75,25 +130,72 @@ export type Locator = PciLocator | SoftLocator | FileLocator | NodeLocator;
  * import { parseLocator } from "./locator.ts";
  * const locator = parseLocator("soft:nvme?serial=XYZ");
  * console.assert(locator.kind === "soft" && locator.query.get("serial") === "XYZ");
+ * const remote = parseLocator("ssh:lab7//dev/dax0.0");
+ * console.assert(remote.kind === "node" && remote.path === "/dev/dax0.0" && remote.host?.name === "lab7");
  * ```
  */
 export function parseLocator(text: string): Locator {
+  if (text.startsWith("ssh:")) return parseRemote(text);
   if (text.startsWith("soft:")) {
     const [device, query] = splitQuery(text, text.slice("soft:".length));
     if (!/^[a-z][a-z0-9_]*$/.test(device)) throw notALocator(text, "a software device has a name: soft:nvme");
-    return { kind: "soft", text, device, query };
+    return { kind: "soft", text, host: null, device, query };
   }
   if (text.startsWith("file:")) {
     const [path, query] = splitQuery(text, text.slice("file:".length));
     if (path === "") throw notALocator(text, "a file has a name: file:saved.dump");
-    return { kind: "file", text, path, query };
+    return { kind: "file", text, host: null, path, query };
   }
-  if (text.startsWith("/")) {
-    if (text.includes("\0") || text.endsWith("/")) throw notALocator(text, "it names no file");
-    return { kind: "node", text, path: text };
+  if (text.startsWith("cuda:")) return parseCuda(text);
+  if (text.startsWith("type2:")) {
+    const [path, query] = splitQuery(text, text.slice("type2:".length));
+    if (path === "" || path.includes("\0")) throw notALocator(text, "a shared file has a name: type2:PATH");
+    return { kind: "type2", text, host: null, path, query };
   }
-  if (!text.includes(":")) throw notALocator(text, "it has no colon and does not begin with /");
-  return { kind: "pci", text, address: parsePciAddress(text) };
+  return parseOnMachine(text, text, null);
+}
+
+/** What the files of a machine name: a device node or a PCI function. */
+function parseOnMachine(text: string, rest: string, host: HostPart | null): Locator {
+  if (rest.startsWith("/")) {
+    if (rest.includes("\0") || rest.endsWith("/")) throw notALocator(text, "it names no file");
+    if (rest.startsWith("/dev/") && rest.includes("?")) throw notALocator(text, "a device node has no settings");
+    return { kind: "node", text, host, path: rest };
+  }
+  if (/^nvme\d{1,5}$/.test(rest)) return { kind: "node", text, host, path: `/dev/${rest}` };
+  if (!rest.includes(":")) throw notALocator(text, "it has no colon and does not begin with /");
+  return { kind: "pci", text, host, address: parsePciAddress(rest) };
+}
+
+/** `ssh:[user@]host[:port]/REST`. Without the `/`, as with nothing after it, it is the whole machine. */
+function parseRemote(text: string): Locator {
+  const slash = text.indexOf("/");
+  const host = parseHostPart(slash < 0 ? text : text.slice(0, slash));
+  const rest = slash < 0 ? "" : text.slice(slash + 1);
+  if (rest === "") return { kind: "machine", text, host };
+  const prefix = LOCAL_ONLY.find((one) => rest.startsWith(one));
+  if (prefix !== undefined) {
+    throw new BusbarError("usage", `'${text}': ${prefix} is not reached on another machine`, {
+      operation: "parse locator",
+      path: text,
+      hint:
+        `on ${host.text} there are PCI functions (${host.text}/0000:01:00.0) and device nodes (${host.text}//dev/nvme0)`,
+    });
+  }
+  return parseOnMachine(text, rest, host);
+}
+
+function parseCuda(text: string): CudaLocator {
+  const [place, query] = splitQuery(text, text.slice("cuda:".length));
+  if (place === "" || place.includes("\0")) throw notALocator(text, "write cuda:0 or cuda:PATH?device=0");
+  const isOrdinal = /^\d+$/.test(place);
+  const known = isOrdinal ? [] : ["device"];
+  for (const key of query.keys()) if (!known.includes(key)) throw unknownKey(text, key, known);
+  const ordinal = isOrdinal ? place : query.get("device") ?? "0";
+  if (!/^\d{1,9}$/.test(ordinal) || Number(ordinal) > MAX_CUDA_DEVICE) {
+    throw notALocator(text, `a CUDA device has a number, 0 to ${MAX_CUDA_DEVICE}`);
+  }
+  return { kind: "cuda", text, host: null, library: isOrdinal ? null : place, device: Number(ordinal) };
 }
 
 /** The error for a locator of a kind, or a software device, that the caller cannot open. */
@@ -109,7 +211,9 @@ function notALocator(text: string, why: string): BusbarError {
   return new BusbarError("usage", `'${text}' names no device: ${why}`, {
     operation: "parse locator",
     path: text,
-    hint: "write a PCI address (0000:01:00.0), soft:NAME, file:PATH or a path under /dev",
+    hint:
+      "write a PCI address (0000:01:00.0), soft:NAME, file:PATH, cuda:N, type2:PATH, a path under /dev, or one of " +
+      "these on another machine: ssh:HOST/0000:01:00.0",
   });
 }
 
@@ -174,18 +278,14 @@ export type OptionTable = Readonly<Record<string, OptionSpec>>;
  * @returns every key of the table: text as given, integers and sizes as decimal text
  * @throws {BusbarError} `usage` for an unknown key (with the nearest known one) and for a bad value
  */
-export function readOptions(locator: SoftLocator | FileLocator, table: OptionTable): Map<string, string> {
+export function readOptions(
+  locator: SoftLocator | FileLocator | Type2Locator,
+  table: OptionTable,
+): Map<string, string> {
   const known = Object.keys(table);
   for (const key of locator.query.keys()) {
     if (!Object.hasOwn(table, key)) {
-      const near = nearest(key, known);
-      throw new BusbarError("usage", `'${key}' in '${locator.text}' is no setting of this device`, {
-        operation: "parse locator",
-        path: locator.text,
-        hint: near === null
-          ? `it takes ${known.join(", ") || "none"}`
-          : `did you mean '${near}'? It takes ${known.join(", ")}`,
-      });
+      throw unknownKey(locator.text, key, known);
     }
   }
   const values = new Map<string, string>();
@@ -193,7 +293,18 @@ export function readOptions(locator: SoftLocator | FileLocator, table: OptionTab
   return values;
 }
 
-function readOption(locator: SoftLocator | FileLocator, key: string, spec: OptionSpec): string {
+function unknownKey(text: string, key: string, known: readonly string[]): BusbarError {
+  const near = nearest(key, known);
+  return new BusbarError("usage", `'${key}' in '${text}' is no setting of this device`, {
+    operation: "parse locator",
+    path: text,
+    hint: near === null
+      ? `it takes ${known.join(", ") || "none"}`
+      : `did you mean '${near}'? It takes ${known.join(", ")}`,
+  });
+}
+
+function readOption(locator: SoftLocator | FileLocator | Type2Locator, key: string, spec: OptionSpec): string {
   const text = locator.query.get(key) ?? spec.default;
   const fail = (rule: string, cause?: unknown): BusbarError =>
     new BusbarError("usage", `${key}='${text}' in '${locator.text}': ${rule}`, {

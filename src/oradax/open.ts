@@ -5,6 +5,7 @@
 
 import { isBusbarError } from "../core/error.ts";
 import { type Locator, type OptionTable, parseLocator, readOptions, wrongLocatorKind } from "../core/locator.ts";
+import { localHostOf } from "../../ffi/machine.ts";
 import { OradaxHandle } from "../../ffi/oradax.ts";
 import { SoftOradax } from "../../ffi/soft_oradax.ts";
 import { LocalOradax, type OradaxTransport } from "./transport.ts";
@@ -40,6 +41,7 @@ export function openOradax(locator: Locator, operation: string): OradaxTransport
     return LocalOradax.soft(SoftOradax.open(locator.text, settings), settings.get("dax") === "1" ? 1 : 2);
   }
   if (locator.kind === "node" && ORADAX_NODES.includes(locator.path)) {
+    localHostOf(locator, operation);
     return LocalOradax.driver(OradaxHandle.open(locator.path), locator.path.endsWith("1") ? 1 : 2);
   }
   throw wrongLocatorKind(locator, operation, ["soft:oradax", ...ORADAX_NODES]);

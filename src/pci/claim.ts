@@ -4,8 +4,9 @@
  */
 
 import { BusbarError } from "../core/error.ts";
-import { type Host, thisMachine } from "../core/host.ts";
+import type { Host } from "../core/host.ts";
 import { type Locator, wrongLocatorKind } from "../core/locator.ts";
+import { localHostOf } from "../../ffi/machine.ts";
 import { SOFT_LOCATORS } from "./locators.ts";
 import { openSoftDevice } from "./soft_device.ts";
 import { type PciFunction, readPciFunction } from "./function.ts";
@@ -39,13 +40,14 @@ function withLock(device: ClaimedPciDevice, lock: Disposable): ClaimedPciDevice 
  * Holds the function that a locator names, with a lock so that no other run drives it meanwhile.
  *
  * @param operation who holds it, for errors
- * @throws {BusbarError} `busy` when a kernel driver, another run or another process has it; `usage` for other locators
+ * @throws {BusbarError} `busy` when a kernel driver, another run or another process has it; `usage` for other locators;
+ * `unsupported` for a function of another machine
  */
 export async function claimPciDevice(
   locator: Locator,
   operation: string,
   options: ClaimOptions = {},
-  host: Host = thisMachine,
+  host: Host = localHostOf(locator, "hold PCI function"),
 ): Promise<ClaimedPciDevice> {
   if (locator.kind === "soft") return openSoftDevice(locator, operation);
   if (locator.kind !== "pci") {

@@ -5,11 +5,11 @@
 
 import type { DmaBuffer } from "../core/dma.ts";
 import { BusbarError } from "../core/error.ts";
-import { type Host, ifPresent, thisMachine } from "../core/host.ts";
+import { type Host, ifPresent } from "../core/host.ts";
 import { type Locator, wrongLocatorKind } from "../core/locator.ts";
+import type { Machine } from "../core/machine.ts";
 import type { Mmio } from "../core/mmio.ts";
-import { Mapping, pageSizeBytes } from "../../ffi/memory.ts";
-import { MappedMmio } from "../../ffi/mmio.ts";
+import { machineOf } from "../../ffi/machine.ts";
 import { configUint, EXTENDED_CONFIG_BYTES } from "./config_space.ts";
 import { type PciFunction, readPciFunction } from "./function.ts";
 import { PCI_LOCATORS } from "./locators.ts";
@@ -55,10 +55,14 @@ export interface PciDevice extends Disposable {
  * console.assert(version === 0x0001_0400);
  * ```
  */
-export function openPciDevice(locator: Locator, operation: string, host: Host = thisMachine): PciDevice {
+export function openPciDevice(
+  locator: Locator,
+  operation: string,
+  machine: Machine = machineOf(locator),
+): PciDevice {
   switch (locator.kind) {
     case "pci":
-      return new SysfsPciDevice(host, readPciFunction(host, locator.address));
+      return new SysfsPciDevice(machine, readPciFunction(machine.host, locator.address));
     case "soft":
       return openSoftDevice(locator, operation);
     case "file":
@@ -68,15 +72,17 @@ export function openPciDevice(locator: Locator, operation: string, host: Host = 
   }
 }
 
-/** A function of this machine, by its `resourceN` files. */
+/** A function of a machine, by its `resourceN` files. */
 class SysfsPciDevice implements PciDevice {
   readonly kind = "sysfs";
   readonly host: Host;
   readonly function: PciFunction;
-  readonly #mapped: MappedMmio[] = [];
+  readonly #machine: Machine;
+  readonly #mapped: Disposable[] = [];
 
-  constructor(host: Host, fn: PciFunction) {
-    this.host = host;
+  constructor(machine: Machine, fn: PciFunction) {
+    this.host = machine.host;
+    this.#machine = machine;
     this.function = fn;
   }
 
@@ -94,19 +100,14 @@ class SysfsPciDevice implements PciDevice {
     const now = readPciFunction(this.host, this.function.name);
     const resource = usableBar(now, index);
     const { offset, sizeBytes } = barRange(now.name, resource, options);
-    const page = pageSizeBytes();
-    const start = Math.floor(offset / page) * page;
-    let mapping: Mapping;
     try {
-      mapping = Mapping.file(`${now.folder}/resource${index}`, offset + sizeBytes - start, { offset: BigInt(start) });
+      const path = `${now.folder}/resource${index}`;
+      const mmio = this.#machine.mapRegisters({ name: `BAR${index} of ${now.name}`, path, offset, sizeBytes });
+      this.#mapped.push(mmio);
+      return mmio;
     } catch (error) {
       throw explainMapError(this.host, now, index, error);
     }
-    const name = `BAR${index} of ${now.name}`;
-    const unmap = (): void => mapping[Symbol.dispose]();
-    const mmio = new MappedMmio(name, mapping.registers, offset + sizeBytes - start, unmap, start);
-    this.#mapped.push(mmio);
-    return mmio;
   }
 
   allocDma(): DmaBuffer {

@@ -4,12 +4,14 @@
  */
 
 import { BusbarError, isBusbarError } from "../core/error.ts";
-import { type Host, thisMachine } from "../core/host.ts";
+import type { Host } from "../core/host.ts";
 import type { Locator } from "../core/locator.ts";
+import type { Machine } from "../core/machine.ts";
 import { type AccessBytes, littleEndian, type Mmio, type WritableMmio } from "../core/mmio.ts";
 import type { PlacedTable } from "../core/named_register.ts";
 import type { UndoJournal } from "../core/undo/journal.ts";
 import { hex } from "../core/units.ts";
+import { localHostOf, machineOf } from "../../ffi/machine.ts";
 import { Mapping } from "../../ffi/memory.ts";
 import { MappedMmio } from "../../ffi/mmio.ts";
 import { capabilityLayout, listCapabilities } from "./capabilities.ts";
@@ -74,7 +76,7 @@ export function openWritableBar(
   index: number,
   operation: string,
   force: boolean = false,
-  host: Host = thisMachine,
+  host: Host = localHostOf(locator, operation),
 ): WritableBar {
   if (locator.kind === "soft") {
     const device = openSoftDevice(locator, operation);
@@ -175,8 +177,12 @@ export interface OpenConfig extends Disposable {
 }
 
 /** Reads the configuration space of whatever a locator names. */
-export function openConfig(locator: Locator, operation: string, host: Host = thisMachine): OpenConfig {
-  const device = openPciDevice(locator, operation, host);
+export function openConfig(
+  locator: Locator,
+  operation: string,
+  machine: Machine = machineOf(locator),
+): OpenConfig {
+  const device = openPciDevice(locator, operation, machine);
   return { function: device.function, bytes: device.readConfig(), [Symbol.dispose]: () => device[Symbol.dispose]() };
 }
 

@@ -39,7 +39,7 @@ function stateOf(drive: string): Record<string, string> {
     state[name] = thisMachine.readBytes(`/sys/bus/pci/devices/${name}/config`, 0, 4096).toHex();
   }
   const address = parsePciAddress(drive);
-  using device = openPciDevice({ kind: "pci", text: drive, address }, "test");
+  using device = openPciDevice({ kind: "pci", text: drive, host: null, address }, "test");
   state.registers = device.bar(0, { sizeBytes: 0x1000 }).readBlock(0, 0x1000, 4).toHex();
   return state;
 }

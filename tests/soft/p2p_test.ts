@@ -105,6 +105,15 @@ Deno.test("by default the chain maps BAR0, writes nothing, and says that no writ
   for (const check of report.checks) assert(check.evidence !== "" && check.rule !== "", check.name);
 });
 
+Deno.test("the GPU may be named as the CUDA driver numbers it, and is found in the tree by its address", async () => {
+  const report = await chain("soft:cuda?devices=2&bus=0x64", { ...ALL, cudaDevice: 1 });
+  assertEquals([report.gpu, report.level], ["0000:65:00.0", "reads return"]);
+  const elsewhere = await chain("soft:cuda?devices=2&bus=0x64", { cudaDevice: 0 });
+  assertEquals([elsewhere.gpu, elsewhere.level], [null, "mapped"]);
+  const missing = await chain("soft:cuda", { cudaDevice: 3 });
+  assertEquals([missing.gpu, missing.stopped], [null, "step 5: CUDA does not start"]);
+});
+
 Deno.test("with both tests a kernel's write arrives, is put back, and a read returns", async () => {
   const report = await chain("soft", ALL, (aqa) => assertEquals(aqa(), 0x0007_0003));
   assertEquals([report.level, report.stopped], ["reads return", null]);

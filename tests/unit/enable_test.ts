@@ -2,6 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 
 import { BusbarError } from "../../src/core/error.ts";
 import type { Host } from "../../src/core/host.ts";
+import { TextMachine } from "../../src/core/machine.ts";
 import { parsePciAddress } from "../../src/core/pci_address.ts";
 import { UndoJournal } from "../../src/core/undo/journal.ts";
 import { openPciDevice } from "../../src/pci/device.ts";
@@ -31,9 +32,9 @@ function enable(machine: Host, body: (journal: UndoJournal) => void): void {
   const folder = Deno.makeTempDirSync();
   try {
     using device = openPciDevice(
-      { kind: "pci", text: "01:00.0", address: parsePciAddress("01:00.0") },
+      { kind: "pci", text: "01:00.0", host: null, address: parsePciAddress("01:00.0") },
       "test",
-      machine,
+      new TextMachine(machine),
     );
     using journal = new UndoJournal(machine, { command: "test", folder: `${folder}/j` });
     enableMemory(journal, device);

@@ -1,27 +1,167 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertThrows } from "@std/assert";
 
 import { BusbarError } from "../../src/core/error.ts";
+import { thisMachine } from "../../src/core/host.ts";
+import { registerMachines, TextMachine } from "../../src/core/machine.ts";
+import { NvmeController } from "../../src/nvme/driver/controller.ts";
+import { openNvme } from "../../src/nvme/driver/open.ts";
+import { openOradax } from "../../src/oradax/open.ts";
+import { claimPciDevice } from "../../src/pci/claim.ts";
+import { openPciDevice } from "../../src/pci/device.ts";
+import { openConfig, openWritableBar } from "../../src/pci/register_access.ts";
 import { nearest, type OptionTable, parseLocator, readOptions, type SoftLocator } from "../../src/core/locator.ts";
 
 Deno.test("each kind of locator is told by its form", () => {
   assertEquals(parseLocator("01:00.0").kind, "pci");
-  assertEquals(parseLocator("/dev/dax0.0"), { kind: "node", text: "/dev/dax0.0", path: "/dev/dax0.0" });
+  assertEquals(parseLocator("/dev/dax0.0"), { kind: "node", text: "/dev/dax0.0", host: null, path: "/dev/dax0.0" });
+  assertEquals(parseLocator("nvme0"), { kind: "node", text: "nvme0", host: null, path: "/dev/nvme0" });
   assertEquals(parseLocator("file:saved.dump"), {
     kind: "file",
     text: "file:saved.dump",
+    host: null,
     path: "saved.dump",
     query: new Map(),
   });
   assertEquals(parseLocator("soft:nvme?size=64MiB&mn=A%26B%20%3D"), {
     kind: "soft",
     text: "soft:nvme?size=64MiB&mn=A%26B%20%3D",
+    host: null,
     device: "nvme",
     query: new Map([["size", "64MiB"], ["mn", "A&B ="]]),
   });
+  assertEquals(parseLocator("type2:/dev/shm/gpu"), {
+    kind: "type2",
+    text: "type2:/dev/shm/gpu",
+    host: null,
+    path: "/dev/shm/gpu",
+    query: new Map(),
+  });
+});
+
+Deno.test("cuda: names a device of the installed driver, or of a library", () => {
+  const cuda = (text: string): [library: string | null, device: number] => {
+    const locator = parseLocator(text);
+    if (locator.kind !== "cuda") throw new Error(`${text} is ${locator.kind}`);
+    return [locator.library, locator.device];
+  };
+  assertEquals(cuda("cuda:0"), [null, 0]);
+  assertEquals(cuda("cuda:999"), [null, 999]);
+  assertEquals(cuda("cuda:/usr/lib/libcuda.so.1"), ["/usr/lib/libcuda.so.1", 0]);
+  assertEquals(cuda("cuda:libcuda.so.1?device=3"), ["libcuda.so.1", 3]);
+  for (
+    const text of ["cuda:", "cuda:1000", "cuda:0?device=1", "cuda:x?device=", "cuda:x?device=-1", "cuda:x?device=1.5"]
+  ) {
+    assertEquals(assertThrows(() => parseLocator(text), BusbarError).code, "usage", text);
+  }
+  const error = assertThrows(() => parseLocator("cuda:x?devise=1"), BusbarError, "no setting");
+  assertEquals(error.hint, "did you mean 'device'? It takes device");
+});
+
+Deno.test("a host part goes before a locator of that host, up to the first slash", () => {
+  const parts = (text: string): unknown[] => {
+    const { kind, host } = parseLocator(text);
+    return [kind, host?.user, host?.name, host?.port, host?.text];
+  };
+  assertEquals(parts("ssh:lab7/0000:01:00.0"), ["pci", null, "lab7", null, "ssh:lab7"]);
+  assertEquals(parts("ssh:me@lab-7.example:2222/nvme0"), [
+    "node",
+    "me",
+    "lab-7.example",
+    2222,
+    "ssh:me@lab-7.example:2222",
+  ]);
+  assertEquals(parts("ssh:[fe80::1]:22/01:00.0"), ["pci", null, "fe80::1", 22, "ssh:[fe80::1]:22"]);
+  for (const text of ["ssh:lab7", "ssh:lab7/"]) {
+    assertEquals(parts(text), ["machine", null, "lab7", null, "ssh:lab7"], text);
+  }
+  const node = parseLocator("ssh:lab7//dev/dax0.0");
+  assertEquals([node.kind, node.kind === "node" && node.path], ["node", "/dev/dax0.0"]);
+  assertEquals(parseLocator("01:00.0").host, null);
+});
+
+Deno.test("what lives in this process or is a file here is refused behind a host part", () => {
+  for (const rest of ["soft:nvme", "file:x", "cuda:0", "type2:x", "ssh:b/01:00.0", "ssh:b"]) {
+    const error = assertThrows(() => parseLocator(`ssh:a/${rest}`), BusbarError, "is not reached on another machine");
+    assertEquals(error.code, "usage");
+  }
+});
+
+Deno.test("names that a program would take for an option, or that are unsafe in a file name, are refused", () => {
+  const bad = ["", "-oProxyCommand=x", "-", "a b", "a\tb", "a\n", "a\x1b[2J", "a%h", ".", "..", ".a", "a;b", "ä"];
+  bad.push("a".repeat(201), "$(x)", "a\\b", "a*");
+  for (const word of bad) {
+    for (const host of [word, `me@${word}`, ...(word === "" ? ["@a"] : [`${word}@a`])]) {
+      const error = assertThrows(
+        () => parseLocator(`ssh:${host}/01:00.0`),
+        BusbarError,
+        undefined,
+        JSON.stringify(host),
+      );
+      assertEquals(error.code, "usage", host);
+    }
+  }
+  for (const host of ["a:0", "a:65536", "a:-1", "a:x", "a:", "a:1:2", "[x]", "[.]", "[a", "a]", "fe80::1", "a@b@c"]) {
+    assertThrows(() => parseLocator(`ssh:${host}/01:00.0`), BusbarError, "names no machine", host);
+  }
+  for (const host of ["a", "A_b-c.d", "_x", "9", "u.v+w-x@h", `${"u".repeat(200)}@${"h".repeat(200)}:65535`]) {
+    assertEquals(parseLocator(`ssh:${host}/01:00.0`).kind, "pci", host);
+  }
+});
+
+Deno.test("a locator on another machine is refused by what opens, while nothing reaches that machine", async () => {
+  const openings: readonly [string, () => unknown][] = [
+    ["pci", () => openPciDevice(parseLocator("ssh:lab7/01:00.0"), "test")],
+    ["nvme", () => NvmeController.open("ssh:lab7/nvme0")],
+    ["nvme, by its function", () => NvmeController.open("ssh:lab7/01:00.0")],
+    ["oradax", () => openOradax(parseLocator("ssh:m7//dev/oradax1"), "test")],
+    ["config", () => openConfig(parseLocator("ssh:lab7/01:00.0"), "test")],
+    ["write", () => openWritableBar(parseLocator("ssh:lab7/01:00.0"), 0, "test")],
+    ["hold", () => claimPciDevice(parseLocator("ssh:lab7/01:00.0"), "test")],
+  ];
+  for (const [what, open] of openings) {
+    const error = await assertRejects(async () => await open(), BusbarError, undefined, what);
+    assertEquals([error.code, /run it on (lab7|m7) itself/.test(error.hint ?? "")], ["unsupported", true], what);
+  }
+});
+
+Deno.test("a domain that cannot open a kind says what it takes", async () => {
+  for (const text of ["cuda:0", "type2:x", "/dev/dax0.0", "soft:cuda", "ssh:lab7/"]) {
+    const error = await assertRejects(
+      async () => {
+        registerMachines("ssh", () => new TextMachine(thisMachine));
+        try {
+          return await openNvme(parseLocator(text));
+        } finally {
+          registerMachines("ssh", null);
+        }
+      },
+      BusbarError,
+      "nothing that NVMe can open",
+      text,
+    );
+    assertMatch(error.hint ?? "", /^it takes a PCI address/);
+  }
 });
 
 Deno.test("what names nothing is refused, and the error lists the forms", () => {
-  for (const text of ["", "zz", "nvme0", "soft:", "soft:NVMe", "soft:?x=1", "file:", "/dev/", "/dev/x\0", "C:\\x"]) {
+  for (
+    const text of [
+      "",
+      "zz",
+      "nvme0n1",
+      "nvme123456",
+      "soft:",
+      "soft:NVMe",
+      "soft:?x=1",
+      "file:",
+      "type2:",
+      "type2:\0",
+      "/dev/",
+      "/dev/x\0",
+      "/dev/nvme0?x=1",
+      "C:\\x",
+    ]
+  ) {
     const error = assertThrows(() => parseLocator(text), BusbarError);
     assertEquals(error.code, "usage", text);
   }

@@ -18,6 +18,7 @@ import { lockFunction } from "../../pci/lock.ts";
 import type { PairVerdict } from "../../pci/p2p.ts";
 import { mapBar, type MappedBar } from "../../pci/register_access.ts";
 import { findNode, nodesAbove, readTopology, type Topology, type TopologyNode } from "../../pci/topology.ts";
+import { Cuda } from "../cuda.ts";
 import { openCudaDriver } from "../driver.ts";
 import type { Gpu } from "../gpu.ts";
 import type { RegisteredMemory } from "../memory.ts";
@@ -33,6 +34,8 @@ import { conclude, type P2pReport } from "./report.ts";
 export interface P2pOptions {
   /** The GPU: its place among the machine's NVIDIA GPUs in PCI order, or its address. The first by default. */
   readonly gpu?: number | PciAddress;
+  /** The GPU as the CUDA driver numbers its devices, in place of `gpu`: what `cuda:1` names. */
+  readonly cudaDevice?: number;
   /** Step 7: one write to AQA, put back. */
   readonly writeTest?: boolean;
   /** Step 8, after step 7: one read of VS. */
@@ -71,7 +74,9 @@ export async function checkP2p(drive: PciAddress, options: P2pOptions = {}): Pro
   const topology = readTopology(host);
   const node = findNode(topology, drive);
   const gpus = listGpus(topology);
-  const gpu = chooseGpu(topology, gpus, options.gpu ?? 0);
+  const gpu = options.cudaDevice === undefined
+    ? chooseGpu(topology, gpus, options.gpu ?? 0)
+    : gpuOfDevice(topology, options.cudaDevice, options.openCuda ?? openCudaDriver);
   const checks: P2pCheck[] = deviceChecks(node, gpu, gpus.length);
   const path = pathChecks(topology, node, gpu);
   checks.push(...path.checks, ...driverChecks(host, gpu));
@@ -102,6 +107,14 @@ function chooseGpu(
   return gpus[wanted] ?? null;
 }
 
+/** The function that the CUDA driver says its device is; null where it does not start, which step 5 then tells. */
+function gpuOfDevice(topology: Topology, device: number, open: () => CudaDriver): TopologyNode | null {
+  return ifReadable(() => {
+    using gpu = Cuda.open(device, open());
+    return findNode(topology, gpu.address);
+  });
+}
+
 interface Place {
   readonly host: Host;
   readonly fn: PciFunction;
@@ -115,7 +128,7 @@ interface Place {
 /** Steps 5 to 8. @throws {Stop} where it ends before the last step */
 async function goOn(checks: P2pCheck[], options: P2pOptions, place: Place): Promise<void> {
   const { host, fn } = place;
-  const wanted = place.gpu?.function.address ?? options.gpu ?? 0;
+  const wanted = options.cudaDevice ?? place.gpu?.function.address ?? options.gpu ?? 0;
   const cuda = cudaChecks(options.openCuda ?? openCudaDriver, wanted, place.gpu?.function ?? null);
   checks.push(...cuda.checks);
   if (cuda.gpu === null) throw new Stop("step 5: CUDA does not start");

@@ -6,8 +6,8 @@
  */
 
 import { BusbarError } from "../../core/error.ts";
-import { type Host, thisMachine } from "../../core/host.ts";
 import { type Locator, parseLocator } from "../../core/locator.ts";
+import type { Machine } from "../../core/machine.ts";
 import type { DmaBuffer } from "../../core/dma.ts";
 import { fieldOf } from "../../core/layout.ts";
 import type { ExecuteOptions, NvmeCommand, NvmeCompletion, NvmeTransport } from "../queue/command.ts";
@@ -117,7 +117,7 @@ export class NvmeController implements AsyncDisposable {
   }
 
   /**
-   * Opens a controller: a PCI address, `soft:nvme`, or `/dev/nvme0`. One that the kernel's driver has is opened through the
+   * Opens a controller: a PCI address, `soft:nvme`, `nvme0` or `/dev/nvme0`. One that the kernel's driver has is opened through the
    * kernel, for reading only; one that is bound to vfio-pci is driven from here.
    *
    * @throws {BusbarError} `busy`, `absent`, `permission`, `unreachable`
@@ -135,10 +135,10 @@ export class NvmeController implements AsyncDisposable {
   static async open(
     locator: string | Locator,
     options: OpenNvmeOptions = {},
-    host: Host = thisMachine,
+    machine?: Machine,
   ): Promise<NvmeController> {
     const parsed = typeof locator === "string" ? parseLocator(locator) : locator;
-    return new NvmeController(await openNvme(parsed, options, host));
+    return new NvmeController(await openNvme(parsed, options, machine));
   }
 
   /** A controller over something that carries commands. */

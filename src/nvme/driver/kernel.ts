@@ -7,9 +7,9 @@
 
 import { BusbarError } from "../../core/error.ts";
 import { type Host, ifReadable } from "../../core/host.ts";
+import type { Machine, NvmeAdmin } from "../../core/machine.ts";
 import { hex } from "../../core/units.ts";
-import { Descriptor } from "../../../ffi/fd.ts";
-import { nvmePassthru } from "../../../ffi/nvme_ioctl.ts";
+import { localMachine } from "../../../ffi/machine.ts";
 import { SQE_WORDS } from "../../../ffi/nvme_queue.ts";
 import type { ExecuteOptions, NvmeCommand, NvmeCompletion, NvmeTransport } from "../queue/command.ts";
 import type { NvmeQueueKind } from "../tables/opcodes.ts";
@@ -30,18 +30,19 @@ export function kernelName(host: Host, folder: string): string | null {
 export class KernelTransport implements NvmeTransport, AsyncDisposable {
   readonly name: string;
   readonly isReadOnly: boolean = true;
-  readonly #device: Descriptor;
+  readonly #device: NvmeAdmin;
 
   /**
    * Opens the kernel's device.
    *
    * @param name for messages
    * @param path `/dev/nvme0`
+   * @param machine whose kernel it is
    * @throws {BusbarError} as opening the device fails
    */
-  constructor(name: string, path: string) {
+  constructor(name: string, path: string, machine: Machine = localMachine) {
     this.name = name;
-    this.#device = Descriptor.open(path, false, "run as root");
+    this.#device = machine.openNvmeAdmin(path);
   }
 
   async execute(queue: NvmeQueueKind, command: NvmeCommand, options: ExecuteOptions = {}): Promise<NvmeCompletion> {
@@ -54,7 +55,7 @@ export class KernelTransport implements NvmeTransport, AsyncDisposable {
     if (queue === "admin" && command.opcode === GET_LOG_PAGE) words[10] = (words[10] ?? 0) | RETAIN_ASYNC_EVENT;
     const [data, metadata] = [memoryOf(command.data), memoryOf(command.metadata)];
     const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
-    const { status, result } = await nvmePassthru(this.#device, queue === "admin", words, data, metadata, timeoutMs);
+    const { status, result } = await this.#device.execute(words, data, metadata, timeoutMs);
     return { dw0: result, dw1: 0, status };
   }
 

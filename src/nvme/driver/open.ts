@@ -4,14 +4,16 @@
  */
 
 import { BusbarError } from "../../core/error.ts";
-import { exists, type Host, thisMachine } from "../../core/host.ts";
+import { exists, type Host } from "../../core/host.ts";
 import { type Locator, wrongLocatorKind } from "../../core/locator.ts";
+import type { Machine } from "../../core/machine.ts";
 import { findProcessUses } from "../../core/process_uses.ts";
 import { openPciDevice } from "../../pci/device.ts";
 import { SOFT_LOCATORS } from "../../pci/locators.ts";
 import { CLASS_NVME, type PciFunction, readPciFunction, summarize } from "../../pci/function.ts";
 import { claimPciDevice } from "../../pci/claim.ts";
 import { decodesMemory } from "../../pci/accessibility.ts";
+import { localHostOf, localMachineWith, machineOf } from "../../../ffi/machine.ts";
 import type { NvmeTransport } from "../queue/command.ts";
 import { type DriverOptions, NvmeDriver } from "./driver.ts";
 import { kernelName, KernelTransport } from "./kernel.ts";
@@ -28,7 +30,11 @@ export interface OpenNvmeOptions extends DriverOptions {
 const KERNEL_DRIVER = "nvme";
 
 /** What {@linkcode openNvme} takes. */
-export const NVME_LOCATORS: readonly string[] = ["a PCI address (as in 0000:01:00.0)", ...SOFT_LOCATORS, "/dev/nvme0"];
+export const NVME_LOCATORS: readonly string[] = [
+  "a PCI address (as in 0000:01:00.0)",
+  ...SOFT_LOCATORS,
+  "nvme0 or /dev/nvme0",
+];
 
 /**
  * Opens a controller.
@@ -39,20 +45,22 @@ export const NVME_LOCATORS: readonly string[] = ["a PCI address (as in 0000:01:0
 export async function openNvme(
   locator: Locator,
   options: OpenNvmeOptions = {},
-  host: Host = thisMachine,
+  machine: Machine = machineOf(locator),
 ): Promise<NvmeTransport & AsyncDisposable> {
   if (locator.kind === "node" && /^\/dev\/nvme\d+$/.test(locator.path)) {
-    return new KernelTransport(locator.text, locator.path);
+    return new KernelTransport(locator.text, locator.path, machine);
   }
   if (locator.kind === "pci") {
-    const fn = readPciFunction(host, locator.address);
+    const fn = readPciFunction(machine.host, locator.address);
     // What is written to start a controller would do something else to another device. One that is gone reads all ones.
     if (fn.classCode !== CLASS_NVME && fn.classCode !== 0xff_ffff) throw notAController(fn);
-    if (fn.driver === KERNEL_DRIVER && options.drive !== true) return openThroughKernel(host, fn);
+    if (fn.driver === KERNEL_DRIVER && options.drive !== true) return openThroughKernel(machine, fn);
   }
   if (locator.kind !== "pci" && locator.kind !== "soft") throw wrongLocatorKind(locator, "NVMe", NVME_LOCATORS);
   const { drive: _drive, noIommu = false, ...driverOptions } = options;
-  const device = await claimPciDevice(locator, "NVMe", { noIommu, checkUnowned: refuseDriven }, host);
+  // Held only on this machine, whatever machine was handed in for its files.
+  if (locator.host !== null) localHostOf(locator, "drive a controller");
+  const device = await claimPciDevice(locator, "NVMe", { noIommu, checkUnowned: refuseDriven }, machine.host);
   return await NvmeDriver.start(device, driverOptions);
 }
 
@@ -64,7 +72,8 @@ function notAController(fn: PciFunction): BusbarError {
   });
 }
 
-function openThroughKernel(host: Host, fn: PciFunction): KernelTransport {
+function openThroughKernel(machine: Machine, fn: PciFunction): KernelTransport {
+  const { host } = machine;
   const name = kernelName(host, fn.folder ?? "");
   if (name === null || !exists(host, `/dev/${name}`)) {
     throw new BusbarError("absent", `${fn.name}: the kernel's driver has it but shows no controller`, {
@@ -73,7 +82,7 @@ function openThroughKernel(host: Host, fn: PciFunction): KernelTransport {
       hint: "its start may have failed: look at the kernel's log (dmesg)",
     });
   }
-  return new KernelTransport(fn.name, `/dev/${name}`);
+  return new KernelTransport(fn.name, `/dev/${name}`, machine);
 }
 
 const CC = 0x14;
@@ -88,7 +97,11 @@ const SHUTDOWN_COMPLETE = 2;
 function refuseDriven(host: Host, fn: PciFunction): void {
   // Without memory decoding nobody can have enabled it.
   if (fn.address === null || !decodesMemory(fn)) return;
-  using device = openPciDevice({ kind: "pci", text: fn.name, address: fn.address }, "NVMe", host);
+  using device = openPciDevice(
+    { kind: "pci", text: fn.name, host: null, address: fn.address },
+    "NVMe",
+    localMachineWith(host),
+  );
   const bar0 = device.bar(0, { sizeBytes: 0x1000 });
   // Linux leaves CC.EN set when it lets go of a controller, but shuts it down first.
   const isDriven = (bar0.read32(CC) & 1) !== 0 && (bar0.read32(CSTS) >>> 2 & 3) !== SHUTDOWN_COMPLETE;
