@@ -8,6 +8,7 @@
 import { BusbarError } from "../core/error.ts";
 import { nearest } from "../core/locator.ts";
 import { isDaxName } from "./devdax.ts";
+import { readShellFragment } from "./shell_fragment.ts";
 
 /** The backends that the guides know. */
 export const BACKENDS = ["ivshmem", "mmap", "dax"] as const;
@@ -148,14 +149,14 @@ export function isBarFile(path: string): boolean {
 
 /**
  * Reads settings from the text of a file: YAML (or JSON) with `backend` and `resource`, or a shell fragment that sets the
- * variables. Which it is, its name says, or else its contents.
+ * variables, in assignments only. Which it is, its name says, or else its contents.
  *
  * @param path its name, for messages and origins
  * @throws {BusbarError} `malformed`, with the line, for an unknown key and for shell that would have to be executed
  */
 export async function readSettingsFile(text: string, path: string): Promise<FileSettings> {
   const isYaml = /\.(ya?ml|json)$/i.test(path);
-  const isShell = /\.(sh|bash|env)$/i.test(path) || /^[ \t]*(?:export[ \t]+)?CXL_[A-Z_]+=/m.test(text);
+  const isShell = /\.(sh|bash|env)$/i.test(path) || /\bCXL_(?:BACKEND|MEMORY_RESOURCE)\b/.test(text);
   return !isYaml && isShell ? readShell(text, path) : await readYaml(text, path);
 }
 
@@ -205,82 +206,14 @@ function lineAt(text: string, index: number): number {
   return text.slice(0, index).split("\n").length;
 }
 
-/** Assignments of the two variables in a shell fragment; the last one wins. Everything else is left out. */
+/** The two variables as a shell fragment leaves them. An empty value counts as not set. */
 function readShell(text: string, path: string): FileSettings {
+  const values = readShellFragment(text, path, Object.values(VARIABLES));
   const settings: Partial<Record<SettingName, Setting>> = {};
-  const pattern = /^[ \t]*(?:export[ \t]+)?(CXL_BACKEND|CXL_MEMORY_RESOURCE)=/gm;
-  for (let match = pattern.exec(text); match !== null; match = pattern.exec(text)) {
-    const variable = match[1] ?? "";
-    const line = lineAt(text, match.index);
-    const word = readWord(text, pattern.lastIndex, variable);
-    if (word === null) {
-      const [shown = ""] = text.slice(match.index).split("\n");
-      throw new BusbarError(
-        "malformed",
-        `${path}:${line}: '${shown.trim()}' would have to be executed to know its value`,
-        { operation: "read settings", path, hint: `write ${variable}='value', or set it in the environment` },
-      );
-    }
-    pattern.lastIndex = word.end;
-    const name = variable === VARIABLES.backend ? "backend" : "resource";
-    if (word.value === "") delete settings[name];
-    else settings[name] = { value: word.value, origin: `config:${path}:${line}` };
+  for (const name of Object.keys(VARIABLES).filter(isSettingName)) {
+    const found = values.get(VARIABLES[name]);
+    if (found === undefined || found.value === "") continue;
+    settings[name] = { value: found.value, origin: `config:${path}:${found.line}` };
   }
   return settings;
-}
-
-/**
- * Reads the value of an assignment as a shell does, as far as that needs no execution.
- *
- * @returns the value and where it ends; null where anything would have to be expanded or executed
- */
-function readWord(text: string, start: number, variable: string): { value: string; end: number } | null {
-  const ownDefault = new RegExp(`^(["']?)\\$\\{${variable}:-([^}$\`"'\\\\]*)\\}\\1(?=[ \\t]*(?:#.*|;.*)?$)`, "m")
-    .exec(text.slice(start).split("\n")[0] ?? "");
-  if (ownDefault !== null && ownDefault[1] !== "'") {
-    return { value: ownDefault[2] ?? "", end: start + ownDefault[0].length };
-  }
-  let value = "";
-  let at = start;
-  while (at < text.length) {
-    const char = text[at] ?? "";
-    if (/\s/.test(char)) break;
-    // A list of commands on one line: the next one begins here. `&` and `|` would run the assignment elsewhere.
-    if (char === ";") break;
-    if (/[$`&|<>()]/.test(char)) return null;
-    if (char === "'") {
-      const end = text.indexOf("'", at + 1);
-      if (end < 0) return null;
-      value += text.slice(at + 1, end);
-      at = end + 1;
-    } else if (char === '"') {
-      const quoted = readDoubleQuoted(text, at + 1);
-      if (quoted === null) return null;
-      value += quoted.value;
-      at = quoted.end;
-    } else if (char === "\\") {
-      if (text[at + 1] !== "\n") value += text[at + 1] ?? "";
-      at += 2;
-    } else {
-      value += char;
-      at++;
-    }
-  }
-  // What follows on the line may only be a comment or another command: `A=1 program` sets A for that program alone.
-  const rest = text.slice(at).split("\n")[0] ?? "";
-  return /^[ \t\r]*(?:$|;|[ \t]#)/.test(rest) || rest.trim() === "" ? { value, end: at } : null;
-}
-
-function readDoubleQuoted(text: string, start: number): { value: string; end: number } | null {
-  let value = "";
-  for (let at = start; at < text.length; at++) {
-    const char = text[at] ?? "";
-    if (char === '"') return { value, end: at + 1 };
-    if (char === "$" || char === "`") return null;
-    if (char === "\\" && '"\\$`\n'.includes(text[at + 1] ?? "x")) {
-      at++;
-      if (text[at] !== "\n") value += text[at];
-    } else value += char;
-  }
-  return null;
 }

@@ -120,14 +120,11 @@ Deno.test("the guide's shell fragment is read as text: its defaults, quotes, com
 # export CXL_BACKEND="commented"
 export CXL_BACKEND="\${CXL_BACKEND:-dax}"   # the default
 CXL_MEMORY_RESOURCE=/dev/dax9.9
-if [ -z "$X" ]; then echo "$(rm -rf /)"; fi
   export CXL_MEMORY_RESOURCE=\${CXL_MEMORY_RESOURCE:-/dev/dax0.0}
-echo "Backend: $CXL_BACKEND"
-export OTHER=$(id)
 `;
   assertEquals(await fromFile(script, "dax_config.sh"), [
     ["backend", "dax", "config:dax_config.sh:3"],
-    ["resource", "/dev/dax0.0", "config:dax_config.sh:6"],
+    ["resource", "/dev/dax9.9", "config:dax_config.sh:5"],
   ]);
   assertEquals(await fromFile("CXL_BACKEND=mmap; export CXL_BACKEND\nCXL_MEMORY_RESOURCE=/a#b # c\n", "settings"), [
     ["backend", "mmap", "config:settings:1"],
@@ -146,6 +143,21 @@ Deno.test("shell that would have to be executed is refused with file and line, n
       "CXL_BACKEND=dax ./run.sh",
       "CXL_BACKEND='open",
       "CXL_BACKEND=a|b",
+      'echo "Backend: $CXL_BACKEND"',
+      "if true; then CXL_BACKEND=dax; fi",
+      "CXL_BACKEND+=x",
+      "declare CXL_BACKEND=dax",
+      "source other.sh",
+      "CXL_MEMORY_RESOURCE=~/memory",
+      "export CXL_MEMORY_RESOURCE=/dev/dax{0,1}.0",
+      "use() { CXL_BACKEND=dax",
+      "unset CXL_BACKEND",
+      "return",
+      "cat <<END",
+      "CXL_BACKEND='a\nb'",
+      "CXL_BACKEND=da\\\nx",
+      "CXL_BACKEND=dax\r",
+      "RANDOM=4",
     ]
   ) {
     const error = await assertRejects(() => readSettingsFile(`\n${line}\n`, "s.sh"), BusbarError);
@@ -160,7 +172,6 @@ Deno.test("what a shell would read from our own quoting, the reader reads too; a
     "$(touch x)",
     "it's",
     'a"b',
-    "a\nb",
     "`id`",
     "a b",
     "\\",
@@ -174,7 +185,7 @@ Deno.test("what a shell would read from our own quoting, the reader reads too; a
     ...hostile,
     ...fc.sample(fc.string({ minLength: 1, unit: "grapheme-ascii" }), { numRuns: 40, seed: 6 }),
   ]
-    .filter((word) => word.trim() !== "");
+    .filter((word) => word.trim() !== "" && !/[\r\n]/.test(word));
   const script = words.map((word) => `CXL_MEMORY_RESOURCE=${quoteWord(word)}\nprintf '%s\\0' "$CXL_MEMORY_RESOURCE"\n`);
   const shell = new Deno.Command("sh", { stdin: "piped", stdout: "piped" }).spawn();
   const writer = shell.stdin.getWriter();
