@@ -53,6 +53,8 @@ export * from "./src/pci/bind.ts";
 export * from "./src/pci/capabilities.ts";
 export * from "./src/pci/config_space.ts";
 export * from "./src/pci/device.ts";
+export * from "./src/pci/open_device.ts";
+export * from "./src/pci/sysfs_device.ts";
 export * from "./src/pci/doctor.ts";
 export * from "./src/pci/enable.ts";
 export * from "./src/pci/function.ts";

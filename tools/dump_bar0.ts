@@ -18,7 +18,8 @@ import {
 } from "../src/nvme/tables/register_dump.ts";
 import { watchRegisters } from "../src/nvme/driver/watch.ts";
 import { type ByteRun, imageOf, readBarBytes } from "../src/pci/bar_bytes.ts";
-import { openPciDevice, type PciDevice } from "../src/pci/device.ts";
+import type { PciDevice } from "../src/pci/device.ts";
+import { openPciDevice } from "../src/pci/open_device.ts";
 import { enableMemory } from "../src/pci/enable.ts";
 import { CLASS_NVME, readAncestors } from "../src/pci/function.ts";
 import { formatMachine } from "../src/pci/machine_file.ts";

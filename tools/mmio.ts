@@ -12,7 +12,7 @@ import { pollRegister } from "../src/core/mmio.ts";
 import { findRegister, maskedValue, type NamedRegister } from "../src/core/named_register.ts";
 import { hex } from "../src/core/units.ts";
 import { NVME_REGISTERS } from "../src/nvme/tables/registers.ts";
-import { openPciDevice } from "../src/pci/device.ts";
+import { openPciDevice } from "../src/pci/open_device.ts";
 import { CLASS_NVME, type PciFunction } from "../src/pci/function.ts";
 import { openWritableBar, readRegister, writeRegister } from "../src/pci/register_access.ts";
 import { accessBytes, barIndex, durationMs, unsigned } from "./cli/arguments.ts";

@@ -73,7 +73,7 @@ export class ScratchFile implements Disposable {
       return new ScratchFile(null);
     }
     const path = resourcePath(request.backend, request.resource);
-    if (path.startsWith("/sys/") || machine.files.facts(path) !== null) return new ScratchFile(null);
+    if (path.startsWith("/sys/") || machine.files.status(path) !== null) return new ScratchFile(null);
     try {
       using file = Deno.openSync(path, { createNew: true, write: true, mode: 0o600 });
       file.truncateSync(Number(sizeBytes));

@@ -11,7 +11,7 @@ import { BusbarError, isBusbarError, systemError } from "../core/error.ts";
 export type FileKind = "file" | "directory" | "character device" | "block device" | "FIFO" | "socket" | "other";
 
 /** What stat says about a path; symbolic links are followed. */
-export interface FileFacts {
+export interface FileStatus {
   /** What it is. */
   readonly kind: FileKind;
   /** Bytes of a file; devices say 0. */
@@ -31,7 +31,7 @@ export interface FileFacts {
 /** A file system that can be asked. Tests have one of their own. */
 export interface Files {
   /** What stat says; null when nothing is there. Throws as stat fails otherwise. */
-  facts(path: string): FileFacts | null;
+  status(path: string): FileStatus | null;
   /** Opens and closes it: why that failed, or null. Call it only for what is harmless to open. */
   whyNotOpen(path: string, writable: boolean): BusbarError | null;
   /** Whether the file's contents are accessed directly; null where the kernel does not tell. */
@@ -40,7 +40,7 @@ export interface Files {
 
 /** The files of this machine. */
 export const localFiles: Files = {
-  facts(path: string): FileFacts | null {
+  status(path: string): FileStatus | null {
     try {
       const info = Deno.statSync(path);
       return {

@@ -10,7 +10,7 @@ import { BusbarError, type ErrorCode } from "../core/error.ts";
 import { type Host, ifReadable } from "../core/host.ts";
 import { formatBytes, parseBytes } from "../core/units.ts";
 import { type DaxDevice, listDaxDevices, listNamespaces, readDaxDevice } from "./devdax.ts";
-import type { FileFacts, Files } from "./files.ts";
+import type { Files, FileStatus } from "./files.ts";
 import { daxOption, type Mount, mountOf, readMounts } from "./mounts.ts";
 import { type BackendName, isBarFile, isDaxNode } from "./settings.ts";
 
@@ -110,26 +110,26 @@ class Inspection {
   }
 
   run(): MemoryResource {
-    let facts: FileFacts | null;
+    let status: FileStatus | null;
     try {
-      facts = this.#files.facts(this.#path);
+      status = this.#files.status(this.#path);
     } catch (error) {
       if (!(error instanceof BusbarError)) throw error;
       return this.#bad("resource", error.message, error.hint, error.code);
     }
-    if (facts === null) return this.#absent();
-    switch (facts.kind) {
+    if (status === null) return this.#absent();
+    switch (status.kind) {
       case "character device":
-        return this.#characterDevice(facts);
+        return this.#characterDevice(status);
       case "block device":
-        return this.#blockDevice(facts);
+        return this.#blockDevice(status);
       case "file":
-        return isBarFile(this.#path) && this.#path.startsWith("/sys/") ? this.#bar(facts) : this.#file(facts);
+        return isBarFile(this.#path) && this.#path.startsWith("/sys/") ? this.#bar(status) : this.#file(status);
       default:
         return this.#bad(
           "resource",
-          `${this.#path} is a ${facts.kind}, and memory is a file or device`,
-          facts.kind === "directory" ? `name a file in it: truncate -s 1G ${this.#path}/cxl_memory makes one` : null,
+          `${this.#path} is a ${status.kind}, and memory is a file or device`,
+          status.kind === "directory" ? `name a file in it: truncate -s 1G ${this.#path}/cxl_memory makes one` : null,
           "usage",
         );
     }
@@ -158,9 +158,9 @@ class Inspection {
     return this.#bad("resource", `${path} does not exist`, `truncate -s 1G ${path} makes one of 1 GiB`, "absent");
   }
 
-  #characterDevice(facts: FileFacts): MemoryResource {
+  #characterDevice(status: FileStatus): MemoryResource {
     const device = listDaxDevices(this.#host).find((device) =>
-      ifReadable(() => this.#host.readText(`${device.folder}/dev`).trim()) === facts.device
+      ifReadable(() => this.#host.readText(`${device.folder}/dev`).trim()) === status.device
     );
     if (device === undefined) {
       const there = listDaxDevices(this.#host).map(({ path }) => path).join(", ");
@@ -193,14 +193,14 @@ class Inspection {
       return this.#bad("driver", `no driver is bound to ${name}`, remedy, "unsupported", found);
     }
     this.#good("driver", `${driver} lets programs map it`);
-    this.#access(facts);
+    this.#access(status);
     this.#range(sizeBytes, alignBytes);
     this.#good("direct access", "loads and stores reach the memory itself: a dax device has no page cache");
     return this.#result(found);
   }
 
-  #blockDevice(facts: FileFacts): MemoryResource {
-    const name = this.#blockName(facts);
+  #blockDevice(status: FileStatus): MemoryResource {
+    const name = this.#blockName(status);
     const sectors = ifReadable(() => this.#host.readText(`/sys/class/block/${name}/size`).trim());
     const sizeBytes = sectors !== null && /^\d+$/.test(sectors) ? BigInt(sectors) * 512n : null;
     const found = { kind: "block device", sizeBytes } as const;
@@ -212,33 +212,33 @@ class Inspection {
         `ndctl create-namespace -f -e ${namespace.name} -m devdax (both erase it)`;
     const text = `a mapping of ${this.#path} goes through the page cache: a block device itself gives no direct access`;
     if (this.#request.backend === "dax") return this.#bad("direct access", text, remedy, "unsupported", found);
-    this.#access(facts);
+    this.#access(status);
     if (sizeBytes !== null) this.#range(sizeBytes, PAGE_BYTES);
     this.#findings.push({ name: "direct access", result: "limited", text, remedy });
     return this.#result(found);
   }
 
-  #blockName(facts: FileFacts): string {
+  #blockName(status: FileStatus): string {
     const names = ifReadable(() => this.#host.list("/sys/class/block")) ?? [];
     const found = names.find((name) =>
-      ifReadable(() => this.#host.readText(`/sys/class/block/${name}/dev`).trim()) === facts.device
+      ifReadable(() => this.#host.readText(`/sys/class/block/${name}/dev`).trim()) === status.device
     );
     return found ?? this.#path.slice(this.#path.lastIndexOf("/") + 1);
   }
 
-  #file(facts: FileFacts): MemoryResource {
-    const mount = mountOf(readMounts(this.#host), this.#path, facts.onDevice);
+  #file(status: FileStatus): MemoryResource {
+    const mount = mountOf(readMounts(this.#host), this.#path, status.onDevice);
     const isShared = mount?.type === "tmpfs" || this.#path.startsWith(`${SHARED_MEMORY_FOLDER}/`);
     const isDax = this.#isDax(mount);
     const kind = isDax === true ? "fsdax" : isShared ? "shared memory" : "file";
-    const found = { kind, sizeBytes: facts.sizeBytes, mount } as const;
+    const found = { kind, sizeBytes: status.sizeBytes, mount } as const;
     const where = mount === null ? "" : ` on ${mount.type} (${mount.point})`;
-    this.#good("resource", `${this.#path} is a file of ${formatBytes(facts.sizeBytes)}${where}`);
-    if (facts.sizeBytes === 0n) {
+    this.#good("resource", `${this.#path} is a file of ${formatBytes(status.sizeBytes)}${where}`);
+    if (status.sizeBytes === 0n) {
       return this.#bad("size", `${this.#path} is empty`, `truncate -s 1G ${this.#path}`, "out-of-range", found);
     }
-    this.#access(facts);
-    this.#range(facts.sizeBytes, PAGE_BYTES);
+    this.#access(status);
+    this.#range(status.sizeBytes, PAGE_BYTES);
     this.#directAccess(isDax, isShared, mount);
     return this.#result(found);
   }
@@ -276,9 +276,9 @@ class Inspection {
     }
   }
 
-  #bar(facts: FileFacts): MemoryResource {
+  #bar(status: FileStatus): MemoryResource {
     const folder = this.#path.slice(0, this.#path.lastIndexOf("/"));
-    const found = { kind: "BAR", sizeBytes: facts.sizeBytes } as const;
+    const found = { kind: "BAR", sizeBytes: status.sizeBytes } as const;
     const read = (name: string): string | null => ifReadable(() => this.#host.readText(`${folder}/${name}`).trim());
     const id = `${read("vendor")}:${read("device")}`;
     const address = folder.slice(folder.lastIndexOf("/") + 1);
@@ -286,7 +286,7 @@ class Inspection {
       const text = `${address} is ${id.replaceAll("0x", "")}, not an ivshmem device (1af4:1110)`;
       return this.#bad("resource", text, "lspci -d 1af4:1110 lists them", "usage", found);
     }
-    this.#good("resource", `${this.#path} is BAR 2 of the ivshmem device ${address}: ${formatBytes(facts.sizeBytes)}`);
+    this.#good("resource", `${this.#path} is BAR 2 of the ivshmem device ${address}: ${formatBytes(status.sizeBytes)}`);
     if (read("enable") === "0") {
       const text = `memory decoding of ${address} is off: every load would read all ones`;
       this.#findings.push({
@@ -297,23 +297,23 @@ class Inspection {
         code: "unreachable",
       });
     } else this.#good("decoding", `memory decoding of ${address} is on`);
-    this.#access(facts);
-    this.#range(facts.sizeBytes, PAGE_BYTES);
+    this.#access(status);
+    this.#range(status.sizeBytes, PAGE_BYTES);
     return this.#result(found);
   }
 
-  #access(facts: FileFacts): void {
+  #access(status: FileStatus): void {
     const writable = this.#request.writable ?? true;
     const error = this.#files.whyNotOpen(this.#path, writable);
     if (error === null) {
       this.#good("access", `this user may ${writable ? "read and write" : "read"} it`);
       return;
     }
-    const mode = facts.mode.toString(8).padStart(4, "0");
+    const mode = status.mode.toString(8).padStart(4, "0");
     const text = error.code === "permission"
       ? `this user may not ${
         writable ? "write" : "read"
-      } ${this.#path}: it belongs to user ${facts.uid}, group ${facts.gid}, mode ${mode}`
+      } ${this.#path}: it belongs to user ${status.uid}, group ${status.gid}, mode ${mode}`
       : error.message;
     const rule = `a udev rule: SUBSYSTEM=="dax", GROUP="dax", MODE="0660"`;
     const remedy = error.code === "permission"

@@ -218,7 +218,7 @@ interface PendingRegion {
 }
 
 /** What `lspci -v` says of a function besides its bytes. */
-interface PrintedFacts {
+interface PrintedAttributes {
   readonly files: Map<string, string>;
   readonly links: Map<string, string>;
   readonly regions: Resource[];
@@ -261,7 +261,7 @@ class Parser {
   readonly #names = new Map<string, string>();
   readonly #configs = new Map<string, number[]>();
   readonly #regions: PendingRegion[] = [];
-  readonly #printed = new Map<string, PrintedFacts>();
+  readonly #printed = new Map<string, PrintedAttributes>();
   #device: string | null = null;
   #quoted: { keyword: string; text: string; line: number } | null = null;
 
@@ -324,18 +324,18 @@ class Parser {
   /** What `lspci -v` prints between a function's first line and its bytes, where that is a fact that sysfs would have. */
   #verbose(line: string): void {
     if (this.#device === null) return;
-    const facts: PrintedFacts = this.#printed.get(this.#device) ??
+    const printed: PrintedAttributes = this.#printed.get(this.#device) ??
       { files: new Map(), links: new Map(), regions: [], isWhole: false };
-    this.#printed.set(this.#device, facts);
-    if (line.startsWith("Control: ")) facts.isWhole = true;
+    this.#printed.set(this.#device, printed);
+    if (line.startsWith("Control: ")) printed.isWhole = true;
     const group = /^IOMMU group: (\d+)$/.exec(line)?.[1];
     const node = /^(?:Flags:.*, )?NUMA node:? (\d+)/.exec(line)?.[1];
     const driver = /^Kernel driver in use: (\S+)$/.exec(line)?.[1];
-    if (group !== undefined) facts.links.set("iommu_group", `../../../kernel/iommu_groups/${group}`);
-    if (node !== undefined) facts.files.set("numa_node", node);
-    if (driver !== undefined) facts.links.set("driver", `../../../bus/pci/drivers/${driver}`);
+    if (group !== undefined) printed.links.set("iommu_group", `../../../kernel/iommu_groups/${group}`);
+    if (node !== undefined) printed.files.set("numa_node", node);
+    if (driver !== undefined) printed.links.set("driver", `../../../bus/pci/drivers/${driver}`);
     const region = printedRegion(line);
-    if (region !== null) facts.regions.push(region);
+    if (region !== null) printed.regions.push(region);
   }
 
   #directive(number: number, line: string): void {

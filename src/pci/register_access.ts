@@ -16,7 +16,7 @@ import { Mapping } from "../../ffi/memory.ts";
 import { MappedMmio } from "../../ffi/mmio.ts";
 import { capabilityLayout, listCapabilities } from "./capabilities.ts";
 import { headerLayout } from "./config_space.ts";
-import { openPciDevice } from "./device.ts";
+import { openPciDevice } from "./open_device.ts";
 import { PCI_LOCATORS } from "./locators.ts";
 import { openSoftDevice } from "./soft_device.ts";
 import { type PciFunction, readPciFunction } from "./function.ts";

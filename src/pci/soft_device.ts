@@ -37,7 +37,7 @@ export function openSoftDevice(locator: SoftLocator, operation: string): Softwar
   return new SoftPciDevice(SoftDevice.open(locator.text, locator.device, readOptions(locator, table)));
 }
 
-/** A software device: nothing of it is in sysfs, so its facts come from its configuration space. */
+/** A software device: nothing of it is in sysfs, so all that is known of it comes from its configuration space. */
 class SoftPciDevice implements SoftwareFunction {
   readonly kind = "soft";
   readonly how = "soft";

@@ -16,7 +16,7 @@ import { Mapping } from "../../ffi/memory.ts";
 import { MappedMmio } from "../../ffi/mmio.ts";
 import { checkDisabled, writeTest } from "../../src/gpu/p2p/access.ts";
 import type { P2pReport } from "../../src/gpu/p2p/report.ts";
-import { openPciDevice } from "../../src/pci/device.ts";
+import { openPciDevice } from "../../src/pci/open_device.ts";
 import { readPciFunction } from "../../src/pci/function.ts";
 import { lockFunction } from "../../src/pci/lock.ts";
 import { configTables, openWritableBar, writeConfig, writeRegister } from "../../src/pci/register_access.ts";

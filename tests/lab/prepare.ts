@@ -4,7 +4,7 @@
  */
 
 import { BUSBAR, BUSBAR_SOFT, findLibrary } from "../../ffi/build.ts";
-import { TOOLS } from "../../tools/busbar.ts";
+import { TOOLS } from "../../tools/manual/catalog.ts";
 import { NVME_CLI_PRELOAD } from "./nvme_cli.ts";
 
 /**

@@ -5,7 +5,7 @@ import { Deadline } from "../../src/core/deadline.ts";
 import { BusbarError } from "../../src/core/error.ts";
 import { parseLocator } from "../../src/core/locator.ts";
 import { pollRegister, type WritableMmio } from "../../src/core/mmio.ts";
-import { openPciDevice } from "../../src/pci/device.ts";
+import { openPciDevice } from "../../src/pci/open_device.ts";
 import { withLibraries } from "./setup.ts";
 
 withLibraries();

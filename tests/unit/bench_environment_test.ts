@@ -28,7 +28,7 @@ Deno.test("what measurements depend on is read where it is told, and null where 
 });
 
 const files: Files = {
-  facts: (path) => {
+  status: (path) => {
     if (path !== "/dev/dax0.0") return null;
     return { kind: "character device", sizeBytes: 0n, mode: 0o600, uid: 0, gid: 0, onDevice: "0:6", device: "252:1" };
   },

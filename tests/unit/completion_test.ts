@@ -2,12 +2,13 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
-import { programFacts } from "../../tools/busbar.ts";
-import { manualPages } from "../../tools/man.ts";
+import { manualPages } from "../../tools/manual/man.ts";
+import { TOOLS } from "../../tools/manual/catalog.ts";
+import { describeProgram } from "../../tools/manual/describe_program.ts";
 import { bashCompletion } from "../../tools/manual/completion_bash.ts";
 import { fishCompletion } from "../../tools/manual/completion_fish.ts";
 import { zshCompletion } from "../../tools/manual/completion_zsh.ts";
-import { allCommands } from "../../tools/manual/command_facts.ts";
+import { allCommands } from "../../tools/manual/command_description.ts";
 import { type NeedName, withNeeds } from "../needs.ts";
 
 const MACHINES = ["nvme", "nvme-zoo", "topology"];
@@ -73,20 +74,20 @@ function expected(folder: string): string[][] {
 }
 
 test(["bash", "script"], "bash completes what is typed on a terminal", async (folder) => {
-  await Deno.writeTextFile(`${folder}/busbar.bash`, bashCompletion(await programFacts(), MACHINES));
+  await Deno.writeTextFile(`${folder}/busbar.bash`, bashCompletion(await describeProgram(TOOLS), MACHINES));
   const shell = "bash --noprofile --norc -i";
   assertEquals(await typeInto(folder, shell, `source ${folder}/busbar.bash`), expected(folder));
 });
 
 test(["zsh", "script"], "zsh completes what is typed on a terminal", async (folder) => {
-  await Deno.writeTextFile(`${folder}/_busbar`, zshCompletion(await programFacts(), MACHINES));
+  await Deno.writeTextFile(`${folder}/_busbar`, zshCompletion(await describeProgram(TOOLS), MACHINES));
   const setUp = `fpath=(${folder} $fpath); autoload -U compinit; compinit -u -d ${folder}/dump`;
   assertEquals(await typeInto(folder, "zsh -f -i", setUp), expected(folder));
 });
 
 /** What bash lists for a line that ends with a Tab. */
 async function bashLists(folder: string, line: string): Promise<string[]> {
-  await Deno.writeTextFile(`${folder}/busbar.bash`, bashCompletion(await programFacts(), MACHINES));
+  await Deno.writeTextFile(`${folder}/busbar.bash`, bashCompletion(await describeProgram(TOOLS), MACHINES));
   const script = `source ${folder}/busbar.bash; compopt() { :; }; COMP_LINE=$1 COMP_POINT=\${#1}; _busbar
 printf '%s\\n' "\${COMPREPLY[@]}"`;
   const { stdout } = await new Deno.Command("bash", { args: ["--norc", "-c", script, "bash", line] }).output();
@@ -94,7 +95,7 @@ printf '%s\\n' "\${COMPREPLY[@]}"`;
 }
 
 test(["bash"], "bash lists tools, subcommands, options and the words that an argument can be", async (folder) => {
-  const program = await programFacts();
+  const program = await describeProgram(TOOLS);
   assertEquals(await bashLists(folder, "busbar "), program.commands.map(({ name }) => name).sort());
   assertEquals(await bashLists(folder, "busbar bind "), ["restore", "status", "vfio"]);
   assertEquals(await bashLists(folder, "busbar bind vfio --"), ["--dry-run", "--force", "--help", "--json"]);
@@ -109,7 +110,7 @@ test(["bash"], "bash lists tools, subcommands, options and the words that an arg
 });
 
 test(["fish"], "fish lists them too, each with what it does", async (folder) => {
-  await Deno.writeTextFile(`${folder}/busbar.fish`, fishCompletion(await programFacts(), MACHINES));
+  await Deno.writeTextFile(`${folder}/busbar.fish`, fishCompletion(await describeProgram(TOOLS), MACHINES));
   const lists = async (line: string): Promise<string[]> => {
     const script = `source ${folder}/busbar.fish; complete -C '${line}'`;
     const { stdout } = await new Deno.Command("fish", { args: ["--no-config", "-c", script], env: { HOME: folder } })
@@ -125,8 +126,8 @@ test(["fish"], "fish lists them too, each with what it does", async (folder) => 
 });
 
 Deno.test("every tool has a manual page that names all its subcommands and options", async () => {
-  const pages = await manualPages();
-  const program = await programFacts();
+  const pages = await manualPages(TOOLS);
+  const program = await describeProgram(TOOLS);
   assertEquals([...pages.keys()], ["busbar.1", ...program.commands.map(({ name }) => `busbar-${name}.1`)]);
   for (const tool of program.commands) {
     const page = pages.get(`busbar-${tool.name}.1`) ?? "";
@@ -141,7 +142,7 @@ Deno.test("every tool has a manual page that names all its subcommands and optio
 });
 
 test(["groff"], "groff formats every manual page without a warning", async (folder) => {
-  for (const [name, page] of await manualPages()) {
+  for (const [name, page] of await manualPages(TOOLS)) {
     await Deno.writeTextFile(`${folder}/${name}`, page);
     const { stdout, stderr } = await new Deno.Command("groff", {
       args: ["-man", "-ww", "-Tutf8", "-P-bcou", `${folder}/${name}`],

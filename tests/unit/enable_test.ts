@@ -5,7 +5,7 @@ import type { Host } from "../../src/core/host.ts";
 import { TextMachine } from "../../src/core/machine.ts";
 import { parsePciAddress } from "../../src/core/pci_address.ts";
 import { UndoJournal } from "../../src/core/undo/journal.ts";
-import { openPciDevice } from "../../src/pci/device.ts";
+import { openPciDevice } from "../../src/pci/open_device.ts";
 import { enableMemory } from "../../src/pci/enable.ts";
 import { MadeUpMachine, NVME_FOLDER, nvmeConfig, nvmeMachine } from "./machines.ts";
 

@@ -7,7 +7,7 @@ import { NvmeController } from "../../src/nvme/driver/controller.ts";
 import { openNvme } from "../../src/nvme/driver/open.ts";
 import { openOradax } from "../../src/oradax/open.ts";
 import { claimPciDevice } from "../../src/pci/claim.ts";
-import { openPciDevice } from "../../src/pci/device.ts";
+import { openPciDevice } from "../../src/pci/open_device.ts";
 import { openConfig, openWritableBar } from "../../src/pci/register_access.ts";
 import { nearest, type OptionTable, parseLocator, readOptions, type SoftLocator } from "../../src/core/locator.ts";
 

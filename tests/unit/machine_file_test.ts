@@ -2,7 +2,7 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 
 import { BusbarError } from "../../src/core/error.ts";
 import { parseLocator } from "../../src/core/locator.ts";
-import { openPciDevice } from "../../src/pci/device.ts";
+import { openPciDevice } from "../../src/pci/open_device.ts";
 import { readAncestors, readPciFunction } from "../../src/pci/function.ts";
 import { formatMachine, parseMachine } from "../../src/pci/machine_file.ts";
 import { NVME_FOLDER, nvmeMachine } from "./machines.ts";

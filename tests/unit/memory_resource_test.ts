@@ -2,7 +2,7 @@ import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 
 import { BusbarError, errnoError } from "../../src/core/error.ts";
 import { examineProcess, parseMappings, processesNamed, readLog } from "../../src/memory/evidence.ts";
-import type { FileFacts, FileKind, Files } from "../../src/memory/files.ts";
+import type { FileKind, Files, FileStatus } from "../../src/memory/files.ts";
 import { daxOption, mountOf, readMounts } from "../../src/memory/mounts.ts";
 import {
   firstError,
@@ -17,18 +17,18 @@ import { MadeUpMachine } from "./machines.ts";
 
 /** Made-up files: kind, size, device, and what the kernel says about direct access. */
 class MadeUpFiles implements Files {
-  readonly #facts = new Map<string, FileFacts>();
+  readonly #status = new Map<string, FileStatus>();
   readonly #dax = new Map<string, boolean | null>();
   readonly denied = new Set<string>();
 
   add(path: string, kind: FileKind, sizeBytes: bigint, device: string, isDax: boolean | null = false): this {
-    this.#facts.set(path, { kind, sizeBytes, mode: 0o600, uid: 0, gid: 6, onDevice: device, device });
+    this.#status.set(path, { kind, sizeBytes, mode: 0o600, uid: 0, gid: 6, onDevice: device, device });
     this.#dax.set(path, isDax);
     return this;
   }
 
-  facts(path: string): FileFacts | null {
-    return this.#facts.get(path) ?? null;
+  status(path: string): FileStatus | null {
+    return this.#status.get(path) ?? null;
   }
 
   whyNotOpen(path: string): BusbarError | null {

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 
-import { findForbiddenImports, importsOf, projectFiles } from "./imports.ts";
+import { findForbiddenImports, findImportCircles, importsOf, projectFiles } from "./imports.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 
@@ -27,11 +27,51 @@ Deno.test("a planted upward or sideways import is found", () => {
     ["mod.ts", "./src/pci/device.ts", null],
     ["mod.ts", "./tools/run.ts", "nobody imports a tool"],
     ["src/memory/x.ts", "../oradax/x.ts", "src/memory may not import src/oradax"],
+    ["src/nvme/x.ts", "../remote/x.ts", "only tools import src/remote"],
+    ["mod.ts", "./src/remote/x.ts", "only tools import src/remote"],
+    ["tools/x.ts", "../src/remote/x.ts", null],
+    ["src/remote/x.ts", "../core/host.ts", null],
+    ["src/remote/x.ts", "../pci/x.ts", "src/remote may not import src/pci"],
+    ["src/sweep/x.ts", "../sim/x.ts", "src/sweep may not import src/sim"],
+    ["src/type2/x.ts", "../gpu/x.ts", null],
+    ["src/gpu/x.ts", "../type2/x.ts", "src/gpu may not import src/type2"],
+    ["src/nvme/tables/x.ts", "../queue/x.ts", "src/nvme/tables may not import src/nvme/queue"],
+    ["src/nvme/queue/x.ts", "../driver/x.ts", "src/nvme/queue may not import src/nvme/driver"],
+    ["src/nvme/driver/x.ts", "../jobs/x.ts", "src/nvme/driver may not import src/nvme/jobs"],
+    ["src/nvme/driver/x.ts", "../mod.ts", "src/nvme/driver may not import src/nvme/mod.ts"],
+    ["src/nvme/mod.ts", "./jobs/x.ts", null],
+    ["src/nvme/jobs/x.ts", "../tables/x.ts", null],
+    ["src/nvme/jobs/x.ts", "../other/x.ts", "src/nvme/other has no place in the order of src/nvme"],
+    ["examples/x.ts", "../mod.ts", null],
+    ["examples/x.ts", "../tools/x.ts", "nobody imports a tool"],
+    ["tools/x.ts", "../tests/needs.ts", "tools may not import tests"],
   ];
   for (const [file, specifier, message] of planted) {
     const found = findForbiddenImports(new Map([[file, `import { x } from "${specifier}";\n`]]));
     assertEquals(found, message === null ? [] : [`${file}: ${message} (${specifier})`]);
   }
+});
+
+Deno.test("no files import each other in a circle, types included", () => {
+  assertEquals(findImportCircles(projectFiles(ROOT)), []);
+});
+
+Deno.test("a planted circle is found, and its shortest way round is named", () => {
+  const planted = new Map([
+    ["src/x/a.ts", `import { b } from "./b.ts";`],
+    ["src/x/b.ts", `import type { C } from "./c.ts";\nimport "../y/d.ts";`],
+    ["src/x/c.ts", `export { e } from "./e.ts";\nimport "./a.ts";`],
+    ["src/x/e.ts", `const a = await import("./a.ts");`],
+    ["src/y/d.ts", `import "./outside.ts"; // import "../x/a.ts"`],
+    ["src/y/self.ts", `import "./self.ts";`],
+  ]);
+  assertEquals(findImportCircles(planted), [
+    "src/x/a.ts -> src/x/b.ts -> src/x/c.ts -> src/x/a.ts",
+    "src/y/self.ts -> src/y/self.ts",
+  ]);
+  planted.set("src/x/b.ts", "");
+  planted.delete("src/y/self.ts");
+  assertEquals(findImportCircles(planted), []);
 });
 
 Deno.test("imports are found in every form they are written", () => {

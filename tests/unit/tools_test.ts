@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 
-import { TOOLS } from "../../tools/busbar.ts";
+import { TOOLS } from "../../tools/manual/catalog.ts";
 
 /** A command and its subcommands, each with its full name. */
 function all(command: CommandUnknownOpts, before = ""): [string, CommandUnknownOpts][] {

@@ -72,7 +72,7 @@ export const qemu: CommandUnknownOpts = new Command("qemu")
   });
 
 function requireFile(path: string): void {
-  if (localFiles.facts(path.startsWith("/") ? path : `${Deno.cwd()}/${path}`) !== null) return;
+  if (localFiles.status(path.startsWith("/") ? path : `${Deno.cwd()}/${path}`) !== null) return;
   throw new BusbarError("absent", `${path} does not exist`, { operation: "plan a machine", path });
 }
 
@@ -84,7 +84,7 @@ function checkBacking(name: string, wanted: bigint | undefined): Backing {
     resource: path,
     ...(wanted === undefined ? {} : { sizeBytes: wanted }),
   });
-  const isNew = resource.kind === "none" && localFiles.facts(path) === null && !path.startsWith("/dev/");
+  const isNew = resource.kind === "none" && localFiles.status(path) === null && !path.startsWith("/dev/");
   const error = isNew ? null : firstError(resource);
   if (error !== null) throw error;
   if (isNew && wanted === undefined) {

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { allCommands, type CommandDescription, type Kind } from "./command_facts.ts";
+import { allCommands, type CommandDescription, type Kind } from "./command_description.ts";
 import { quoted } from "./shell_words.ts";
 import script from "./completion.bash" with { type: "text" };
 

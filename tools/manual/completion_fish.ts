@@ -3,7 +3,7 @@
  * @module
  */
 
-import { allCommands, type CommandDescription, type Kind } from "./command_facts.ts";
+import { allCommands, type CommandDescription, type Kind } from "./command_description.ts";
 import functions from "./completion.fish" with { type: "text" };
 import { brief } from "./shell_words.ts";
 

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { allCommands, type CommandDescription, type Kind, type OptionFacts } from "./command_facts.ts";
+import { allCommands, type CommandDescription, type Kind, type OptionDescription } from "./command_description.ts";
 import devices from "./completion.zsh" with { type: "text" };
 import { brief, quoted } from "./shell_words.ts";
 
@@ -56,7 +56,7 @@ ${cases.join("\n")}
   return `_${path.join("_")}() {\n  _arguments ${[...specs, ...places].join(" \\\n    ")}\n}\n`;
 }
 
-function optionSpecs({ names, description, value }: OptionFacts, action: (kind: Kind) => string): string[] {
+function optionSpecs({ names, description, value }: OptionDescription, action: (kind: Kind) => string): string[] {
   return names.map((name) => {
     const help = `[${escaped(brief(description))}]`;
     if (value === null) return quoted(`${name}${help}`);

@@ -4,7 +4,12 @@
  */
 
 import { EXIT_STATUS } from "../../src/core/error.ts";
-import { allCommands, type ArgumentFacts, type CommandDescription, type OptionFacts } from "./command_facts.ts";
+import {
+  allCommands,
+  type ArgumentDescription,
+  type CommandDescription,
+  type OptionDescription,
+} from "./command_description.ts";
 
 /** What exit statuses mean, as the manual says it. */
 const STATUSES: readonly (readonly [number, string])[] = [
@@ -83,19 +88,19 @@ function synopsis(path: readonly string[], command: CommandDescription): string[
   return [`.B ${path.map(escaped).join(" ")}`, ["[options]", ...rest].join(" ")];
 }
 
-function parameters(facts: readonly ArgumentFacts[]): string[] {
+function parameters(facts: readonly ArgumentDescription[]): string[] {
   return facts.length === 0 ? [] : [".SH ARGUMENTS", ...facts.flatMap(parameterItem)];
 }
 
-function parameterItem({ name, description }: ArgumentFacts): string[] {
+function parameterItem({ name, description }: ArgumentDescription): string[] {
   return item(`\\fI${escaped(name)}\\fR`, description);
 }
 
-function options(facts: readonly OptionFacts[]): string[] {
+function options(facts: readonly OptionDescription[]): string[] {
   return [".SH OPTIONS", ...facts.flatMap(optionItem)];
 }
 
-function optionItem({ names, description, value }: OptionFacts): string[] {
+function optionItem({ names, description, value }: OptionDescription): string[] {
   const words = names.map((name) => `\\fB${escaped(name)}\\fR`).join(", ");
   if (value === null) return item(words, description);
   const placeholder = `\\fI${escaped(value.placeholder)}\\fR`;

@@ -7,7 +7,7 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../../src/core/error.ts";
 import { nearest } from "../../src/core/locator.ts";
-import { TOOLS } from "../busbar.ts";
+import { TOOLS } from "../manual/catalog.ts";
 import { note, print } from "../cli/output.ts";
 import { run } from "../cli/run.ts";
 import { DATA_FOLDERS, nativeFiles, ROOT, runProgram } from "./payload.ts";

@@ -8,7 +8,7 @@ import { exists, type Host } from "../../core/host.ts";
 import { type Locator, wrongLocatorKind } from "../../core/locator.ts";
 import type { Machine } from "../../core/machine.ts";
 import { findProcessUses } from "../../core/process_uses.ts";
-import { openPciDevice } from "../../pci/device.ts";
+import { openPciDevice } from "../../pci/open_device.ts";
 import { SOFT_LOCATORS } from "../../pci/locators.ts";
 import { CLASS_NVME, type PciFunction, readPciFunction, summarize } from "../../pci/function.ts";
 import { claimPciDevice } from "../../pci/claim.ts";

@@ -1,5 +1,5 @@
 /**
- * What a command line takes, as facts: for shell completion and man pages. Everything comes from the commands themselves.
+ * What a command line takes: for shell completion and man pages. Everything comes from the commands themselves.
  * @module
  */
 
@@ -9,7 +9,7 @@ import type { Argument, CommandUnknownOpts, Option } from "@commander-js/extra-t
 export type Kind = "file" | "folder" | "device" | "machine" | "command" | "any" | { readonly words: readonly string[] };
 
 /** An option. */
-export interface OptionFacts {
+export interface OptionDescription {
   /** As typed: `--json`, or `-h` and `--help`. */
   readonly names: readonly string[];
   /** What it does. */
@@ -19,7 +19,7 @@ export interface OptionFacts {
 }
 
 /** An argument. */
-export interface ArgumentFacts {
+export interface ArgumentDescription {
   /** Its name in the help. */
   readonly name: string;
   /** What it is. */
@@ -39,9 +39,9 @@ export interface CommandDescription {
   /** What it does. */
   readonly description: string;
   /** What its arguments are, in order. */
-  readonly arguments: readonly ArgumentFacts[];
+  readonly arguments: readonly ArgumentDescription[];
   /** Its options, `--help` last. */
-  readonly options: readonly OptionFacts[];
+  readonly options: readonly OptionDescription[];
   /** Its subcommands. */
   readonly commands: readonly CommandDescription[];
 }
@@ -59,7 +59,7 @@ const KINDS: Readonly<Record<string, Kind>> = {
   command: "command",
 };
 
-const HELP: OptionFacts = { names: ["-h", "--help"], description: "show help, and stop", value: null };
+const HELP: OptionDescription = { names: ["-h", "--help"], description: "show help, and stop", value: null };
 
 /** The facts of a command as its file declares it. */
 export function describeCommand(command: CommandUnknownOpts): CommandDescription {
@@ -72,7 +72,7 @@ export function describeCommand(command: CommandUnknownOpts): CommandDescription
   };
 }
 
-function argumentFacts(argument: Argument): ArgumentFacts {
+function argumentFacts(argument: Argument): ArgumentDescription {
   return {
     name: argument.name(),
     description: argument.description,
@@ -82,7 +82,7 @@ function argumentFacts(argument: Argument): ArgumentFacts {
   };
 }
 
-function optionFacts(option: Option): OptionFacts {
+function optionFacts(option: Option): OptionDescription {
   const names = [option.short, option.long].filter((name) => typeof name === "string");
   const placeholder = /[<[]([^\]>]+)[\]>]/.exec(option.flags)?.[1]?.replace(/\.\.\.$/, "");
   const value = placeholder === undefined
