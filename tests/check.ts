@@ -67,6 +67,11 @@ const steps: readonly Step[] = [
   { name: "lint", commands: [[deno, "lint", "--quiet"]], missing: null },
   { name: "types", commands: [[deno, "check", "--quiet", "mod.ts", "tools/", "tests/", "bench/"]], missing: null },
   { name: "documentation", commands: [[deno, "doc", "--lint", "mod.ts"]], missing: null },
+  {
+    name: "generated pages",
+    commands: [[deno, "run", "-A", "--no-check", "tools/manual/docs.ts", "--check"]],
+    missing: null,
+  },
   { name: "lock file", commands: [[deno, "install", "--frozen", "--quiet"]], missing: null },
   {
     name: "rules",

@@ -16,6 +16,8 @@ export interface OptionDescription {
   readonly description: string;
   /** The value it takes, or null. */
   readonly value: { readonly placeholder: string; readonly required: boolean; readonly kind: Kind } | null;
+  /** The value when the option is not given, as the help shows it, or null. */
+  readonly defaultValue: string | null;
 }
 
 /** An argument. */
@@ -59,7 +61,12 @@ const KINDS: Readonly<Record<string, Kind>> = {
   command: "command",
 };
 
-const HELP: OptionDescription = { names: ["-h", "--help"], description: "show help, and stop", value: null };
+const HELP: OptionDescription = {
+  names: ["-h", "--help"],
+  description: "show help, and stop",
+  value: null,
+  defaultValue: null,
+};
 
 /** The facts of a command as its file declares it. */
 export function describeCommand(command: CommandUnknownOpts): CommandDescription {
@@ -88,7 +95,14 @@ function optionFacts(option: Option): OptionDescription {
   const value = placeholder === undefined
     ? null
     : { placeholder, required: option.required, kind: kindOf(placeholder, option.argChoices) };
-  return { names, description: option.description, value };
+  return { names, description: option.description, value, defaultValue: defaultOf(option) };
+}
+
+function defaultOf({ defaultValue, defaultValueDescription }: Option): string | null {
+  if (defaultValueDescription !== undefined) return defaultValueDescription;
+  const none = defaultValue === undefined || defaultValue === "" || typeof defaultValue === "boolean" ||
+    (Array.isArray(defaultValue) && defaultValue.length === 0);
+  return none ? null : String(defaultValue);
 }
 
 function kindOf(name: string, choices: readonly string[] | undefined): Kind {

@@ -23,8 +23,8 @@ export async function describeProgram(tools: Readonly<Record<string, Tool>>): Pr
     description: "Reach real hardware: map it, drive it, simulate it.",
     arguments: [],
     options: [
-      { names: ["-V", "--version"], description: "print the version, and stop", value: null },
-      { names: ["-h", "--help"], description: "list the tools, and stop", value: null },
+      { names: ["-V", "--version"], description: "print the version, and stop", value: null, defaultValue: null },
+      { names: ["-h", "--help"], description: "list the tools, and stop", value: null, defaultValue: null },
     ],
     commands: loaded.map(({ command }) => describeCommand(command)),
   };
