@@ -121,7 +121,11 @@ const FAULTS: readonly (readonly [title: string, changed: Readonly<Record<string
   ],
   ["a link to no file", replaced("README.md", "docs/tools/bind.md", "docs/tools/gone.md"), /the link leads nowhere/],
   ["a link to no heading", replaced("README.md", "#more-uses", "#more-users"), /there is no such heading/],
-  ["a file that moved away", replaced(MMIO, "Text.", "See `src/nvme/registers.ts`."), /there is no src\/nvme\/registers\.ts/],
+  [
+    "a file that moved away",
+    replaced(MMIO, "Text.", "See `src/nvme/registers.ts`."),
+    /there is no src\/nvme\/registers\.ts/,
+  ],
   ["a fence without a language", replaced("README.md", "```console", "```"), /does not name its language/],
   ["a page without a title", replaced(MMIO, "# mmio\n\n", ""), /mmio\.md:1: the page has no title/],
 ];
