@@ -76,7 +76,12 @@ const create: CommandUnknownOpts = new Command("create")
   )
   .addOption(zoneOption)
   .option("--force", "try although the kernel is known to refuse under a hypervisor")
-  .option("--timeout <time>", "for taking memory into use, as in 30s", durationMs, 60_000)
+  .addOption(
+    new Option("--timeout <time>", "for taking memory into use, as in 30s").argParser(durationMs).default(
+      60_000,
+      "60s",
+    ),
+  )
   .option("--dry-run", "list what would be written; write nothing")
   .option("--explain", "print the commands of other tools that do the same")
   .option("--json", "print one JSON document")
@@ -99,7 +104,12 @@ const destroy: CommandUnknownOpts = new Command("destroy")
   .argument("<region>", "as in region0")
   .option("--erase <serial>", "persistent memory: the serial number of a device says that its contents may go")
   .option("--force", "destroy it although programs have its dax device open or mapped")
-  .option("--timeout <time>", "for taking memory out of use, as in 30s", durationMs, 60_000)
+  .addOption(
+    new Option("--timeout <time>", "for taking memory out of use, as in 30s").argParser(durationMs).default(
+      60_000,
+      "60s",
+    ),
+  )
   .option("--dry-run", "list what would be written; write nothing")
   .option("--explain", "print the commands of other tools that do the same")
   .option("--json", "print one JSON document")
@@ -127,7 +137,12 @@ function daxCommand(
     .option("--erase <word>", "persistent memory: its serial number or namespace says that its contents may go")
     .option("--force", "although programs have it open or mapped")
     .option("--no-online", "system-ram: give it to the kernel, and do not take it into use")
-    .option("--timeout <time>", "for taking memory into or out of use, as in 30s", durationMs, 60_000)
+    .addOption(
+      new Option("--timeout <time>", "for taking memory into or out of use, as in 30s").argParser(durationMs).default(
+        60_000,
+        "60s",
+      ),
+    )
     .option("--dry-run", "list what would be written; write nothing")
     .option("--explain", "print the commands of other tools that do the same")
     .option("--json", "print one JSON document")

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 import { InvalidArgumentError } from "commander";
 
 import { BusbarError } from "../src/core/error.ts";
@@ -53,7 +53,7 @@ export const command: CommandUnknownOpts = new Command("membench")
     memorySize,
   )
   .option("--only <list>", "some of latency,bandwidth,durable,gups,loaded", benchmarks)
-  .option("--duration <time>", "time for each number", durationMs, 500)
+  .addOption(new Option("--duration <time>", "time for each number").argParser(durationMs).default(500, "500ms"))
   .option("--threads <n>", "threads of streams and random updates", wholeNumber, 1)
   .option("--cpus <list>", "processors to pin the threads to, as in 0-3,8", cpuList)
   .option("--stride <bytes>", "from one slot of the pointer chase to the next", wholeNumber, 256)

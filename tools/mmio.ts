@@ -3,7 +3,7 @@
  * @module
  */
 
-import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { Argument, Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { Deadline } from "../src/core/deadline.ts";
 import { BusbarError } from "../src/core/error.ts";
@@ -79,7 +79,7 @@ export const command: CommandUnknownOpts = new Command("mmio")
   .option("--bar <n>", "which BAR", barIndex, 0)
   .option("--width <bytes>", "width of the access; the register's own, or 4", accessBytes)
   .option("--mask <bits>", "only these bits are written, or waited for", unsigned)
-  .option("--timeout <time>", "how long to wait", durationMs, 1000)
+  .addOption(new Option("--timeout <time>", "how long to wait").argParser(durationMs).default(1000, "1s"))
   .option("--write", "allow writing")
   .option("--force", "write also while a kernel driver has the device")
   .option("--json", "print one JSON document")

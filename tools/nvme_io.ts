@@ -3,7 +3,7 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../src/core/error.ts";
 import { NvmeController } from "../src/nvme/driver/controller.ts";
@@ -42,7 +42,7 @@ export const command: CommandUnknownOpts = new Command("nvme_io")
   .option("--queues <n>", "I/O queue pairs", wholeNumber, 1)
   .option("--random [seed]", "at random places of the range", unsigned)
   .option("--read-share <ratio>", "bench: share of reads, 0 to 1", ratio, 1)
-  .option("--duration <time>", "bench: how long, as in 5s", durationMs, 5000)
+  .addOption(new Option("--duration <time>", "bench: how long, as in 5s").argParser(durationMs).default(5000, "5s"))
   .option("--pattern <seed>", "write and verify: data that says which block it is, from this seed", unsigned)
   .option("--input <file>", "write: the data; - is standard input")
   .option("--output <file>", "read: where the data goes")

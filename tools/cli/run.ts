@@ -175,6 +175,8 @@ export function openJournal(tool: string, dryRun?: (line: string) => void, host:
   if (stale.length > 0) {
     note(`${tool}: ${stale.length} earlier run(s) were killed and left changes: busbar restore puts them back`);
   }
-  const command = [tool, ...Deno.args].join(" ");
+  // The arguments say the subcommand, and after `busbar` the tool's name too.
+  const [name = tool] = tool.split(" ");
+  const command = [name, ...(Deno.args[0] === name ? Deno.args.slice(1) : Deno.args)].join(" ");
   return new UndoJournal(host, dryRun === undefined ? { command } : { command, dryRun });
 }

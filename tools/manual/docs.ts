@@ -17,12 +17,14 @@ import { describeCommand } from "./command_description.ts";
 import { optionsSection, synopsisSection } from "./markdown_page.ts";
 
 /** A tool: the name of its file in tools/, and what its page says one wants from it. */
-interface DocumentedTool {
+export interface DocumentedTool {
+  /** The file's name without `.ts`. */
   readonly name: string;
   /** What follows "I want to", without a full stop. */
   readonly purpose: string;
 }
 
+/** The project's folder. */
 const ROOT = new URL("../../", import.meta.url);
 
 /** The folders of docs/, with what the index calls them. */
@@ -32,11 +34,15 @@ const FOLDERS: readonly (readonly [folder: string, title: string])[] = [
   ["benchmarks", "Benchmarks"],
 ];
 
-/** The tools that have a page, and what is wrong with the others. Reads text only: no tool is loaded. */
-function documentedTools(problems: string[]): DocumentedTool[] {
-  return toolNames().flatMap((name) => {
+/**
+ * The tools that have a page, and what is wrong with the others. Reads text only: no tool is loaded.
+ *
+ * @param problems takes a sentence for each tool without a page, or without the line of what one wants from it
+ */
+export function documentedTools(problems: string[], root: URL = ROOT): DocumentedTool[] {
+  return toolNames(root).flatMap((name) => {
     const path = `docs/tools/${name}.md`;
-    const page = read(path);
+    const page = read(path, root);
     if (page === null) {
       problems.push(`${path}: the tool ${name} has no page; docs/tools/mmio.md shows what one looks like`);
       return [];
@@ -69,12 +75,14 @@ async function generatedPages(tools: readonly DocumentedTool[], problems: string
 }
 
 /** The files in tools/ that declare a command. `busbar` runs the others and is none itself. */
-function toolNames(): string[] {
-  return namesIn("tools", ".ts").filter((name) => /^export const command\b/m.test(read(`tools/${name}.ts`) ?? ""));
+function toolNames(root: URL): string[] {
+  return namesIn("tools", ".ts", root).filter((name) =>
+    /^export const command\b/m.test(read(`tools/${name}.ts`, root) ?? "")
+  );
 }
 
-/** The text between the two markers, replaced. */
-function replaceSection(text: string, path: string, name: string, section: string, problems: string[]): string {
+/** The text between the two markers, replaced. `problems` takes a sentence where they are missing. */
+export function replaceSection(text: string, path: string, name: string, section: string, problems: string[]): string {
   const begin = `<!-- generated: ${name} -->`;
   const pattern = new RegExp(`${begin}\n[\\s\\S]*?<!-- end -->`);
   if (!pattern.test(text)) {
@@ -157,36 +165,38 @@ function index(tools: readonly DocumentedTool[]): string {
   ].join("\n");
 }
 
-/** A page's line in the index: its title, and the first sentence below it. */
+/** A page's line in the index: its title, and but for decisions, whose titles say it all, the first sentence below it. */
 function entry(path: string): string {
   const text = path === "docs/not-run.md" ? notRun() : read(path) ?? "";
-  const [, title = path, first = ""] = /^# (.*)\n\n(?:<!--.*-->\n\n)?((?:[^\n#|`].*\n)*)/.exec(text) ?? [];
-  const sentence = /^.*?[.:](?=\s|$)/.exec(first.replaceAll("\n", " ").trim())?.[0] ?? "";
-  const plain = sentence.replace(/[.:]$/, "").replace(/\[([^\]]*)\]\([^)]*\)/g, "$1");
+  const [, title = path, first = ""] = /^# (.*)\n\n((?:(?!#|\||<!--|```).+\n)*)/.exec(text) ?? [];
+  const sentence = /^.*?\.(?=\s|$)/.exec(first.replaceAll("\n", " ").trim())?.[0] ?? "";
+  const plain = path.startsWith("docs/decisions/")
+    ? ""
+    : sentence.replace(/\.$/, "").replace(/\[([^\]]*)\]\([^)]*\)/g, "$1");
   return `- [${title}](${path.replace("docs/", "")})${plain === "" ? "" : `: ${plain}`}`;
 }
 
 /** The names of the files in a folder with this ending, without it, sorted. */
-function namesIn(folder: string, ending: string): string[] {
-  return Array.from(Deno.readDirSync(new URL(folder, ROOT)), (entry) => entry.name)
+function namesIn(folder: string, ending: string, root: URL = ROOT): string[] {
+  return Array.from(Deno.readDirSync(new URL(folder, root)), (entry) => entry.name)
     .filter((name) => name.endsWith(ending)).map((name) => name.slice(0, -ending.length)).sort();
 }
 
-function read(path: string): string | null {
+function read(path: string, root: URL = ROOT): string | null {
   try {
-    return Deno.readTextFileSync(new URL(path, ROOT));
+    return Deno.readTextFileSync(new URL(path, root));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return null;
     throw error;
   }
 }
 
-/** Writes the files that differ, or says that they do. Returns their paths. */
-function update(files: ReadonlyMap<string, string>, check: boolean): string[] {
-  const stale = Array.from(files).filter(([path, text]) => read(path) !== text);
+/** Writes the files that differ, or with `check` only says that they do. Returns their paths. */
+export function update(files: ReadonlyMap<string, string>, check: boolean, root: URL = ROOT): string[] {
+  const stale = Array.from(files).filter(([path, text]) => read(path, root) !== text);
   for (const [path, text] of stale) {
     if (check) note(`${path}: not as 'deno task docs' writes it`);
-    else Deno.writeTextFileSync(new URL(path, ROOT), text);
+    else Deno.writeTextFileSync(new URL(path, root), text);
   }
   return stale.map(([path]) => path);
 }

@@ -31,10 +31,7 @@ export function optionsSection(tool: CommandDescription): string {
 
 function table({ arguments: parameters, options }: CommandDescription): string[] {
   const rows = [
-    ...parameters.map(({ name, description, required }) => [
-      `\`${name}\``,
-      required ? description : `${description} (may be left out)`,
-    ]),
+    ...parameters.map(({ name, description }) => [`\`${name}\``, description]),
     ...options.map(({ names, description, value, defaultValue }) => {
       const argument = value === null ? "" : value.required ? ` <${value.placeholder}>` : ` [${value.placeholder}]`;
       const choices = typeof value?.kind === "object" ? `one of ${value.kind.words.join(", ")}` : null;
