@@ -88,6 +88,7 @@ export * from "./src/memory/cgroup.ts";
 export * from "./src/memory/child_process.ts";
 export * from "./src/memory/counters.ts";
 export * from "./src/memory/damo_file.ts";
+export * from "./src/memory/damo_reader.ts";
 export * from "./src/memory/damon.ts";
 export * from "./src/memory/damon_plan.ts";
 export * from "./src/memory/dax_mode.ts";

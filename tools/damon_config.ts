@@ -3,16 +3,19 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 import { stringify } from "@std/yaml";
 
+import { BusbarError } from "../src/core/error.ts";
 import { thisMachine } from "../src/core/host.ts";
 import { UndoJournal } from "../src/core/undo/journal.ts";
 import { insideCgroup, makeCgroup } from "../src/memory/cgroup.ts";
 import { runCommand } from "../src/memory/child_process.ts";
-import { DAMO_SCHEMAS, fromDamo, toDamo } from "../src/memory/damo_file.ts";
+import { DAMO_SCHEMAS, toDamo } from "../src/memory/damo_file.ts";
+import { fromDamo } from "../src/memory/damo_reader.ts";
 import { DAMON_KEPT, damonObstacles, kdamondWrites, readDamon, startDamon } from "../src/memory/damon.ts";
 import { type Kdamond, nodeRanges, planDamon } from "../src/memory/damon_plan.ts";
+import type { MemoryRange } from "../src/memory/devdax.ts";
 import { durationMs, nodeNumber } from "./cli/arguments.ts";
 import {
   damonJson,
@@ -48,11 +51,31 @@ function planning(name: string, description: string): Command<[], PlanOptions> {
     .option("--config <file>", "take it all from a damo file, YAML or JSON") as Command<[], PlanOptions>;
 }
 
-async function planned(options: PlanOptions): Promise<Kdamond[]> {
-  if (options.config === undefined) return planDamon(damonRequest(options), (node) => nodeRanges(thisMachine, node));
-  const { kdamonds, ignored } = fromDamo(await readYaml(options.config), options.config);
-  if (ignored.length > 0) note(`${options.config}: left out, because busbar does not know it: ${ignored.join(", ")}`);
-  return kdamonds;
+async function planned(
+  options: PlanOptions,
+  ranges: (node: number) => MemoryRange[] = (node) => nodeRanges(thisMachine, node),
+): Promise<Kdamond[]> {
+  if (options.config === undefined) return planDamon(damonRequest(options), ranges);
+  return fromDamo(await readYaml(options.config), options.config);
+}
+
+/** Collects `--memory 1=0x100000000-0x200000000`; the end is the first address behind. */
+function memory(text: string, before: Map<number, MemoryRange[]> | undefined): Map<number, MemoryRange[]> {
+  const match = /^(\d+)=(0x[0-9a-f]+|\d+)-(0x[0-9a-f]+|\d+)$/i.exec(text);
+  const [start, end] = [BigInt(match?.[2] ?? 0), BigInt(match?.[3] ?? 0)];
+  if (match === null || start >= end) {
+    throw new InvalidArgumentError(`'${text}' is no memory of a node; write 1=0x100000000-0x200000000`);
+  }
+  const ranges = before ?? new Map<number, MemoryRange[]>();
+  const node = Number(match[1]);
+  return ranges.set(node, [...ranges.get(node) ?? [], { start, end }].sort((a, b) => a.start < b.start ? -1 : 1));
+}
+
+function noMemoryGiven(node: number): never {
+  throw new BusbarError("usage", `the memory of node ${node} is not given`, {
+    operation: "plan DAMON",
+    hint: `--memory ${node}=START-END says where it lies; without --memory this machine is asked`,
+  });
 }
 
 function show(options: { readonly json?: true | undefined }, kdamonds: readonly Kdamond[] = []): void {
@@ -71,9 +94,14 @@ const generate = planning(
       .default("damo" as const),
   )
   .addOption(new Option("--schema <version>", "the version of damo").choices(DAMO_SCHEMAS).default("2.4" as const))
+  .option("--memory <node=start-end...>", "addresses of a node, for another machine: 1=0x100000000-0x200000000", memory)
   .option("-o, --output <file>", "write it there")
   .action(async (options) => {
-    const kdamonds = await planned(options);
+    const { memory } = options;
+    const kdamonds = await planned(
+      options,
+      memory === undefined ? undefined : (node) => memory.get(node) ?? noMemoryGiven(node),
+    );
     const folder = "/sys/kernel/mm/damon/admin/kdamonds";
     const text = options.format === "damo" ? stringify(toDamo(kdamonds, options.schema), { lineWidth: -1 }) : [
       `echo ${kdamonds.length} >${folder}/nr_kdamonds`,
@@ -82,7 +110,10 @@ const generate = planning(
       ),
       ...kdamonds.map((_, i) => `echo on >${folder}/${i}/state`),
     ].join("\n") + "\n";
-    for (const obstacle of damonObstacles(thisMachine, kdamonds)) note(obstacle);
+    // What speaks against it here says nothing of the machine that it is for.
+    if (memory === undefined && options.config === undefined) {
+      for (const obstacle of damonObstacles(thisMachine, kdamonds)) note(obstacle);
+    }
     if (options.output === undefined) print(text.trimEnd());
     else writeOutput(options.output, text);
   });

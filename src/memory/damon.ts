@@ -8,7 +8,15 @@
 import { BusbarError, errnoNameOf } from "../core/error.ts";
 import { exists, type Host, ifPresent, ifReadable } from "../core/host.ts";
 import { findJournals, journalFolder, keptName, UndoJournal } from "../core/undo/journal.ts";
-import { cgroupMount, type Kdamond } from "./damon_plan.ts";
+import {
+  cgroupMount,
+  checkKdamond,
+  checkTargetNodes,
+  type DamonFilter,
+  type DamonScheme,
+  directionOf,
+  type Kdamond,
+} from "./damon_plan.ts";
 import { readTierState } from "./tiers.ts";
 
 const KDAMONDS = "/sys/kernel/mm/damon/admin/kdamonds";
@@ -27,18 +35,28 @@ export interface DamonWrite {
   readonly optional?: true;
 }
 
+/** Takes the writes of one configuration, in order. */
+type Put = (path: string, value: bigint | number | string) => void;
+
 /** The writes that configure one kdamond, in order, once its folder is there. */
 export function kdamondWrites(kdamond: Kdamond, index: number): DamonWrite[] {
   const folder = `${KDAMONDS}/${index}`;
   const context = `${folder}/contexts/0`;
-  const scheme = `${context}/schemes/0`;
   const writes: DamonWrite[] = [];
-  const put = (path: string, value: bigint | number | string): void => void writes.push({ path, text: String(value) });
+  const put: Put = (path, value) => void writes.push({ path, text: String(value) });
   put(`${folder}/contexts/nr_contexts`, 1);
   put(`${context}/operations`, "paddr");
-  put(`${context}/monitoring_attrs/intervals/sample_us`, kdamond.intervals.sampleUs);
-  put(`${context}/monitoring_attrs/intervals/aggr_us`, kdamond.intervals.aggregateUs);
-  put(`${context}/monitoring_attrs/intervals/update_us`, kdamond.intervals.updateUs);
+  const intervals = `${context}/monitoring_attrs/intervals`;
+  put(`${intervals}/sample_us`, kdamond.intervals.sampleUs);
+  put(`${intervals}/aggr_us`, kdamond.intervals.aggregateUs);
+  put(`${intervals}/update_us`, kdamond.intervals.updateUs);
+  const goal = kdamond.intervalsGoal;
+  if (goal !== null) {
+    put(`${intervals}/intervals_goal/access_bp`, goal.accessBp);
+    put(`${intervals}/intervals_goal/aggrs`, goal.aggregations);
+    put(`${intervals}/intervals_goal/min_sample_us`, goal.minSampleUs);
+    put(`${intervals}/intervals_goal/max_sample_us`, goal.maxSampleUs);
+  }
   put(`${context}/monitoring_attrs/nr_regions/min`, kdamond.nrRegions.min);
   put(`${context}/monitoring_attrs/nr_regions/max`, kdamond.nrRegions.max);
   put(`${context}/targets/nr_targets`, 1);
@@ -47,31 +65,58 @@ export function kdamondWrites(kdamond: Kdamond, index: number): DamonWrite[] {
     put(`${context}/targets/0/regions/${r}/start`, region.start);
     put(`${context}/targets/0/regions/${r}/end`, region.end);
   }
-  put(`${context}/schemes/nr_schemes`, 1);
-  put(`${scheme}/action`, kdamond.action);
-  put(`${scheme}/target_nid`, kdamond.to);
-  const ranges = [["sz", kdamond.size], ["nr_accesses", kdamond.accesses], ["age", kdamond.age]] as const;
-  for (const [name, range] of ranges) {
-    put(`${scheme}/access_pattern/${name}/min`, range.min);
-    put(`${scheme}/access_pattern/${name}/max`, range.max);
-  }
-  put(`${scheme}/quotas/ms`, kdamond.quota.timeMs);
-  put(`${scheme}/quotas/bytes`, kdamond.quota.sizeBytes);
-  put(`${scheme}/quotas/reset_interval_ms`, kdamond.quota.intervalMs);
-  const [size, accesses, age] = kdamond.quota.weightsPermil;
-  put(`${scheme}/quotas/weights/sz_permil`, size);
-  put(`${scheme}/quotas/weights/nr_accesses_permil`, accesses);
-  put(`${scheme}/quotas/weights/age_permil`, age);
-  put(`${scheme}/watermarks/metric`, "none");
-  put(`${scheme}/filters/nr_filters`, kdamond.filters.length);
-  for (const [f, filter] of kdamond.filters.entries()) {
-    put(`${scheme}/filters/${f}/type`, filter.type);
-    if (filter.type === "memcg") put(`${scheme}/filters/${f}/memcg_path`, filter.path);
-    put(`${scheme}/filters/${f}/matching`, filter.matching ? "Y" : "N");
-    // Linux 6.14 and later can also say what to let in; N leaves out, as earlier kernels do.
-    writes.push({ path: `${scheme}/filters/${f}/allow`, text: "N", optional: true });
+  put(`${context}/schemes/nr_schemes`, kdamond.schemes.length);
+  for (const [s, scheme] of kdamond.schemes.entries()) {
+    const at = `${context}/schemes/${s}`;
+    putScheme(scheme, at, put);
+    put(`${at}/filters/nr_filters`, scheme.filters.length);
+    for (const [f, filter] of scheme.filters.entries()) {
+      put(`${at}/filters/${f}/type`, filter.type);
+      if (filter.type === "memcg") put(`${at}/filters/${f}/memcg_path`, filter.path);
+      put(`${at}/filters/${f}/matching`, filter.matching ? "Y" : "N");
+      // Linux 6.14 and later can also say what to let in; N leaves out, as earlier kernels do.
+      writes.push({ path: `${at}/filters/${f}/allow`, text: "N", optional: true });
+    }
   }
   return writes;
+}
+
+function putScheme(scheme: DamonScheme, at: string, put: Put): void {
+  put(`${at}/action`, scheme.action);
+  if (scheme.to !== null) put(`${at}/target_nid`, scheme.to);
+  if (scheme.destinations.length > 0) put(`${at}/dests/nr_dests`, scheme.destinations.length);
+  for (const [d, { node, weight }] of scheme.destinations.entries()) {
+    put(`${at}/dests/${d}/id`, node);
+    put(`${at}/dests/${d}/weight`, weight);
+  }
+  const ranges = [["sz", scheme.size], ["nr_accesses", scheme.accesses], ["age", scheme.age]] as const;
+  for (const [name, range] of ranges) {
+    put(`${at}/access_pattern/${name}/min`, range.min);
+    put(`${at}/access_pattern/${name}/max`, range.max);
+  }
+  if (scheme.applyIntervalUs !== 0) put(`${at}/apply_interval_us`, scheme.applyIntervalUs);
+  put(`${at}/quotas/ms`, scheme.quota.timeMs);
+  put(`${at}/quotas/bytes`, scheme.quota.sizeBytes);
+  put(`${at}/quotas/reset_interval_ms`, scheme.quota.intervalMs);
+  const [size, accesses, age] = scheme.quota.weightsPermil;
+  put(`${at}/quotas/weights/sz_permil`, size);
+  put(`${at}/quotas/weights/nr_accesses_permil`, accesses);
+  put(`${at}/quotas/weights/age_permil`, age);
+  if (scheme.quota.goals.length > 0) put(`${at}/quotas/goals/nr_goals`, scheme.quota.goals.length);
+  for (const [g, goal] of scheme.quota.goals.entries()) {
+    put(`${at}/quotas/goals/${g}/target_metric`, goal.metric);
+    put(`${at}/quotas/goals/${g}/target_value`, goal.targetValue);
+    if (goal.metric === "user_input") put(`${at}/quotas/goals/${g}/current_value`, goal.currentValue);
+    if (goal.node !== null) put(`${at}/quotas/goals/${g}/nid`, goal.node);
+  }
+  const { watermarks } = scheme;
+  put(`${at}/watermarks/metric`, watermarks === null ? "none" : watermarks.metric);
+  if (watermarks !== null) {
+    put(`${at}/watermarks/interval_us`, watermarks.intervalUs);
+    put(`${at}/watermarks/high`, watermarks.highPermil);
+    put(`${at}/watermarks/mid`, watermarks.midPermil);
+    put(`${at}/watermarks/low`, watermarks.lowPermil);
+  }
 }
 
 /** A kdamond that exists. */
@@ -168,7 +213,9 @@ export function startDamon(
       hint: owner === "busbar" ? "damon_config stop stops them" : "damo stop, or --force drops them",
     });
   }
-  for (const kdamond of kdamonds) checkCgroup(host, kdamond);
+  for (const kdamond of kdamonds) checkKdamond(kdamond);
+  checkTargetNodes(host, kdamonds);
+  for (const filter of kdamonds.flatMap(filtersOf)) checkCgroup(host, filter);
   // What is dropped by force does not come back: so the state before ours is none, and no entry says otherwise.
   if (owner !== "nobody") journal.changeInside("kdamonds of somebody else", { path: NR_KDAMONDS, text: "0" });
   journal.change({ what: "number of kdamonds", write: { path: NR_KDAMONDS, text: String(kdamonds.length) } });
@@ -192,24 +239,26 @@ export function startDamon(
   }
 }
 
-function checkCgroup(host: Host, kdamond: Kdamond): void {
-  for (const filter of kdamond.filters) {
-    if (filter.type !== "memcg") continue;
-    const mount = cgroupMount(host);
-    if (mount === null) {
-      throw new BusbarError("absent", "cgroup v2 is not mounted", {
-        operation: "start DAMON",
-        path: "/sys/fs/cgroup",
-        hint: "mount -t cgroup2 none /sys/fs/cgroup, or move pages of all processes with --global",
-      });
-    }
-    if (exists(host, `${mount}${filter.path}`)) continue;
-    throw new BusbarError("absent", `${mount}${filter.path}: no such cgroup`, {
+function filtersOf(kdamond: Kdamond): readonly DamonFilter[] {
+  return kdamond.schemes.flatMap(({ filters }) => filters);
+}
+
+function checkCgroup(host: Host, filter: DamonFilter): void {
+  if (filter.type !== "memcg") return;
+  const mount = cgroupMount(host);
+  if (mount === null) {
+    throw new BusbarError("absent", "cgroup v2 is not mounted", {
       operation: "start DAMON",
-      path: `${mount}${filter.path}`,
-      hint: `mkdir ${mount}${filter.path}, or let damon_config run -- COMMAND make it`,
+      path: "/sys/fs/cgroup",
+      hint: "mount -t cgroup2 none /sys/fs/cgroup, or move pages of all processes with --global",
     });
   }
+  if (exists(host, `${mount}${filter.path}`)) return;
+  throw new BusbarError("absent", `${mount}${filter.path}: no such cgroup`, {
+    operation: "start DAMON",
+    path: `${mount}${filter.path}`,
+    hint: `mkdir ${mount}${filter.path}, or let damon_config run -- COMMAND make it`,
+  });
 }
 
 function explainWrite(error: unknown, path: string, text: string): unknown {
@@ -290,21 +339,26 @@ function readScheme(host: Host, folder: string): SchemeStatus {
 export function damonObstacles(host: Host, kdamonds: readonly Kdamond[]): string[] {
   const found: string[] = [];
   const { tiers, nodes } = readTierState(host);
-  for (const kdamond of kdamonds) {
+  for (
+    const { kdamond, scheme } of kdamonds.flatMap((kdamond) => kdamond.schemes.map((scheme) => ({ kdamond, scheme })))
+  ) {
     const rank = (node: number | null): number | undefined =>
       tiers.find((tier) => node !== null && tier.nodes.includes(node))?.rank;
-    const [from, to] = [rank(kdamond.from), rank(kdamond.to)];
-    if (from !== undefined && to !== undefined && (kdamond.direction === "demote" ? from >= to : from <= to)) {
+    const direction = directionOf(scheme);
+    const [from, to] = [rank(kdamond.from), rank(scheme.to)];
+    if (
+      direction !== null && from !== undefined && to !== undefined && (direction === "demote" ? from >= to : from <= to)
+    ) {
       found.push(
-        `${kdamond.direction} ${kdamond.from} → ${kdamond.to}: ` +
+        `${direction} ${kdamond.from} → ${scheme.to}: ` +
           (from === to ? "both nodes are in the same tier" : "the target is in the wrong direction: see tiering show"),
       );
     }
-    const target = nodes.find((node) => node.id === kdamond.to);
+    const target = nodes.find((node) => node.id === scheme.to);
     if (target !== undefined && target.freeBytes < target.totalBytes / 50n) {
-      found.push(`node ${kdamond.to} is full: nothing more can go there`);
+      found.push(`node ${scheme.to} is full: nothing more can go there`);
     }
-    for (const filter of kdamond.filters) if (filter.type === "memcg") found.push(...emptyCgroup(host, filter.path));
+    for (const filter of scheme.filters) if (filter.type === "memcg") found.push(...emptyCgroup(host, filter.path));
   }
   return [...new Set(found)];
 }

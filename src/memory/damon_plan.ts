@@ -53,7 +53,7 @@ export interface DamonRequest {
 /** A filter of a scheme: a page is left out when its condition equals `matching`. */
 export type DamonFilter =
   | { readonly type: "memcg"; readonly matching: boolean; readonly path: string }
-  | { readonly type: "young"; readonly matching: boolean };
+  | { readonly type: "anon" | "young"; readonly matching: boolean };
 
 /** A smallest and a largest value. */
 export interface DamonRange {
@@ -63,41 +63,106 @@ export interface DamonRange {
   readonly max: bigint;
 }
 
-/** One kdamond: a kernel thread that watches memory of a node and moves pages of it. */
-export interface Kdamond {
-  /** `demote` or `promote`. */
-  readonly direction: "demote" | "promote";
-  /** The node that is watched; null where a file says only which addresses. */
-  readonly from: number | null;
-  /** The node that pages go to. */
-  readonly to: number;
-  /** Physical addresses that are watched. */
-  readonly regions: readonly MemoryRange[];
-  /** How often it looks. */
-  readonly intervals: DamonIntervals;
-  /** Into how many regions memory is divided, at least and at most. */
-  readonly nrRegions: DamonRange;
-  /** What the scheme does. */
-  readonly action: "migrate_cold" | "migrate_hot";
+/** What a quota is steered by: the kernel makes it larger or smaller until the metric has the value. */
+export interface DamonGoal {
+  /** The kernel's word for what is looked at. */
+  readonly metric: "user_input" | "some_mem_psi_us" | "node_mem_used_bp" | "node_mem_free_bp";
+  /** What it is to be: microseconds of pressure, or ten-thousandths of the node's memory. */
+  readonly targetValue: bigint;
+  /** What it is, for `user_input` only. */
+  readonly currentValue: bigint;
+  /** The node, for the two metrics of a node; null for the others. */
+  readonly node: number | null;
+}
+
+/** When a scheme rests: free memory of the system, in thousandths. */
+export interface DamonWatermarks {
+  /** The kernel's word for what is looked at. */
+  readonly metric: "free_mem_rate";
+  /** Microseconds between two looks. */
+  readonly intervalUs: number;
+  /** Above this the scheme rests. */
+  readonly highPermil: number;
+  /** Below this it begins. */
+  readonly midPermil: number;
+  /** Below this it rests again. */
+  readonly lowPermil: number;
+}
+
+/** A node that takes a share of the pages. */
+export interface DamonDestination {
+  /** The node. */
+  readonly node: number;
+  /** Its share, in relation to the weights of the others. */
+  readonly weight: number;
+}
+
+/** By what the kernel tunes the intervals itself. */
+export interface DamonIntervalsGoal {
+  /** Ten-thousandths of the greatest possible number of access events. */
+  readonly accessBp: number;
+  /** Aggregations over which they are counted. */
+  readonly aggregations: number;
+  /** The shortest time between two looks, in microseconds. */
+  readonly minSampleUs: number;
+  /** The longest. */
+  readonly maxSampleUs: number;
+}
+
+/** What a kdamond does with regions that fit. */
+export interface DamonScheme {
+  /** Moves pages, or only counts (`stat`). */
+  readonly action: "migrate_cold" | "migrate_hot" | "stat";
+  /** The node that pages go to; null for `stat`. */
+  readonly to: number | null;
+  /** Nodes that share the pages; empty where `to` takes all. */
+  readonly destinations: readonly DamonDestination[];
   /** Bytes of a region that the scheme fits. */
   readonly size: DamonRange;
   /** Looks of one aggregation that found the region used. */
   readonly accesses: DamonRange;
   /** Aggregations for which that has been so. */
   readonly age: DamonRange;
+  /** Microseconds between two times that it is applied; 0: after each aggregation. */
+  readonly applyIntervalUs: number;
   /** At most so much work within an interval, and by what regions are chosen when it is too little. */
   readonly quota: {
-    /** Milliseconds of work. */
+    /** Milliseconds of work; 0: no limit. */
     readonly timeMs: number;
-    /** Bytes moved. */
+    /** Bytes moved; 0: no limit. */
     readonly sizeBytes: bigint;
     /** The interval in milliseconds. */
     readonly intervalMs: number;
     /** Weight of size, accesses and age, in thousandths. */
     readonly weightsPermil: readonly [size: number, accesses: number, age: number];
+    /** What the quota is steered by. */
+    readonly goals: readonly DamonGoal[];
   };
+  /** When it rests; null: never. */
+  readonly watermarks: DamonWatermarks | null;
   /** Pages that are left out. */
   readonly filters: readonly DamonFilter[];
+}
+
+/** One kdamond: a kernel thread that watches physical memory and applies schemes to it. */
+export interface Kdamond {
+  /** The node that is watched; null where a file says only which addresses. */
+  readonly from: number | null;
+  /** Physical addresses that are watched. */
+  readonly regions: readonly MemoryRange[];
+  /** How often it looks. */
+  readonly intervals: DamonIntervals;
+  /** By what the kernel tunes them; null: they stay. */
+  readonly intervalsGoal: DamonIntervalsGoal | null;
+  /** Into how many regions memory is divided, at least and at most. */
+  readonly nrRegions: DamonRange;
+  /** What it does, in the order in which it is tried; empty: it only watches. */
+  readonly schemes: readonly DamonScheme[];
+}
+
+/** Which way a scheme moves pages; null for one that moves none. */
+export function directionOf(scheme: DamonScheme): "demote" | "promote" | null {
+  return scheme.action === "migrate_cold" ? "demote" : scheme.action === "migrate_hot" ? "promote" : null;
 }
 
 /**
@@ -113,19 +178,9 @@ export function planDamon(request: DamonRequest, ranges: (node: number) => Memor
       "--migrate 0 1 does both between the fast node 0 and node 1",
     );
   }
-  if (request.cgroup !== null && !/^\/[^\0\n]*$/.test(request.cgroup)) {
-    throw usage(`'${request.cgroup}' is no cgroup`, "write its path below the mount point, as in /hmsdk");
-  }
   const intervals = request.intervals ?? DAMON_INTERVALS;
-  const { sampleUs, aggregateUs, updateUs } = intervals;
-  if (sampleUs <= 0 || aggregateUs < sampleUs || updateUs < aggregateUs) {
-    throw usage(
-      "the intervals do not fit: sample ≤ aggregate ≤ update",
-      `HMSDK has ${DAMON_INTERVALS.sampleUs}, ${DAMON_INTERVALS.aggregateUs} and ${DAMON_INTERVALS.updateUs} µs`,
-    );
-  }
   const sources = new Set<number>();
-  const one = (direction: Kdamond["direction"], pair: NodePair): Kdamond => {
+  const one = (direction: "demote" | "promote", pair: NodePair): Kdamond => {
     if (pair.from === pair.to) throw usage(`${direction} ${pair.from} ${pair.to}: a node cannot give pages to itself`);
     if (sources.has(pair.from)) {
       throw usage(`node ${pair.from} is the source twice`, "one kdamond watches a node: name each source once");
@@ -135,14 +190,83 @@ export function planDamon(request: DamonRequest, ranges: (node: number) => Memor
     ranges(pair.to);
     return kdamond(direction, pair, ranges(pair.from), intervals, request);
   };
-  return [
+  // Wrong cgroups and intervals are told before a node is looked for.
+  if (request.cgroup !== null) checkCgroupPath(request.cgroup);
+  checkIntervals(intervals);
+  const kdamonds = [
     ...request.demote.map((pair) => one("demote", pair)),
     ...request.promote.map((pair) => one("promote", pair)),
   ];
+  kdamonds.forEach(checkKdamond);
+  return kdamonds;
+}
+
+function checkCgroupPath(path: string): void {
+  if (/^\/[^\0\n]*$/.test(path)) return;
+  throw usage(`'${path}' is no cgroup`, "write its path below the mount point, as in /hmsdk");
+}
+
+function checkIntervals({ sampleUs, aggregateUs, updateUs }: DamonIntervals): void {
+  if (sampleUs > 0 && aggregateUs >= sampleUs && updateUs >= aggregateUs) return;
+  throw usage(
+    "the intervals do not fit: sample ≤ aggregate ≤ update",
+    `HMSDK has ${DAMON_INTERVALS.sampleUs}, ${DAMON_INTERVALS.aggregateUs} and ${DAMON_INTERVALS.updateUs} µs`,
+  );
+}
+
+/**
+ * Checks what can be told of a kdamond without the machine: the same for options and for files.
+ *
+ * @throws {BusbarError} `usage` for the first value that makes no sense
+ */
+export function checkKdamond(kdamond: Kdamond): void {
+  checkIntervals(kdamond.intervals);
+  const { min, max } = kdamond.nrRegions;
+  // mm/damon/core.c, damon_set_attrs(): fewer than three regions cannot be told apart.
+  if (min < 3n || max < min) {
+    throw usage(`${min} to ${max} regions do not fit: at least 3, and the most not below the least`);
+  }
+  if (kdamond.regions.length === 0) throw usage("no addresses are watched", "name regions of physical memory");
+  let end = 0n;
+  for (const region of kdamond.regions) {
+    if (region.start >= region.end || region.start < end) {
+      throw usage(`the regions do not follow one another: ${region.start} to ${region.end} stands after ${end}`);
+    }
+    end = region.end;
+  }
+  for (const scheme of kdamond.schemes) checkScheme(scheme);
+}
+
+function checkScheme(scheme: DamonScheme): void {
+  if (scheme.action !== "stat" && scheme.to === null && scheme.destinations.length === 0) {
+    throw usage(`${scheme.action} needs a node that pages go to`);
+  }
+  for (const [name, range] of [["size", scheme.size], ["accesses", scheme.accesses], ["age", scheme.age]] as const) {
+    if (range.min > range.max) throw usage(`the ${name} does not fit: ${range.min} is above ${range.max}`);
+  }
+  for (const { weight } of scheme.destinations) if (weight < 1) throw usage(`a weight of ${weight} takes no pages`);
+  const { watermarks } = scheme;
+  if (
+    watermarks !== null && (watermarks.lowPermil > watermarks.midPermil || watermarks.midPermil > watermarks.highPermil)
+  ) {
+    throw usage("the watermarks do not fit: low ≤ mid ≤ high");
+  }
+  for (const filter of scheme.filters) if (filter.type === "memcg") checkCgroupPath(filter.path);
+}
+
+/**
+ * Checks that the nodes which pages go to are there and have memory.
+ *
+ * @throws {BusbarError} what {@linkcode nodeRanges} throws
+ */
+export function checkTargetNodes(host: Host, kdamonds: readonly Kdamond[]): void {
+  for (const { to, destinations } of kdamonds.flatMap(({ schemes }) => schemes)) {
+    for (const node of [...to === null ? [] : [to], ...destinations.map(({ node }) => node)]) nodeRanges(host, node);
+  }
 }
 
 function kdamond(
-  direction: Kdamond["direction"],
+  direction: "demote" | "promote",
   { from, to }: NodePair,
   regions: MemoryRange[],
   intervals: DamonIntervals,
@@ -154,27 +278,27 @@ function kdamond(
   const memcg: DamonFilter[] = request.cgroup === null
     ? []
     : [{ type: "memcg", matching: false, path: request.cgroup }];
-  return {
-    direction,
-    from,
-    to,
-    regions,
-    intervals,
-    nrRegions: { min: 100n, max: 10_000n },
+  const scheme: DamonScheme = {
     action: demotes ? "migrate_cold" : "migrate_hot",
+    to,
+    destinations: [],
     size: { min: 4096n, max: NO_LIMIT },
     // Shares of the looks: 0 % to 0 %, or 5 % to 100 %, rounded down at the lower end.
     accesses: demotes ? { min: 0n, max: 0n } : { min: looks * 5n / 100n, max: looks },
     age: demotes ? { min: coldAge, max: NO_LIMIT } : { min: 0n, max: NO_LIMIT },
+    applyIntervalUs: 0,
     quota: {
       timeMs: demotes ? 1000 : 2000,
       sizeBytes: 50n << 30n,
       intervalMs: 20_000,
       weightsPermil: [0, 0, 10],
+      goals: [],
     },
+    watermarks: null,
     // Cold pages that were used since are left out; hot regions' pages that were not are too.
     filters: [...memcg, { type: "young", matching: demotes }],
   };
+  return { from, regions, intervals, intervalsGoal: null, nrRegions: { min: 100n, max: 10_000n }, schemes: [scheme] };
 }
 
 function usage(message: string, hint?: string): BusbarError {
