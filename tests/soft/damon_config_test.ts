@@ -6,7 +6,7 @@ Deno.test("a configuration for another machine is generated where its nodes are 
   const memory = ["--memory", "7=0x100000000-0x200000000", "--memory", "9=0x200000000-0x300000000"];
   const made = await runTool("damon_config", ["generate", "--migrate", "7", "9", "--global", ...memory]);
   assertEquals([made.code, made.stderr], [0, ""]);
-  for (const part of ["start: 4,294,967,296", "end: 12,884,901,888", "target_nid: 9", "target_nid: 7"]) {
+  for (const part of ["4,294,967,296", "12,884,901,888", "target_nid: 9", "target_nid: 7"]) {
     assertStringIncludes(made.stdout, part);
   }
   const folder = await Deno.makeTempDir();
