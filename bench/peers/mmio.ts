@@ -23,7 +23,7 @@ export type MmioAccess = typeof MMIO_ACCESSES[number];
 
 const HERE = new URL("mmio/", import.meta.url).pathname;
 
-/** The version that the numbers in the README are of. */
+/** The version that the numbers in docs/benchmarks/registers.md are of. */
 const KOFFI = "koffi@3.3.4";
 
 interface Peer {

@@ -25,9 +25,9 @@ function bitAt(bytes: Uint8Array, index: number): number {
   return (bytes[index >> 3] ?? 0) >> (7 - index % 8) & 1;
 }
 
-Deno.test("the example of README.md, the kernel document's, prints the inverted bitmap", async () => {
-  const readme = await Deno.readTextFile(new URL("../../README.md", import.meta.url));
-  const example = /```ts\n(import \{ OradaxSession[\s\S]*?)```/.exec(readme)?.[1];
+Deno.test("the example of docs/tools/oradax.md, the kernel document's, prints the inverted bitmap", async () => {
+  const page = await Deno.readTextFile(new URL("../../docs/tools/oradax.md", import.meta.url));
+  const example = /```ts\n(import \{ OradaxSession[\s\S]*?)```/.exec(page)?.[1];
   assert(example !== undefined);
   const lines = example.trim().split("\n").filter((line) => line !== "");
   assert(lines.length <= 10, `${lines.length} lines`);
