@@ -170,7 +170,7 @@ function conversions(): Form[] {
   ];
 }
 
-/** isspacep of pointers into each space. */
+/** isspacep of pointers into each space. The window of kernel parameters lies within that of global memory. */
 function spaces(): Form[] {
   const locals = ".shared .align 8 .b8 tile[256]; .local .align 8 .b8 stack[16];";
   const pointers: Readonly<Record<string, string>> = {
@@ -186,7 +186,7 @@ function spaces(): Form[] {
         ["b32"],
         "pred",
         `${make} isspacep.${asked} %x, %t0;`,
-        () => asked === space ? 1n : 0n,
+        () => asked === space || (asked === "global" && space === "param") ? 1n : 0n,
         { module: MODULE, locals },
       )
     )

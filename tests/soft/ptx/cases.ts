@@ -7,8 +7,10 @@ import { ADDRESS_FORMS } from "./address_forms.ts";
 import { APPROXIMATE_FORMS } from "./approximate_forms.ts";
 import { ATOMIC_FORMS } from "./atomic_forms.ts";
 import { BIT_FORMS } from "./bit_forms.ts";
+import { BLOCK_FORMS } from "./block_forms.ts";
 import { CARRY_FORMS } from "./carry_forms.ts";
 import { COMPARE_FORMS } from "./compare_forms.ts";
+import { CONTROL_FORMS } from "./control_forms.ts";
 import { CONVERT_FLOAT_FORMS } from "./convert_float_forms.ts";
 import { CONVERT_FORMS } from "./convert_forms.ts";
 import { CONVERT_SMALL_FORMS } from "./convert_small_forms.ts";
@@ -18,6 +20,9 @@ import { HALF_FORMS } from "./half_forms.ts";
 import { INTEGER_FORMS } from "./integer_forms.ts";
 import { MEMORY_FORMS } from "./memory_forms.ts";
 import { SELECT_FORMS } from "./select_forms.ts";
+import { WARP_FORMS } from "./warp_forms.ts";
+
+export { type Form, UNWRITTEN } from "./form.ts";
 
 export const FORMS: readonly Form[] = [
   ...INTEGER_FORMS,
@@ -34,6 +39,9 @@ export const FORMS: readonly Form[] = [
   ...MEMORY_FORMS,
   ...ADDRESS_FORMS,
   ...ATOMIC_FORMS,
+  ...WARP_FORMS,
+  ...BLOCK_FORMS,
+  ...CONTROL_FORMS,
 ];
 
 /** Forms that are one PTX module. */
