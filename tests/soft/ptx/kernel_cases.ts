@@ -5,7 +5,9 @@
 
 import { assertAlmostEquals, assertEquals } from "@std/assert";
 
-import type { Gpu, GpuBuffer, GpuModule, LaunchOptions } from "../../../src/gpu/gpu.ts";
+import type { Gpu } from "../../../src/gpu/gpu.ts";
+import type { GpuBuffer } from "../../../src/gpu/memory.ts";
+import type { GpuModule, LaunchOptions } from "../../../src/gpu/module.ts";
 import { Random } from "./values.ts";
 
 type Numbers = Int32Array | Uint32Array | BigUint64Array | Float32Array | Float64Array | Uint8Array | Uint16Array;
