@@ -12,6 +12,7 @@
  * @module
  */
 
+export * from "./src/core/batched_reads.ts";
 export * from "./src/core/block_users.ts";
 export * from "./src/core/deadline.ts";
 export * from "./src/core/decoded.ts";
@@ -20,6 +21,14 @@ export * from "./src/core/error.ts";
 export * from "./src/core/histogram.ts";
 export * from "./src/core/host.ts";
 export * from "./src/core/host_part.ts";
+export type {
+  BytesRequest,
+  HostAnswer,
+  HostRequest,
+  HostTree,
+  PathRequest,
+  TreeRequest,
+} from "./src/core/host_requests.ts";
 export * from "./src/core/layout.ts";
 export * from "./src/core/layout_json.ts";
 export * from "./src/core/layout_text.ts";

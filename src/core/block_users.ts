@@ -6,7 +6,9 @@
  * @module
  */
 
+import { BatchedReads } from "./batched_reads.ts";
 import { type Host, ifReadable } from "./host.ts";
+import { linkAt, textOf } from "./host_requests.ts";
 import { describeUse, findProcessUses } from "./process_uses.ts";
 
 /** Something that uses a block device. */
@@ -105,10 +107,16 @@ function mountTables(host: Host): Set<string> {
   const pids = (ifReadable(() => host.list("/proc")) ?? []).filter((name) => /^\d+$/.test(name));
   const seen = new Set<string>();
   const tables = new Set<string>();
-  for (const pid of ["self", ...pids]) {
-    const namespace = ifReadable(() => host.readLink(`/proc/${pid}/ns/mnt`)) ?? pid;
+  const reads = new BatchedReads(host);
+  const processes = ["self", ...pids];
+  reads.fetch(processes.map((pid) => linkAt(`/proc/${pid}/ns/mnt`)));
+  const namespaceOf = (pid: string): string => ifReadable(() => reads.readLink(`/proc/${pid}/ns/mnt`)) ?? pid;
+  const firstOfEach = new Map(processes.toReversed().map((pid) => [namespaceOf(pid), pid]));
+  reads.fetch([...firstOfEach.values()].map((pid) => textOf(`/proc/${pid}/mountinfo`)));
+  for (const pid of processes) {
+    const namespace = namespaceOf(pid);
     if (seen.has(namespace)) continue;
-    const text = ifReadable(() => host.readText(`/proc/${pid}/mountinfo`));
+    const text = ifReadable(() => reads.readText(`/proc/${pid}/mountinfo`));
     if (text === null) continue;
     seen.add(namespace);
     tables.add(text);

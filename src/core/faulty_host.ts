@@ -4,7 +4,8 @@
  */
 
 import type { BusbarError } from "./error.ts";
-import type { Host } from "./host.ts";
+import { answerEach, type Host } from "./host.ts";
+import type { HostAnswer, HostRequest } from "./host_requests.ts";
 
 /** Which calls a fault meets, and what happens then. */
 export interface Fault {
@@ -38,8 +39,13 @@ export interface Fault {
 /** Passes every call on to another host, except those that a fault meets. Counts the calls. */
 export class FaultyHost implements Host {
   readonly name: string;
-  /** Every call so far: name and path. */
+  /** Every call so far: name and path. Those of a batch are among them. */
   readonly calls: string[] = [];
+  /** How many requests each batch so far had. */
+  readonly batches: number[] = [];
+  /** The calls that were not in a batch. */
+  readonly singleCalls: string[] = [];
+  #isInBatch = false;
   readonly #inner: Host;
   readonly #faults: { fault: Fault; met: number }[];
 
@@ -74,6 +80,17 @@ export class FaultyHost implements Host {
     return this.#pass("sizeBytes", path, () => this.#inner.sizeBytes(path));
   }
 
+  /** Each request of a batch is a call, which faults meet as any other. */
+  batch(requests: readonly HostRequest[]): HostAnswer[] {
+    this.batches.push(requests.length);
+    this.#isInBatch = true;
+    try {
+      return answerEach(this, requests);
+    } finally {
+      this.#isInBatch = false;
+    }
+  }
+
   writeText(path: string, text: string): void {
     this.#pass("writeText", path, () => this.#inner.writeText(path, text));
   }
@@ -96,6 +113,7 @@ export class FaultyHost implements Host {
 
   #pass<T>(call: Fault["call"], path: string, go: () => T): T {
     this.calls.push(`${call} ${path}`);
+    if (!this.#isInBatch) this.singleCalls.push(`${call} ${path}`);
     for (const entry of this.#faults) {
       const { fault } = entry;
       if (fault.call !== undefined && fault.call !== call) continue;

@@ -5,6 +5,8 @@
  */
 
 import { BusbarError, isBusbarError, systemError } from "./error.ts";
+import type { HostAnswer, HostRequest, HostTree, TreeRequest } from "./host_requests.ts";
+import { type TreeSource, walkTree } from "./host_tree.ts";
 
 /** Files larger than this are cut: no text interface of the kernel comes near it. */
 const MAX_READ_BYTES = 16 << 20;
@@ -30,6 +32,11 @@ export interface Host {
   realPath(path: string): string;
   /** The size of a file in bytes, as stat reports it. */
   sizeBytes(path: string): number;
+  /**
+   * Answers many questions at once, in their order, each with what its call would have returned or thrown: one message to
+   * a machine that is reached by a connection. Throws only when the whole batch fails, as when the connection breaks.
+   */
+  batch(requests: readonly HostRequest[]): HostAnswer[];
   /** Writes `text` in one call. Only the undo journal may call it. */
   writeText(path: string, text: string): void;
   /** Writes bytes at `offset` in one call. Only the undo journal may call it. */
@@ -84,6 +91,10 @@ class LocalHost implements Host {
 
   sizeBytes(path: string): number {
     return attempt("stat", path, () => Deno.statSync(path).size);
+  }
+
+  batch(requests: readonly HostRequest[]): HostAnswer[] {
+    return answerEach(this, requests, (request) => walkTree(LOCAL_TREE, request));
   }
 
   writeText(path: string, text: string): void {
@@ -145,6 +156,60 @@ function concatenate(chunks: readonly Uint8Array[]): Uint8Array {
     at += chunk.length;
   }
   return whole;
+}
+
+/** What `readdir` says of each entry saves a call for each. */
+const LOCAL_TREE: TreeSource = {
+  entries: (path) =>
+    attempt("list", path, () =>
+      Array.from(Deno.readDirSync(path), ({ name, isDirectory, isSymlink }) => ({
+        name,
+        kind: isSymlink ? "link" : isDirectory ? "folder" : "file",
+      }))),
+  readLink: (path) => thisMachine.readLink(path),
+  readFile: (path) => thisMachine.readBytes(path, 0, MAX_READ_BYTES),
+};
+
+/** Finds out by trying what each entry of a folder is: for hosts that are asked one question at a time. */
+function treeSourceOf(host: Host): TreeSource {
+  const fails = (call: () => unknown): boolean => ifReadable(call) === null;
+  return {
+    entries: (path) =>
+      host.list(path).map((name) => {
+        const entry = path === "/" ? `/${name}` : `${path}/${name}`;
+        if (!fails(() => host.readLink(entry))) return { name, kind: "link" };
+        return { name, kind: fails(() => host.list(entry)) ? "file" : "folder" };
+      }),
+    readLink: (path) => host.readLink(path),
+    readFile: (path) => host.readBytes(path, 0, MAX_READ_BYTES),
+  };
+}
+
+/**
+ * The answers to a batch, one call after the other: for implementations of {@linkcode Host} that gain nothing by more.
+ *
+ * @param tree reads a tree; by default by the host's own calls
+ */
+export function answerEach(
+  host: Host,
+  requests: readonly HostRequest[],
+  tree: (request: TreeRequest) => HostTree = (request) => walkTree(treeSourceOf(host), request),
+): HostAnswer[] {
+  return requests.map((request): HostAnswer => {
+    try {
+      switch (request.call) {
+        case "readBytes":
+          return host.readBytes(request.path, request.offset, request.sizeBytes);
+        case "readTree":
+          return tree(request);
+        default:
+          return host[request.call](request.path);
+      }
+    } catch (error) {
+      if (error instanceof BusbarError) return error;
+      throw error;
+    }
+  });
 }
 
 /** This machine. */

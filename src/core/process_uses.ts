@@ -3,7 +3,9 @@
  * @module
  */
 
+import { BatchedReads } from "./batched_reads.ts";
 import { type Host, ifReadable } from "./host.ts";
+import { linkAt, namesIn, textOf } from "./host_requests.ts";
 
 /** A process that has a path open or mapped. */
 export interface ProcessUse {
@@ -23,22 +25,29 @@ export interface ProcessUse {
  */
 export function findProcessUses(host: Host, matches: (path: string) => boolean): ProcessUse[] {
   const uses: ProcessUse[] = [];
-  const pids = (ifReadable(() => host.list("/proc")) ?? []).filter((name) => /^\d+$/.test(name)).map(Number);
-  for (const pid of pids.filter((pid) => pid !== Deno.pid)) {
+  const pids = (ifReadable(() => host.list("/proc")) ?? []).filter((name) => /^\d+$/.test(name)).map(Number)
+    .filter((pid) => pid !== Deno.pid);
+  const reads = new BatchedReads(host);
+  reads.fetch(pids.flatMap((pid) => [namesIn(`/proc/${pid}/fd`), textOf(`/proc/${pid}/maps`)]));
+  reads.fetch(pids.flatMap((pid) => descriptorLinks(reads, pid).map(linkAt)));
+  for (const pid of pids) {
     const command = (): string => ifReadable(() => host.readText(`/proc/${pid}/comm`).trim()) ?? "?";
-    for (const path of new Set(openPaths(host, pid).filter(matches))) {
+    for (const path of new Set(openPaths(reads, pid).filter(matches))) {
       uses.push({ pid, command: command(), path, how: "open" });
     }
-    for (const path of new Set(mappedPaths(host, pid).filter(matches))) {
+    for (const path of new Set(mappedPaths(reads, pid).filter(matches))) {
       uses.push({ pid, command: command(), path, how: "mapped" });
     }
   }
   return uses;
 }
 
+function descriptorLinks(host: Host, pid: number): string[] {
+  return (ifReadable(() => host.list(`/proc/${pid}/fd`)) ?? []).map((fd) => `/proc/${pid}/fd/${fd}`);
+}
+
 function openPaths(host: Host, pid: number): string[] {
-  const descriptors = ifReadable(() => host.list(`/proc/${pid}/fd`)) ?? [];
-  return descriptors.flatMap((fd) => ifReadable(() => host.readLink(`/proc/${pid}/fd/${fd}`)) ?? []);
+  return descriptorLinks(host, pid).flatMap((link) => ifReadable(() => host.readLink(link)) ?? []);
 }
 
 /** proc(5): the path is the sixth column of /proc/PID/maps, and may hold spaces. */

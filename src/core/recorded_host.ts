@@ -4,7 +4,9 @@
  */
 
 import { BusbarError } from "./error.ts";
-import type { Host } from "./host.ts";
+import { answerEach, type Host } from "./host.ts";
+import type { HostAnswer, HostRequest } from "./host_requests.ts";
+import { type TreeSource, walkTree } from "./host_tree.ts";
 
 /** What was recorded: absolute paths without symbolic links in them, and the links. */
 export interface Recording {
@@ -66,6 +68,10 @@ export class RecordedHost implements Host {
     return this.#recording.files.get(resolved)?.length ?? 0;
   }
 
+  batch(requests: readonly HostRequest[]): HostAnswer[] {
+    return answerEach(this, requests, (request) => walkTree(this.#treeSource, request));
+  }
+
   writeText(path: string): void {
     throw this.#readOnly(path);
   }
@@ -85,6 +91,19 @@ export class RecordedHost implements Host {
   removeFolder(path: string): void {
     throw this.#readOnly(path);
   }
+
+  readonly #treeSource: TreeSource = {
+    entries: (path) => {
+      const folder = this.#resolve(path);
+      return this.list(path).map((name) => {
+        const entry = `${folder}/${name}`;
+        const kind = this.#recording.links.has(entry) ? "link" : this.#folders.has(entry) ? "folder" : "file";
+        return { name, kind };
+      });
+    },
+    readLink: (path) => this.readLink(path),
+    readFile: (path) => this.#file(path),
+  };
 
   #addToFolders(path: string): void {
     for (let rest = path; rest !== "";) {

@@ -5,8 +5,10 @@
  * @module
  */
 
+import { BatchedReads } from "../core/batched_reads.ts";
 import { BusbarError } from "../core/error.ts";
 import { type Host, ifPresent, ifReadable } from "../core/host.ts";
+import { type HostRequest, linkAt, namesIn, realPathOf, textOf } from "../core/host_requests.ts";
 
 /** Where Linux lists everything on the CXL bus. */
 export const CXL_DEVICES = "/sys/bus/cxl/devices";
@@ -131,12 +133,12 @@ export interface CxlTopology {
 }
 
 /**
- * Reads everything on the CXL bus. What vanishes meanwhile is left out.
+ * Reads everything on the CXL bus, in two batches and a listing. What vanishes meanwhile is left out.
  *
  * @throws {BusbarError} `absent` when the machine has no CXL bus; `malformed` for a number that sysfs does not write so
  */
-export function readCxl(host: Host): CxlTopology {
-  const names = ifPresent(() => host.list(CXL_DEVICES));
+export function readCxl(machine: Host): CxlTopology {
+  const names = ifPresent(() => machine.list(CXL_DEVICES));
   if (names === null || names.length === 0) {
     throw new BusbarError("absent", `${CXL_DEVICES}: this machine shows no CXL`, {
       operation: "read the CXL bus",
@@ -144,6 +146,7 @@ export function readCxl(host: Host): CxlTopology {
       hint: "the modules cxl_acpi, cxl_pci, cxl_port and cxl_mem are needed, and a firmware with a CEDT table",
     });
   }
+  const host = fetchBus(machine, names);
   const read = <T>(pattern: RegExp, one: (name: string) => T | null): T[] =>
     names.filter((name) => pattern.test(name)).sort(byNumbers).flatMap((name) => ifPresent(() => one(name)) ?? []);
   const ports = read(/^(?:root|port|endpoint)\d+$/, (name) => readPort(host, name));
@@ -154,6 +157,56 @@ export function readCxl(host: Host): CxlTopology {
   const memdevs = read(/^mem\d+$/, (name) => readMemdev(host, name, ports, decoders));
   const regions = read(/^region\d+$/, (name) => readRegion(host, name, ports));
   return { windows, ports, decoders, memdevs, regions };
+}
+
+/** What is read of a thing on the bus, by its name: files, and links. */
+const ATTRIBUTES: readonly { of: RegExp; files: readonly string[]; links?: readonly string[] }[] = [
+  { of: /^(?:root|port|endpoint)\d+$/, files: [], links: ["uport"] },
+  {
+    of: /^decoder\d+\.\d+$/,
+    files: [
+      ...["cap_ram", "cap_pmem", "target_list", "start", "size", "interleave_ways", "interleave_granularity"],
+      ...["create_ram_region", "create_pmem_region", "mode", "region", "dpa_size", "locked"],
+    ],
+  },
+  { of: /^mem\d+$/, files: ["ram/size", "pmem/size", "numa_node", "serial", "firmware_version"] },
+  {
+    of: /^region\d+$/,
+    files: ["resource", "interleave_ways", "interleave_granularity", "uuid", "mode", "size", "commit"],
+    links: ["driver"],
+  },
+];
+
+/** Fetches what is read of everything on the bus. */
+function fetchBus(machine: Host, names: readonly string[]): BatchedReads {
+  const reads = new BatchedReads(machine);
+  reads.fetch(names.flatMap((name) => {
+    const folder = `${CXL_DEVICES}/${name}`;
+    const row = ATTRIBUTES.find(({ of }) => of.test(name));
+    if (row === undefined) return [];
+    const inside = /^region/.test(name) ? [namesIn(folder)] : [];
+    const files = row.files.map((file) => textOf(`${folder}/${file}`));
+    return [realPathOf(folder), ...files, ...(row.links ?? []).map((link) => linkAt(`${folder}/${link}`)), ...inside];
+  }));
+  // The names of what comes next are in what was read.
+  reads.fetch(names.flatMap((name): HostRequest[] => {
+    const folder = `${CXL_DEVICES}/${name}`;
+    const text = (file: string): string => ifReadable(() => reads.readText(`${folder}/${file}`).trim()) ?? "";
+    if (/^region/.test(name)) {
+      const ways = Math.min(Number(text("interleave_ways")) || 0, MAX_WAYS);
+      const parts = (ifReadable(() => reads.list(folder)) ?? []).filter((part) => /^dax_region\d+$/.test(part));
+      return [
+        ...Array.from({ length: ways }, (_, k) => textOf(`${folder}/target${k}`)),
+        ...parts.map((part) => namesIn(`${folder}/${part}`)),
+      ];
+    }
+    const root = ifReadable(() => parentName(reads, name)) ?? "";
+    if (!/^decoder/.test(name) || !/^root\d+$/.test(root)) return [];
+    return text("target_list").split(",").filter((id) => id !== "").map((id) =>
+      linkAt(`${CXL_DEVICES}/${root}/dport${id}`)
+    );
+  }));
+  return reads;
 }
 
 /** Orders `decoder2.10` after `decoder2.9`. */

@@ -6,8 +6,10 @@
  */
 
 import type { Deadline } from "../core/deadline.ts";
+import { BatchedReads } from "../core/batched_reads.ts";
 import { BusbarError, type ErrorCode } from "../core/error.ts";
 import { type Host, ifPresent, ifReadable } from "../core/host.ts";
+import { namesIn, textOf } from "../core/host_requests.ts";
 import type { UndoJournal } from "../core/undo/journal.ts";
 import { formatBytes, hex } from "../core/units.ts";
 import type { MemoryRange } from "./devdax.ts";
@@ -49,14 +51,11 @@ export function blockSizeBytes(host: Host): bigint {
 /** The blocks that lie wholly in physical address ranges, by address. Empty while the memory is not known to the kernel. */
 export function blocksInRanges(host: Host, ranges: readonly MemoryRange[]): MemoryBlock[] {
   const size = blockSizeBytes(host);
-  const blocks: MemoryBlock[] = [];
+  const names: string[] = [];
   for (const { start, end } of ranges) {
-    for (let index = (start + size - 1n) / size; (index + 1n) * size <= end; index++) {
-      const block = ifPresent(() => readBlock(host, `memory${index}`, size));
-      if (block !== null) blocks.push(block);
-    }
+    for (let index = (start + size - 1n) / size; (index + 1n) * size <= end; index++) names.push(`memory${index}`);
   }
-  return blocks;
+  return readBlocks(host, names, size);
 }
 
 /** The blocks of a NUMA node, by address. */
@@ -64,8 +63,17 @@ export function blocksOfNode(host: Host, node: number): MemoryBlock[] {
   const size = blockSizeBytes(host);
   const names = (ifPresent(() => host.list(`/sys/devices/system/node/node${node}`)) ?? [])
     .filter((name) => /^memory\d+$/.test(name));
-  return names.flatMap((name) => ifPresent(() => readBlock(host, name, size)) ?? [])
-    .sort((a, b) => a.start < b.start ? -1 : 1);
+  return readBlocks(host, names, size).sort((a, b) => a.start < b.start ? -1 : 1);
+}
+
+/** Reads blocks, in one batch, and the zones of those that are online in another. Those that are not there are left out. */
+function readBlocks(host: Host, names: readonly string[], sizeBytes: bigint): MemoryBlock[] {
+  const reads = new BatchedReads(host);
+  const folders = names.map((name) => `${MEMORY}/${name}`);
+  reads.fetch(folders.flatMap((folder) => [textOf(`${folder}/state`), namesIn(folder)]));
+  const online = folders.filter((folder) => ifReadable(() => reads.readText(`${folder}/state`).trim()) === "online");
+  reads.fetch(online.map((folder) => textOf(`${folder}/valid_zones`)));
+  return names.flatMap((name) => ifPresent(() => readBlock(reads, name, sizeBytes)) ?? []);
 }
 
 function readBlock(host: Host, name: string, sizeBytes: bigint): MemoryBlock {

@@ -5,7 +5,9 @@
  * @module
  */
 
+import { BatchedReads } from "../core/batched_reads.ts";
 import { type Host, ifReadable } from "../core/host.ts";
+import { textOf } from "../core/host_requests.ts";
 
 /** The counters that users expect, in their order. */
 export const NUMA_COUNTERS: readonly string[] = [
@@ -27,14 +29,15 @@ export type CounterValues = ReadonlyMap<string, bigint | null>;
  *
  * @throws {BusbarError} `absent` when there is no such node
  */
-export function readCounters(host: Host, node: number | null = null): CounterValues {
+export function readCounters(machine: Host, node: number | null = null): CounterValues {
   const path = node === null ? "/proc/vmstat" : `/sys/devices/system/node/node${node}/vmstat`;
+  const placement = `/sys/devices/system/node/node${node}/numastat`;
+  const host = new BatchedReads(machine);
+  host.fetch([path, ...(node === null ? [] : [placement])].map(textOf));
   const values = new Map<string, bigint>();
   const vmstat = host.readText(path);
   // Kernels before 5.14 have the placement counters in numastat only, with names of their own.
-  const numastat = node === null
-    ? null
-    : ifReadable(() => host.readText(`/sys/devices/system/node/node${node}/numastat`));
+  const numastat = node === null ? null : ifReadable(() => host.readText(placement));
   for (const line of (numastat ?? "").split("\n")) {
     const [name = "", value = ""] = line.split(" ");
     const full = NUMASTAT_NAMES[name];

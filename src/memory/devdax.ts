@@ -6,8 +6,10 @@
  * @module
  */
 
+import { BatchedReads } from "../core/batched_reads.ts";
 import { BusbarError } from "../core/error.ts";
 import { type Host, ifPresent, ifReadable } from "../core/host.ts";
+import { linkAt, namesIn, realPathOf, textOf } from "../core/host_requests.ts";
 import { describeUse, findProcessUses } from "../core/process_uses.ts";
 import { formatBytes } from "../core/units.ts";
 
@@ -76,8 +78,9 @@ export interface DaxDevice {
 /** Every dax device of the machine, ordered by number. None where the kernel has no dax bus. */
 export function listDaxDevices(host: Host): DaxDevice[] {
   const names = ifPresent(() => host.list(DAX_DEVICES)) ?? [];
+  const reads = fetchAttributes(host, names.filter(isDaxName));
   // One that vanishes meanwhile is left out.
-  const devices = names.filter(isDaxName).flatMap((name) => ifPresent(() => readAttributes(host, name)) ?? []);
+  const devices = names.filter(isDaxName).flatMap((name) => ifPresent(() => readAttributes(reads, name)) ?? []);
   return devices.sort((a, b) => compareNumbers(a.name, b.name));
 }
 
@@ -90,9 +93,37 @@ export function listDaxDevices(host: Host): DaxDevice[] {
  */
 export function readDaxDevice(host: Host, name: string): DaxDevice {
   const bare = name.replace(/^\/dev\//, "");
-  const device = isDaxName(bare) ? ifPresent(() => readAttributes(host, bare)) : null;
+  const device = isDaxName(bare) ? ifPresent(() => readAttributes(fetchAttributes(host, [bare]), bare)) : null;
   if (device === null) throw noSuchDevice(host, name);
   return device;
+}
+
+const DEVICE_FILES: readonly string[] = ["size", "align", "resource", "target_node", "numa_node"];
+const REGION_FILES: readonly string[] = ["id", "size", "available_size", "align"];
+
+/** Fetches what is read of devices, in three batches. */
+function fetchAttributes(host: Host, names: readonly string[]): BatchedReads {
+  const reads = new BatchedReads(host);
+  reads.fetch(names.map((name) => realPathOf(`${DAX_DEVICES}/${name}`)));
+  const folders = names.flatMap((name) => ifReadable(() => reads.realPath(`${DAX_DEVICES}/${name}`)) ?? []);
+  reads.fetchNew(folders.flatMap((folder) => [
+    linkAt(`${folder}/driver`),
+    ...DEVICE_FILES.map((file) => textOf(`${folder}/${file}`)),
+    namesIn(folder),
+    ...REGION_FILES.map((file) => textOf(`${parentOf(folder)}/dax_region/${file}`)),
+    textOf(`${parentOf(folder)}/namespace`),
+  ]));
+  reads.fetch(
+    folders.flatMap((folder) =>
+      mappingFolders(reads, folder).flatMap((mapping) => [textOf(`${mapping}/start`), textOf(`${mapping}/end`)])
+    ),
+  );
+  return reads;
+}
+
+function mappingFolders(host: Host, folder: string): string[] {
+  const names = (ifReadable(() => host.list(folder)) ?? []).filter((name) => /^mapping\d+$/.test(name));
+  return names.sort((a, b) => Number(a.slice(7)) - Number(b.slice(7))).map((name) => `${folder}/${name}`);
 }
 
 function readAttributes(host: Host, name: string): DaxDevice {

@@ -6,13 +6,17 @@
  * @module
  */
 
+import { BatchedReads } from "../core/batched_reads.ts";
 import { BusbarError } from "../core/error.ts";
 import { type Host, ifPresent, ifReadable } from "../core/host.ts";
+import { type HostRequest, namesIn, textOf } from "../core/host_requests.ts";
 import { nearest } from "../core/locator.ts";
 import type { UndoJournal } from "../core/undo/journal.ts";
 
 const NODES = "/sys/devices/system/node";
 const TIERS = "/sys/devices/virtual/memory_tiering";
+const ONLINE = `${NODES}/online`;
+const DAMON = "/sys/kernel/mm/damon/admin/kdamonds";
 const SCAN = "/sys/kernel/debug/sched/numa_balancing";
 
 /** A NUMA node with memory or processors. */
@@ -115,9 +119,17 @@ export interface TierState {
   readonly obstacles: readonly string[];
 }
 
-/** Reads tiers, nodes and settings. */
-export function readTierState(host: Host): TierState {
-  const nodes = readNodes(host);
+/** Reads tiers, nodes and settings, in two batches. */
+export function readTierState(machine: Host): TierState {
+  const host = new BatchedReads(machine);
+  host.fetch([
+    textOf(ONLINE),
+    { call: "readTree", path: TIERS, depth: 1, files: ["nodelist"] },
+    ...TIER_SETTINGS.map(({ path }) => textOf(path)),
+    namesIn(DAMON),
+  ]);
+  host.fetch(nodeRequests(host));
+  const nodes = nodesFrom(host);
   const tiers = readTiers(host);
   const settings = TIER_SETTINGS.map((setting) => readSetting(host, setting));
   const demotion = demotionTargets(nodes, tiers);
@@ -126,7 +138,24 @@ export function readTierState(host: Host): TierState {
 
 /** The online nodes, by number. */
 export function readNodes(host: Host): NumaNode[] {
-  const online = parseList(ifReadable(() => host.readText(`${NODES}/online`)) ?? "");
+  const reads = new BatchedReads(host);
+  reads.fetch([textOf(ONLINE)]);
+  reads.fetch(nodeRequests(reads));
+  return nodesFrom(reads);
+}
+
+function nodeRequests(host: Host): HostRequest[] {
+  return onlineNodes(host).flatMap((id) =>
+    ["meminfo", "distance", "cpulist"].map((file) => textOf(`${NODES}/node${id}/${file}`))
+  );
+}
+
+function onlineNodes(host: Host): number[] {
+  return parseList(ifReadable(() => host.readText(ONLINE)) ?? "");
+}
+
+function nodesFrom(host: Host): NumaNode[] {
+  const online = onlineNodes(host);
   return online.flatMap((id) => ifPresent(() => readNode(host, id, online)) ?? []);
 }
 
@@ -215,7 +244,7 @@ function obstacles(
       found.push(`numa_balancing is ${balancing}: nothing is promoted; 2 promotes hot pages`);
     }
   }
-  if (ifReadable(() => host.list("/sys/kernel/mm/damon/admin/kdamonds")) === null) {
+  if (ifReadable(() => host.list(DAMON)) === null) {
     found.push("this kernel has no DAMON, or this user may not see it (CONFIG_DAMON_SYSFS, root)");
   }
   return found;

@@ -176,8 +176,11 @@ function errnoInMessage(error: BusbarError): number | null {
   return error.message.endsWith("(EINVAL)") ? EINVAL : null;
 }
 
+/** Where the kernel shows its lockdown mode. */
+export const LOCKDOWN_FILE = "/sys/kernel/security/lockdown";
+
 /** The kernel's lockdown mode: `none`, `integrity`, `confidentiality`; null when the kernel has no lockdown. */
 export function lockdownMode(host: Host): string | null {
-  const text = ifReadable(() => host.readText("/sys/kernel/security/lockdown"));
+  const text = ifReadable(() => host.readText(LOCKDOWN_FILE));
   return /\[(\w+)\]/.exec(text ?? "")?.[1] ?? null;
 }

@@ -6,10 +6,14 @@
  * @module
  */
 
+import { BatchedReads } from "../core/batched_reads.ts";
+import { BusbarError } from "../core/error.ts";
 import { exists, type Host, ifReadable } from "../core/host.ts";
+import { namesIn, sizeOf, textOf } from "../core/host_requests.ts";
+import { isSysfsPciAddress } from "../core/pci_address.ts";
 import { formatBytes } from "../core/units.ts";
-import { PCI_DEVICES, readPciFunction } from "./function.ts";
-import { lockdownMode } from "./accessibility.ts";
+import { PCI_DEVICES, type PciFunction, readPciFunctions } from "./function.ts";
+import { LOCKDOWN_FILE, lockdownMode } from "./accessibility.ts";
 import { VFIO_DRIVER } from "./vfio.ts";
 
 /** One point that was looked at. */
@@ -26,8 +30,18 @@ export interface Finding {
   readonly remedy: string | null;
 }
 
-/** Looks at everything. Never throws: what cannot be read is unknown. */
-export function examineMachine(host: Host): Finding[] {
+/** Looks at everything, in four batches. Never throws: what cannot be read is unknown. */
+export function examineMachine(machine: Host): Finding[] {
+  const host = new BatchedReads(machine);
+  host.fetch([
+    ...TEXTS.map(textOf),
+    ...FOLDERS.map(namesIn),
+    ...[...PLACES, ...LIBCUDA].map(sizeOf),
+    { call: "readTree", path: GROUPS, depth: 1, files: ["type"] },
+  ]);
+  host.fetch([textOf(kernelConfigFile(ifReadable(() => host.readText(OSRELEASE).trim()) ?? ""))]);
+  const names = ifReadable(() => host.list(PCI_DEVICES)) ?? [];
+  const functions = readPciFunctions(machine, names.filter(isSysfsPciAddress));
   return [
     environment(host),
     iommu(host),
@@ -37,13 +51,30 @@ export function examineMachine(host: Host): Finding[] {
     lockedMemory(host),
     lockdown(host),
     strictDevmem(host),
-    addressSpace(host),
+    addressSpace(names, functions.flatMap((fn) => fn instanceof BusbarError ? [] : [fn])),
     cuda(host),
   ];
 }
 
+const OSRELEASE = "/proc/sys/kernel/osrelease";
+const GROUPS = "/sys/kernel/iommu_groups";
+const VFIO_FOLDER = `/sys/bus/pci/drivers/${VFIO_DRIVER}`;
+
+/** What the points below read. */
+const TEXTS: readonly string[] = [
+  OSRELEASE,
+  LOCKDOWN_FILE,
+  ...["cmdline", "meminfo", "mounts", "self/limits", "driver/nvidia/version"].map((file) => `/proc/${file}`),
+];
+const FOLDERS: readonly string[] = ["/dev/vfio", PCI_DEVICES];
+const PLACES: readonly string[] = ["/.dockerenv", "/run/.containerenv", VFIO_FOLDER, "/dev/iommu", "/dev/vfio/vfio"];
+
+function kernelConfigFile(release: string): string {
+  return `/boot/config-${release}`;
+}
+
 function environment(host: Host): Finding {
-  const release = ifReadable(() => host.readText("/proc/sys/kernel/osrelease").trim()) ?? "";
+  const release = ifReadable(() => host.readText(OSRELEASE).trim()) ?? "";
   const name = "environment";
   if (/microsoft/i.test(release)) {
     return {
@@ -73,7 +104,7 @@ function environment(host: Host): Finding {
 
 function iommu(host: Host): Finding {
   const name = "IOMMU";
-  const groups = ifReadable(() => host.list("/sys/kernel/iommu_groups")) ?? [];
+  const groups = ifReadable(() => host.list(GROUPS)) ?? [];
   const commandLine = ifReadable(() => host.readText("/proc/cmdline").trim()) ?? "";
   const words = commandLine.split(/\s+/).filter((word) => word.includes("iommu"));
   if (groups.length === 0) {
@@ -85,9 +116,7 @@ function iommu(host: Host): Finding {
       remedy: "turn VT-d or AMD-Vi on in the firmware, and boot with intel_iommu=on (AMD: nothing more)",
     };
   }
-  const types = groups.map((group) =>
-    ifReadable(() => host.readText(`/sys/kernel/iommu_groups/${group}/type`).trim()) ?? "?"
-  );
+  const types = groups.map((group) => ifReadable(() => host.readText(`${GROUPS}/${group}/type`).trim()) ?? "?");
   const counts = [...new Set(types)].map((type) => `${types.filter((other) => other === type).length} × ${type}`);
   return {
     name,
@@ -100,9 +129,9 @@ function iommu(host: Host): Finding {
 
 function vfioDriver(host: Host): Finding {
   const name = "VFIO driver";
-  const loaded = exists(host, `/sys/bus/pci/drivers/${VFIO_DRIVER}`);
+  const loaded = exists(host, VFIO_FOLDER);
   const iommufd = exists(host, "/dev/iommu");
-  const evidence = `/sys/bus/pci/drivers/${VFIO_DRIVER}`;
+  const evidence = VFIO_FOLDER;
   if (!loaded) {
     return { name, result: "bad", text: "not loaded", evidence, remedy: `modprobe ${VFIO_DRIVER}` };
   }
@@ -204,8 +233,8 @@ function lockdown(host: Host): Finding {
 function strictDevmem(host: Host): Finding {
   const name = "BARs of bound devices";
   const relaxed = / iomem=relaxed( |$)/.test(` ${ifReadable(() => host.readText("/proc/cmdline").trim()) ?? ""}`);
-  const release = ifReadable(() => host.readText("/proc/sys/kernel/osrelease").trim()) ?? "";
-  const config = ifReadable(() => host.readText(`/boot/config-${release}`));
+  const release = ifReadable(() => host.readText(OSRELEASE).trim()) ?? "";
+  const config = ifReadable(() => host.readText(kernelConfigFile(release)));
   const strict = config === null ? null : /^CONFIG_IO_STRICT_DEVMEM=y$/m.test(config);
   const evidence = `/proc/cmdline${config === null ? "" : `, /boot/config-${release}`}`;
   if (relaxed) return { name, result: "good", text: "can be mapped (iomem=relaxed)", evidence, remedy: null };
@@ -221,21 +250,14 @@ function strictDevmem(host: Host): Finding {
   };
 }
 
-function addressSpace(host: Host): Finding {
+function addressSpace(names: readonly string[], functions: readonly PciFunction[]): Finding {
   const name = "BAR addresses";
-  const names = ifReadable(() => host.list(PCI_DEVICES)) ?? [];
-  const without = names.filter((device) => {
-    const fn = ifReadable(() => readPciFunction(host, device));
-    return fn?.resources?.some((bar) => bar.role === "BAR" && !bar.assigned) === true;
-  });
+  const without = functions.filter((fn) => fn.resources?.some((bar) => bar.role === "BAR" && !bar.assigned) === true)
+    .map((fn) => fn.name);
   if (names.length === 0) {
     return { name, result: "unknown", text: "this machine has no PCI functions", evidence: PCI_DEVICES, remedy: null };
   }
-  const high = names.some((device) =>
-    ifReadable(() => readPciFunction(host, device))?.resources?.some((bar) =>
-      bar.start >= 1n << 32n && bar.role === "BAR"
-    )
-  );
+  const high = functions.some((fn) => fn.resources?.some((bar) => bar.start >= 1n << 32n && bar.role === "BAR"));
   if (without.length === 0) {
     return {
       name,

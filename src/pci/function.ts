@@ -3,8 +3,10 @@
  * @module
  */
 
+import { BatchedReads } from "../core/batched_reads.ts";
 import { BusbarError, isBusbarError } from "../core/error.ts";
 import { exists, type Host, ifPresent, ifReadable } from "../core/host.ts";
+import { type HostRequest, linkAt, realPathOf, sizeOf, textOf } from "../core/host_requests.ts";
 import { formatPciAddress, isSysfsPciAddress, parsePciAddress, type PciAddress } from "../core/pci_address.ts";
 import { configUint, EXTENDED_CONFIG_BYTES, formatId, HEADER_BYTES } from "./config_space.ts";
 import { parseResources, type Resource } from "./resources.ts";
@@ -57,6 +59,60 @@ export interface PciFunction {
  * @throws {BusbarError} `absent` when there is none, `device-gone` when it vanished while it was being read
  */
 export function readPciFunction(host: Host, address: PciAddress | string): PciFunction {
+  const where = typeof address === "string" ? parsePciAddress(address) : address;
+  const reads = new BatchedReads(host);
+  fetchFunctions(reads, [formatPciAddress(where)]);
+  return readFetchedFunction(reads, where);
+}
+
+/**
+ * Reads what `host` knows of many functions, in two batches.
+ *
+ * @param names addresses as sysfs writes them
+ * @returns for each name the function, or the error that {@linkcode readPciFunction} would throw
+ */
+export function readPciFunctions(host: Host, names: readonly string[]): (PciFunction | BusbarError)[] {
+  const reads = new BatchedReads(host);
+  fetchFunctions(reads, names);
+  return names.map((name) => {
+    try {
+      return readFetchedFunction(reads, name);
+    } catch (error) {
+      if (error instanceof BusbarError) return error;
+      throw error;
+    }
+  });
+}
+
+/** Fetches what {@linkcode readFetchedFunction} reads of each function, in one batch, or two where some are virtual. */
+export function fetchFunctions(reads: BatchedReads, names: readonly string[]): void {
+  reads.fetch(names.flatMap((name) => functionRequests(`${PCI_DEVICES}/${name}`)));
+  // Only the kernel knows who a virtual function is.
+  const virtual = names.map((name) => `${PCI_DEVICES}/${name}`).filter((folder) =>
+    ifReadable(() => reads.readLink(`${folder}/physfn`)) !== null
+  );
+  // Its folder is looked at again, as the last thing that is read of a function.
+  reads.fetch(virtual.flatMap((folder) => [textOf(`${folder}/vendor`), textOf(`${folder}/device`), sizeOf(folder)]));
+}
+
+/** In the order in which they matter: whether the function is there is asked first and, once all is read, again. */
+function functionRequests(folder: string): HostRequest[] {
+  return [
+    sizeOf(folder),
+    { call: "readBytes", path: `${folder}/config`, offset: 0, sizeBytes: EXTENDED_CONFIG_BYTES },
+    textOf(`${folder}/resource`),
+    ...FUNCTION_LINKS.map((link) => linkAt(`${folder}/${link}`)),
+    ...FUNCTION_TEXTS.map((file) => textOf(`${folder}/${file}`)),
+    realPathOf(folder),
+    sizeOf(folder),
+  ];
+}
+
+const FUNCTION_LINKS: readonly string[] = ["physfn", "driver", "iommu_group"];
+const FUNCTION_TEXTS: readonly string[] = ["numa_node", "power_state", "enable"];
+
+/** As {@linkcode readPciFunction}, from what was fetched. */
+export function readFetchedFunction(host: BatchedReads, address: PciAddress | string): PciFunction {
   const where = typeof address === "string" ? parsePciAddress(address) : address;
   const name = formatPciAddress(where);
   const folder = `${PCI_DEVICES}/${name}`;

@@ -8,6 +8,7 @@
  */
 
 import { type Host, ifReadable } from "../core/host.ts";
+import { type HostRequest, textOf } from "../core/host_requests.ts";
 import { type CapabilityList, findCapability } from "./capabilities.ts";
 import { LINK_SPEEDS } from "./capability_tables.ts";
 import { configUint } from "./config_space.ts";
@@ -84,6 +85,16 @@ function maxSpeed(cap: number, cap2: number): number | null {
 
 function speedCode(code: number): number | null {
   return LINK_SPEEDS[code] === undefined ? null : code;
+}
+
+/** What {@linkcode readLinkEnd} reads of a function besides its configuration space; nothing for most. */
+export function linkRequests(fn: PciFunction, capabilities: CapabilityList): HostRequest[] {
+  if (fn.folder === null || findCapability(capabilities, "standard", 0x10) !== null) return [];
+  const { folder } = fn;
+  return ["current", "max"].flatMap((which) => [
+    textOf(`${folder}/${which}_link_speed`),
+    textOf(`${folder}/${which}_link_width`),
+  ]);
 }
 
 /** Without privilege the capabilities cannot be read, but sysfs has the four numbers. */

@@ -17,8 +17,10 @@
  * @module
  */
 
+import { BatchedReads } from "../core/batched_reads.ts";
 import { BusbarError, systemError } from "../core/error.ts";
 import { type Host, ifReadable } from "../core/host.ts";
+import { linkAt, realPathOf, textOf } from "../core/host_requests.ts";
 import type { RecordedPiece } from "../core/mmio.ts";
 import { formatPciAddress, isSysfsPciAddress, parsePciAddress } from "../core/pci_address.ts";
 import { RecordedHost } from "../core/recorded_host.ts";
@@ -95,19 +97,20 @@ const MACHINE_FILES: readonly string[] = [
 /**
  * Writes functions of a machine, and registers that were read from them, as a recorded machine.
  *
- * @param functions what to record; their bridges are recorded with them when `host` has them
+ * @param functions what to record; their bridges are recorded with them when `machine` has them
  */
 export function formatMachine(
-  host: Host | null,
+  machine: Host | null,
   functions: readonly PciFunction[],
   regions: readonly RecordedRegion[],
 ): string {
   const lines = [FIRST_LINE];
+  const host = machine === null ? null : fetchAll(machine, functions);
   if (host !== null) {
     for (const path of MACHINE_FILES) pushFile(lines, host, path);
     pushProcessor(lines, host);
     for (const root of new Set(functions.flatMap((fn) => fn.hostBridge ?? []))) {
-      pushFile(lines, host, `/sys/devices/${root}/firmware_node/hid`);
+      pushFile(lines, host, hardwareIdFile(root));
     }
   }
   for (const fn of functions) {
@@ -123,6 +126,39 @@ export function formatMachine(
   }
   lines.push("", LAST_LINE);
   return lines.join("\n") + "\n";
+}
+
+function hardwareIdFile(root: string): string {
+  return `/sys/devices/${root}/firmware_node/hid`;
+}
+
+/** All that is recorded of a machine, in three batches. */
+function fetchAll(machine: Host, functions: readonly PciFunction[]): BatchedReads {
+  const reads = new BatchedReads(machine);
+  const entries = functions.filter((fn) => fn.address !== null).map((fn) => `${PCI_DEVICES}/${fn.name}`);
+  const roots = new Set(functions.flatMap((fn) => fn.hostBridge ?? []));
+  reads.fetch([
+    ...[...MACHINE_FILES, "/proc/cpuinfo", ...Array.from(roots, hardwareIdFile)].map(textOf),
+    ...entries.map(realPathOf),
+  ]);
+  const folders = entries.flatMap((entry) => ifReadable(() => reads.realPath(entry)) ?? []);
+  reads.fetch(folders.flatMap((folder) => [
+    ...DEVICE_FILES.map((file) => textOf(`${folder}/${file}`)),
+    ...DEVICE_LINKS.map((link) => linkAt(`${folder}/${link}`)),
+  ]));
+  reads.fetchNew(folders.flatMap((folder) => {
+    const group = groupOf(reads, folder);
+    return group === undefined ? [] : [textOf(groupTypeFile(group))];
+  }));
+  return reads;
+}
+
+function groupOf(host: Host, folder: string): string | undefined {
+  return ifReadable(() => host.readLink(`${folder}/iommu_group`))?.split("/").at(-1);
+}
+
+function groupTypeFile(group: string): string {
+  return `/sys/kernel/iommu_groups/${group}/type`;
 }
 
 function pushSoftDevice(lines: string[], fn: PciFunction): void {
@@ -141,8 +177,8 @@ function pushDevice(lines: string[], host: Host, name: string): void {
     const text = ifReadable(() => host.readLink(`${folder}/${link}`));
     if (text !== null) pushQuoted(lines, "#link", [`${folder}/${link}`, text]);
   }
-  const group = ifReadable(() => host.readLink(`${folder}/iommu_group`))?.split("/").at(-1);
-  if (group !== undefined) pushFile(lines, host, `/sys/kernel/iommu_groups/${group}/type`);
+  const group = groupOf(host, folder);
+  if (group !== undefined) pushFile(lines, host, groupTypeFile(group));
 }
 
 function pushFile(lines: string[], host: Host, path: string): void {

@@ -7,15 +7,17 @@
  * @module
  */
 
+import { BatchedReads } from "../core/batched_reads.ts";
 import { BusbarError, isBusbarError } from "../core/error.ts";
 import { type Host, ifReadable } from "../core/host.ts";
+import { namesIn, textOf } from "../core/host_requests.ts";
 import { comparePciAddress, isSysfsPciAddress, parsePciAddress, type PciAddress } from "../core/pci_address.ts";
 import { type AcsState, readAcs } from "./acs.ts";
 import { type CapabilityList, dvsecIdentity, findCapability, listCapabilities } from "./capabilities.ts";
 import { CXL_VENDOR_ID, PORT_TYPES } from "./capability_tables.ts";
 import { configUint } from "./config_space.ts";
-import { PCI_DEVICES, type PciFunction, readPciFunction } from "./function.ts";
-import { joinLink, type Link, type LinkEnd, readLinkEnd } from "./link.ts";
+import { fetchFunctions, PCI_DEVICES, type PciFunction, readFetchedFunction } from "./function.ts";
+import { joinLink, type Link, type LinkEnd, linkRequests, readLinkEnd } from "./link.ts";
 
 /** What a function is in the tree. */
 export type FunctionKind =
@@ -130,17 +132,19 @@ export interface Topology {
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 
 /**
- * Reads the whole tree. A function that vanishes meanwhile, or cannot be read, is left out and named in `problems`.
+ * Reads the whole tree, in four batches at most ({@linkcode Host.batch}). A function that vanishes meanwhile, or cannot
+ * be read, is left out and named in `problems`.
  *
  * @throws {BusbarError} `absent` when the machine has no PCI
  */
 export function readTopology(host: Host): Topology {
   const problems: string[] = [];
-  const found = listFunctions(host).flatMap((name) => readOne(host, name, problems));
+  const reads = new BatchedReads(host);
+  const found = readFunctions(reads, problems);
   const roots = new Map<string, Mutable<RootComplex>>();
   const byName = new Map<string, Draft>();
   for (const draft of found.sort((a, b) => a.depth - b.depth)) {
-    const root = rootOf(roots, host, draft);
+    const root = rootOf(roots, reads, draft);
     byName.set(draft.name, draft);
     // Ancestors are always placed before their children: a path that leads through itself cannot make a loop.
     const parent = draft.ancestors.map((name) => byName.get(name)).findLast((one) =>
@@ -159,7 +163,7 @@ export function readTopology(host: Host): Topology {
     rootComplexes,
     nodes: found.map(({ node }) => node).sort((a, b) => byAddress(a, b)),
     problems,
-    processor: readProcessor(host),
+    processor: readProcessor(reads),
   };
 }
 
@@ -205,14 +209,19 @@ export function isBridge(kind: FunctionKind): boolean {
   return leadsDown(kind) || kind === "switch upstream port" || kind === "PCIe to PCI bridge" || kind === "bridge";
 }
 
-interface Draft {
+interface Draft extends Place {
   readonly name: string;
   readonly node: Mutable<TopologyNode>;
   readonly end: LinkEnd | null;
-  readonly rootName: string;
-  readonly behind: string | null;
-  readonly ancestors: readonly string[];
   readonly depth: number;
+}
+
+function groupTypeFile(group: string): string {
+  return `/sys/kernel/iommu_groups/${group}/type`;
+}
+
+function hardwareIdFile(root: string): string {
+  return `/sys/devices/${root}/firmware_node/hid`;
 }
 
 function listFunctions(host: Host): string[] {
@@ -229,21 +238,63 @@ function listFunctions(host: Host): string[] {
   }
 }
 
-function readOne(host: Host, name: string, problems: string[]): Draft[] {
-  let fn: PciFunction;
-  try {
-    fn = readPciFunction(host, name);
-  } catch (error) {
-    if (!(error instanceof BusbarError)) throw error;
-    problems.push(error.message);
+function readFunctions(reads: BatchedReads, problems: string[]): Draft[] {
+  reads.fetch([namesIn(PCI_DEVICES), textOf("/proc/cpuinfo")]);
+  const names = listFunctions(reads);
+  fetchFunctions(reads, names);
+  const functions = names.map((name): FoundFunction | string => {
+    try {
+      const fn = readFetchedFunction(reads, name);
+      return { fn, capabilities: listCapabilities(fn.config), place: placeOf(reads, fn) };
+    } catch (error) {
+      if (error instanceof BusbarError) return error.message;
+      throw error;
+    }
+  });
+  reads.fetchNew(functions.flatMap((one) =>
+    typeof one === "string" ? [] : [
+      ...(one.fn.iommuGroup === null ? [] : [textOf(groupTypeFile(one.fn.iommuGroup))]),
+      ...linkRequests(one.fn, one.capabilities),
+      textOf(hardwareIdFile(one.place.rootName)),
+    ]
+  ));
+  return functions.flatMap((one) => {
+    if (typeof one !== "string") return [draftOf(reads, one, problems)];
+    problems.push(one);
     return [];
-  }
-  const capabilities = listCapabilities(fn.config);
-  for (const problem of capabilities.problems) problems.push(`${name}: ${problem}`);
+  });
+}
+
+interface FoundFunction {
+  readonly fn: PciFunction;
+  readonly capabilities: CapabilityList;
+  readonly place: Place;
+}
+
+/** Where a function hangs, by the path of its folder. */
+interface Place {
+  readonly rootName: string;
+  readonly behind: string | null;
+  readonly ancestors: readonly string[];
+}
+
+function placeOf(host: Host, fn: PciFunction): Place {
   const path = (ifReadable(() => host.realPath(fn.folder ?? "")) ?? fn.folder ?? "").split("/");
   // A domain behind a device (Intel VMD) has a root of its own further down the path.
   const rootAt = path.findLastIndex((part) => /^pci[0-9a-f]{4,8}:[0-9a-f]{2}$/.test(part));
-  const ancestors = path.slice(rootAt + 1, -1).filter(isSysfsPciAddress);
+  return {
+    rootName: path[rootAt] ?? `pci${fn.name.slice(0, -5)}`,
+    behind: path.slice(0, Math.max(0, rootAt)).findLast(isSysfsPciAddress) ?? null,
+    ancestors: path.slice(rootAt + 1, -1).filter(isSysfsPciAddress),
+  };
+}
+
+function draftOf(
+  host: Host,
+  { fn, capabilities, place }: FoundFunction,
+  problems: string[],
+): Draft {
+  for (const problem of capabilities.problems) problems.push(`${fn.name}: ${problem}`);
   const node: Mutable<TopologyNode> = {
     function: fn,
     kind: kindOf(fn, capabilities),
@@ -257,15 +308,7 @@ function readOne(host: Host, name: string, problems: string[]): Draft[] {
     resizableBars: readResizableBars(fn.config, capabilities),
     cxl: readCxl(fn.config, capabilities),
   };
-  return [{
-    name,
-    node,
-    end: readLinkEnd(host, fn, capabilities),
-    rootName: path[rootAt] ?? `pci${name.slice(0, -5)}`,
-    behind: path.slice(0, Math.max(0, rootAt)).findLast(isSysfsPciAddress) ?? null,
-    ancestors,
-    depth: ancestors.length,
-  }];
+  return { ...place, name: fn.name, node, end: readLinkEnd(host, fn, capabilities), depth: place.ancestors.length };
 }
 
 /** Every node gets its root complex before anybody sees it. */
@@ -311,7 +354,7 @@ function kindOf(fn: PciFunction, capabilities: CapabilityList): FunctionKind {
 
 function readIommu(host: Host, fn: PciFunction): IommuState {
   if (fn.iommuGroup !== null) {
-    const type = ifReadable(() => host.readText(`/sys/kernel/iommu_groups/${fn.iommuGroup}/type`).trim());
+    const type = ifReadable(() => host.readText(groupTypeFile(fn.iommuGroup ?? "")).trim());
     return { state: "group", group: fn.iommuGroup, type };
   }
   // What lspci printed may say nothing of groups; sysfs, which has a power state for each function, would have one.
@@ -348,7 +391,7 @@ function rootOf(roots: Map<string, Mutable<RootComplex>>, host: Host, draft: Dra
   const known = roots.get(draft.rootName);
   if (known !== undefined) return known;
   const [domain = "0", bus = "0"] = draft.rootName.slice(3).split(":");
-  const hid = ifReadable(() => host.readText(`/sys/devices/${draft.rootName}/firmware_node/hid`).trim());
+  const hid = ifReadable(() => host.readText(hardwareIdFile(draft.rootName)).trim());
   const root: Mutable<RootComplex> = {
     ...PLACEHOLDER,
     name: draft.rootName,

@@ -259,6 +259,7 @@ Deno.test("what a test left open is named: files, device mappings, child process
       readBytes: refuse,
       realPath: refuse,
       sizeBytes: refuse,
+      batch: refuse,
       writeText: refuse,
       writeBytes: refuse,
       writeTextSlowly: refuse,

@@ -5,6 +5,7 @@
 
 import { BusbarError } from "../../src/core/error.ts";
 import { type Host, ifPresent } from "../../src/core/host.ts";
+import type { HostAnswer, HostRequest } from "../../src/core/host_requests.ts";
 import { RecordedHost } from "../../src/core/recorded_host.ts";
 
 /** A machine whose files can be written. What a write does beyond storing the text is up to `onWrite`. */
@@ -66,6 +67,10 @@ export class MadeUpMachine implements Host {
 
   sizeBytes(path: string): number {
     return this.#host().sizeBytes(path);
+  }
+
+  batch(requests: readonly HostRequest[]): HostAnswer[] {
+    return this.#host().batch(requests);
   }
 
   writeText(path: string, text: string): void {
