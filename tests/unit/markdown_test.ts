@@ -127,6 +127,31 @@ const FAULTS: readonly (readonly [title: string, changed: Readonly<Record<string
     /there is no src\/nvme\/registers\.ts/,
   ],
   ["a fence without a language", replaced("README.md", "```console", "```"), /does not name its language/],
+  [
+    "a table inside a code block",
+    replaced(
+      "README.md",
+      "$ busbar mmio soft:nvme read VS",
+      "$ busbar mmio soft:nvme read VS\n| to | type |\n|---|---|",
+    ),
+    /README\.md:8: a table inside a code block/,
+  ],
+  ["a second title", replaced(MMIO, "## Options", "# Options"), /mmio\.md:11: a second title: Options/],
+  [
+    "a level left out",
+    replaced(MMIO, "## More uses", "### More uses"),
+    /mmio\.md:5: a heading of level 3 below one of level 1/,
+  ],
+  [
+    "a table without a heading",
+    replaced(MMIO, "# mmio", "| a | b |\n|---|---|\n| 1 | 2 |\n\n# mmio"),
+    /mmio\.md:1: a table without a heading/,
+  ],
+  [
+    "a broken link",
+    replaced("README.md", "[bind](docs/tools/bind.md)", "[bind](docs/tools/bind.md"),
+    /a link that is none/,
+  ],
   ["a page without a title", replaced(MMIO, "# mmio\n\n", ""), /mmio\.md:1: the page has no title/],
 ];
 
