@@ -200,6 +200,30 @@ function toolPageProblems(pages: readonly Page[], tools: readonly string[]): str
   return problems;
 }
 
+/**
+ * Options that a page types and its tool does not have. What follows ` -- ` is another program's.
+ *
+ * @param optionsOf all options of a tool and its subcommands, by the tool's name
+ */
+export function optionProblems(pages: Pages, optionsOf: ReadonlyMap<string, ReadonlySet<string>>): string[] {
+  const problems: string[] = [];
+  const tool = new RegExp(`(?:^|[\\s('"/;])(${[...optionsOf.keys()].join("|")})(?:\\.ts)?((?: [^;|&]*)?)`, "g");
+  for (const [path, text] of pages) {
+    const commands = parse(path, text).tokens.flatMap((token) => [
+      ...(token.children ?? []).filter(({ type }) => type === "code_inline").map(({ content }) => content),
+      ...(token.type === "fence" ? token.content.split("\n").filter((line) => line.startsWith("$ ")) : []),
+    ]);
+    for (const command of commands) {
+      for (const [, name = "", args = ""] of command.matchAll(tool)) {
+        for (const [option = ""] of (args.split(" -- ")[0] ?? "").matchAll(/(?<=\s\[?)--[a-z][\w-]*/g)) {
+          if (optionsOf.get(name)?.has(option) !== true) problems.push(`${path}: ${name} has no ${option}: ${command}`);
+        }
+      }
+    }
+  }
+  return problems;
+}
+
 /** The anchors that GitHub gives the headings of a page. */
 function anchorsOf({ tokens }: Page): ReadonlySet<string> {
   const anchors = new Set<string>();

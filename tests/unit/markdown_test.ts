@@ -3,8 +3,9 @@
 import { assert, assertEquals } from "@std/assert";
 
 import { TOOLS } from "../../tools/manual/catalog.ts";
+import { allCommands, describeCommand } from "../../tools/manual/command_description.ts";
 import { projectFiles } from "./imports.ts";
-import { markdownProblems, type Pages } from "./markdown.ts";
+import { markdownProblems, optionProblems, type Pages } from "./markdown.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 
@@ -21,6 +22,23 @@ Deno.test("every Markdown page renders as it is meant: fences, headings, tables,
   const pages = projectFiles(ROOT, /\.md$/);
   assert(pages.size > 20);
   assertEquals(markdownProblems(pages, Object.keys(TOOLS), exists), []);
+});
+
+Deno.test("the commands in the pages type options that their tools have", async () => {
+  const optionsOf = new Map<string, ReadonlySet<string>>();
+  for (const [name, { load }] of Object.entries(TOOLS)) {
+    const { command } = await load();
+    const options = allCommands(describeCommand(command)).flatMap(([, one]) =>
+      one.options.flatMap(({ names }) => names)
+    );
+    optionsOf.set(name, new Set(options));
+  }
+  assertEquals(optionProblems(projectFiles(ROOT, /\.md$/), optionsOf), []);
+  const planted: Pages = new Map([[
+    "docs/x.md",
+    "# x\n\n`mmio 01:00.0 read VS --wide`, `lab run nvme -- nvme list --wide`\n",
+  ]]);
+  assertEquals(optionProblems(planted, optionsOf), ["docs/x.md: mmio has no --wide: mmio 01:00.0 read VS --wide"]);
 });
 
 Deno.test("the README and ARCHITECTURE.md stay short", () => {
