@@ -153,7 +153,7 @@ export function findRecorder(places: RecorderPlaces): Recorder {
   hash.update(JSON.stringify([version, output(compiler, ["--version"]), COMPILE_FLAGS, LINK_FLAGS, libraries, parts]));
   hash.update(String(Deno.statSync(`${libraries}/libcoregrind-${PLATFORM}.a`).mtime?.getTime()));
   for (const name of sources) hash.update(`\0${name}\0`).update(Deno.readFileSync(`${places.sources}/${name}`));
-  const library = `${cacheFolder(places)}/record-${hash.digest("hex").slice(0, 16)}`;
+  const library = `${trustedCache(places.cache)}/record-${hash.digest("hex").slice(0, 16)}`;
   if (!exists(library)) build(places, { compiler, headers, libraries, parts, library, sources, version });
   if (!isOurs(library)) {
     throw new BusbarError("permission", `${library}: others may write to it`, {
@@ -165,8 +165,12 @@ export function findRecorder(places: RecorderPlaces): Recorder {
   return { valgrind, library, version };
 }
 
-function cacheFolder(places: RecorderPlaces): string {
-  const { cache } = places;
+/**
+ * The folder for what is built, made if need be. What lies in it is run, so nobody else may write to it.
+ *
+ * @throws {BusbarError} `library` where there is none, `permission` when others may write to it
+ */
+export function trustedCache(cache: string | null): string {
   const hint = "set XDG_CACHE_HOME to a folder that only you may write";
   if (cache === null) throw new BusbarError("library", "there is no folder to build the recorder in", { hint });
   try {

@@ -7,7 +7,6 @@ import { type AccessBatch, Op, OP_MASK } from "./batch.ts";
 import type { EntryCollector } from "./collect.ts";
 import {
   decimalNumber,
-  LineError,
   type LineParser,
   type LinePrinter,
   quoted,
@@ -15,6 +14,7 @@ import {
   type TraceOptions,
   wholeNumber,
 } from "./format.ts";
+import { LineError } from "./line_error.ts";
 import { nsOf } from "../units.ts";
 
 class AllocationLogParser implements LineParser {

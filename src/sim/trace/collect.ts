@@ -5,7 +5,7 @@
 
 import { ADDRESS_LIMIT, MAX_TICKS, nsOf, TICKS_PER_NS } from "../units.ts";
 import { AccessBatch, HOST_LIMIT, MAX_ACCESS_BYTES, Op, THREAD_LIMIT } from "./batch.ts";
-import { LineError } from "./format.ts";
+import { LineError } from "./line_error.ts";
 
 /** Takes entries and gives batches. */
 export class EntryCollector {

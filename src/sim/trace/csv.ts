@@ -8,15 +8,8 @@
 
 import { type AccessBatch, DEFAULT_BYTES, DEPENDENT, Op, OP_LETTERS, OP_MASK } from "./batch.ts";
 import type { EntryCollector } from "./collect.ts";
-import {
-  decimalNumber,
-  LineError,
-  type LineParser,
-  type LinePrinter,
-  quoted,
-  type TextFormat,
-  wholeNumber,
-} from "./format.ts";
+import { decimalNumber, type LineParser, type LinePrinter, quoted, type TextFormat, wholeNumber } from "./format.ts";
+import { LineError } from "./line_error.ts";
 import { nsOf } from "../units.ts";
 
 function opNumber(letter: string): number {

@@ -5,6 +5,7 @@
 
 import type { AccessBatch } from "./batch.ts";
 import type { EntryCollector } from "./collect.ts";
+import { LineError } from "./line_error.ts";
 
 /** What the reader or writer of a form is told besides the file. */
 export interface TraceOptions {
@@ -56,18 +57,6 @@ export interface TextFormat {
   readonly printer: (options: TraceOptions) => LinePrinter;
   /** What the form cannot carry, for the note of `convert`; empty when it carries all. */
   readonly loses: string;
-}
-
-/** What is wrong with a line; who knows the file and the number of the line makes a BusbarError of it. */
-export class LineError extends Error {
-  /** What to do, or null. */
-  readonly hint: string | null;
-
-  /** `message` says what was found. */
-  constructor(message: string, hint: string | null = null) {
-    super(message);
-    this.hint = hint;
-  }
 }
 
 /** Text of a file in an error: cut, and only what can be printed. */

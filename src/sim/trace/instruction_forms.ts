@@ -8,7 +8,6 @@ import { type AccessBatch, Op, OP_MASK } from "./batch.ts";
 import type { EntryCollector } from "./collect.ts";
 import {
   hexNumber,
-  LineError,
   type LineParser,
   type LinePrinter,
   quoted,
@@ -17,6 +16,7 @@ import {
   type TraceOptions,
   wholeNumber,
 } from "./format.ts";
+import { LineError } from "./line_error.ts";
 import { nsOf } from "../units.ts";
 
 /** Time of one instruction where nothing else is said, in ns: four instructions a nanosecond. */

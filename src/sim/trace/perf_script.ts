@@ -10,7 +10,6 @@ import { type AccessBatch, DEFAULT_BYTES, Op, OP_MASK } from "./batch.ts";
 import type { EntryCollector } from "./collect.ts";
 import {
   hexNumber,
-  LineError,
   type LineParser,
   type LinePrinter,
   quoted,
@@ -18,6 +17,7 @@ import {
   ThreadNumbers,
   type TraceOptions,
 } from "./format.ts";
+import { LineError } from "./line_error.ts";
 import { nsOf } from "../units.ts";
 
 /** The columns that the manual tells to ask for. */

@@ -5,15 +5,8 @@
 
 import { type AccessBatch, DEFAULT_BYTES, Op, OP_MASK } from "./batch.ts";
 import type { EntryCollector } from "./collect.ts";
-import {
-  decimalNumber,
-  LineError,
-  type LineParser,
-  quoted,
-  type TextFormat,
-  type TraceOptions,
-  wholeNumber,
-} from "./format.ts";
+import { decimalNumber, type LineParser, quoted, type TextFormat, type TraceOptions, wholeNumber } from "./format.ts";
+import { LineError } from "./line_error.ts";
 import { nsOf } from "../units.ts";
 
 const GEM5_NS_PER_TICK = 0.001;

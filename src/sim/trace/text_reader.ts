@@ -6,7 +6,8 @@
 import { BusbarError } from "../../core/error.ts";
 import type { AccessBatch } from "./batch.ts";
 import { EntryCollector } from "./collect.ts";
-import { LineError, type LineParser, quoted, type TextFormat, type TraceOptions } from "./format.ts";
+import { type LineParser, quoted, type TextFormat, type TraceOptions } from "./format.ts";
+import { LineError } from "./line_error.ts";
 import { recogniseFormat, TEXT_FORMATS } from "./formats.ts";
 
 /** A longer line is an error: no form has one. */
