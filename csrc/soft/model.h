@@ -1,4 +1,4 @@
-/* What a software device is made of: shared by soft.c and the models, seen by nobody else. */
+/* What a software device is made of: shared by the frame (soft.c, device.c) and the models, seen by nobody else. */
 #ifndef BUSBAR_SOFT_MODEL_H
 #define BUSBAR_SOFT_MODEL_H
 

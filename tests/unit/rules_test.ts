@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 
+import { findCCircles, symbolsOf, usesOf } from "./c_symbols.ts";
 import { findForbiddenImports, findImportCircles, importsOf, projectFiles } from "./imports.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
@@ -72,6 +73,43 @@ Deno.test("a planted circle is found, and its shortest way round is named", () =
   planted.set("src/x/b.ts", "");
   planted.delete("src/y/self.ts");
   assertEquals(findImportCircles(planted), []);
+});
+
+Deno.test("no C files of a library use each other in a circle", () => {
+  const files = projectFiles(ROOT, /\.c$/);
+  assertEquals(findCCircles(files), []);
+  // The test would also pass if it saw no uses at all.
+  const uses = usesOf(files).get("csrc/soft/nvme/nvme.c") ?? [];
+  assert(
+    uses.includes("csrc/soft/nvme/execute.c") && uses.includes("csrc/soft/device.c"),
+    `it found ${uses.join(", ")}`,
+  );
+});
+
+Deno.test("a planted circle in C is found: through a function, a table, and a folder below", () => {
+  const planted = new Map([
+    ["lib/x/a.c", "int a_value;\nint a_run(int x) {\n  return b_run(x);\n}\n"],
+    ["lib/x/b.c", "const struct table b_table[2] = {{1}};\nint b_run(int x) { return c_run(x); }\n"],
+    ["lib/x/c.c", '#include <a_run.h>\n/* a_run */ int c_run(int x) { return x + "a_run"[0]; }\n'],
+    ["lib/x/y/d.c", "static int a_run(int x) { return x; }\nint d_run(void) { return b_table[0].x + a_run(1); }\n"],
+    ["other/x/e.c", "int e_run(void) { return a_run(1) + d_run(); }\nint c_run(int x) { return x; }\n"],
+  ]);
+  assertEquals(findCCircles(planted), []);
+  planted.set("lib/x/c.c", "int c_run(int x) { return x + a_value; }\n");
+  assertEquals(findCCircles(planted), ["lib/x/a.c -> lib/x/b.c -> lib/x/c.c -> lib/x/a.c"]);
+  planted.set("lib/x/c.c", "int c_run(int x) { return x; }\n");
+  planted.set("lib/x/b.c", "const struct table b_table[2] = {{1}};\nint b_run(int x) {\n  return d_run();\n}\n");
+  assertEquals(findCCircles(planted), ["lib/x/b.c -> lib/x/y/d.c -> lib/x/b.c"]);
+});
+
+Deno.test("what a C file defines for others is found in every form it is written", () => {
+  const source = `#define LOCAL __attribute__((cold)) static inline\n` +
+    `extern int outside;\nenum { ONE };\nstruct point {\n  int x;\n};\nLOCAL int hidden(void) { return ONE; }\n` +
+    `static const char *const names[] = {"a"};\nint shown(int a,\n          int b) {\n  return a + b;\n}\n` +
+    `uint8_t *pointer(void) { return 0; }\nconst struct point corner = {1};\nint table[2][3] = {{0}};\nint later(void);\n` +
+    `__attribute__((visibility("default"))) int32_t bb_open(void) { return later(); }\n`;
+  const { exported } = symbolsOf(source);
+  assertEquals([...exported].sort(), ["bb_open", "corner", "pointer", "shown", "table"]);
 });
 
 Deno.test("imports are found in every form they are written", () => {

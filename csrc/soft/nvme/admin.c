@@ -1,6 +1,6 @@
 /* The admin command set: queue management, Abort, Keep Alive, Doorbell Buffer Config, and who carries out the rest. */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <errno.h>
 
@@ -12,17 +12,22 @@ struct create {
   uint64_t address;
 };
 
-static int is_sq(const struct controller *c, unsigned id) { return id <= c->settings.queues && c->sqs[id].size != 0; }
-static int is_cq(const struct controller *c, unsigned id) { return id <= c->settings.queues && c->cqs[id].size != 0; }
+static int is_sq(const struct controller *c, unsigned id) { return id <= c->settings.queues && c->queues.sqs[id].size != 0; }
+static int is_cq(const struct controller *c, unsigned id) { return id <= c->settings.queues && c->queues.cqs[id].size != 0; }
+
+static unsigned queues_granted(const struct controller *c, int completion) {
+  const uint32_t granted = c->features.current[FEATURE_QUEUES];
+  return (completion ? granted >> 16 : granted & 0xffff) + 1;
+}
 
 /* What is the same for both kinds. */
 static uint16_t check_create(const struct controller *c, struct command *cmd, const struct create *q, int completion) {
   const int in_use = completion ? is_cq(c, q->id) : is_sq(c, q->id);
-  if (q->id == 0 || q->id > nvme_queues_granted(c, completion) || in_use) return refuse(cmd, SC_INVALID_QID, CDW(10), 0);
+  if (q->id == 0 || q->id > queues_granted(c, completion) || in_use) return refuse(cmd, SC_INVALID_QID, CDW(10), 0);
   if (q->size < 2 || q->size > c->settings.mqes + 1) return refuse(cmd, SC_INVALID_QUEUE_SIZE, CDW(10) + 2, 0);
   if (!(cmd->sqe.cdw11 & 1)) return refuse(cmd, SC_INVALID_FIELD, CDW(11), 0); /* PC = 0, but CAP.CQR */
   if (q->address == 0) return refuse(cmd, SC_INVALID_FIELD, CDW(6), 0);
-  if (q->address & ((UINT64_C(1) << c->page_shift) - 1)) return refuse(cmd, SC_PRP_OFFSET, CDW(6), 0);
+  if (q->address & ((UINT64_C(1) << c->memory.page_shift) - 1)) return refuse(cmd, SC_PRP_OFFSET, CDW(6), 0);
   return SC_OK;
 }
 
@@ -39,8 +44,8 @@ static uint16_t create_cq(struct controller *c, struct command *cmd) {
   const int interrupts = (cmd->sqe.cdw11 & INTERRUPTS) != 0;
   if (interrupts && vector >= c->settings.vectors) return refuse(cmd, SC_INVALID_VECTOR, CDW(11) + 2, 0);
   nvme_start_cq(c, q.id, q.size, q.address);
-  c->cqs[q.id].interrupts = interrupts;
-  c->cqs[q.id].vector = interrupts ? (uint16_t)vector : 0;
+  c->queues.cqs[q.id].interrupts = interrupts;
+  c->queues.cqs[q.id].vector = interrupts ? (uint16_t)vector : 0;
   return SC_OK;
 }
 
@@ -68,7 +73,7 @@ static uint16_t delete_sq(struct controller *c, struct command *cmd) {
 static uint16_t delete_cq(struct controller *c, struct command *cmd) {
   const unsigned id = cmd->sqe.cdw10 & 0xffff;
   if (id == 0 || !is_cq(c, id)) return refuse(cmd, SC_INVALID_QID, CDW(10), 0);
-  if (c->cqs[id].users != 0) return refuse(cmd, SC_QUEUE_DELETION, CDW(10), 0);
+  if (c->queues.cqs[id].users != 0) return refuse(cmd, SC_QUEUE_DELETION, CDW(10), 0);
   nvme_stop_cq(c, id);
   return SC_OK;
 }
@@ -87,13 +92,13 @@ static uint16_t abort_command(struct controller *c, struct command *cmd) {
 
 static uint16_t keep_alive(struct controller *c, struct command *cmd) {
   (void)cmd;
-  c->keep_alive_ns = soft_now_ns();
+  c->features.keep_alive_ns = soft_now_ns();
   return SC_OK;
 }
 
 /* Shadow doorbells, §5.8: tails and heads in the driver's memory, which is looked at while commands flow. */
 static uint16_t doorbell_buffer_config(struct controller *c, struct command *cmd) {
-  const uint64_t mask = (UINT64_C(1) << c->page_shift) - 1, shadow = cmd->sqe.prp1, events = cmd->sqe.prp2;
+  const uint64_t mask = (UINT64_C(1) << c->memory.page_shift) - 1, shadow = cmd->sqe.prp1, events = cmd->sqe.prp2;
   if (shadow == 0 || (shadow & mask) != 0) return refuse(cmd, shadow == 0 ? SC_INVALID_FIELD : SC_PRP_OFFSET, CDW(6), 0);
   if (events == 0 || (events & mask) != 0) return refuse(cmd, events == 0 ? SC_INVALID_FIELD : SC_PRP_OFFSET, CDW(8), 0);
   return nvme_use_shadow_doorbells(c, shadow, events) == 0 ? SC_OK : SC_DATA_TRANSFER;

@@ -1,7 +1,7 @@
 /* PCI configuration space of the software NVMe controller: a type 0 header, and PM, MSI-X, PCIe and serial number
  * capabilities. It is ordinary memory too: what the driver writes is seen when the thread looks next. */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <string.h>
 
@@ -55,8 +55,8 @@ static void fill_capabilities(const struct controller *c, uint8_t *config) {
   put32(config + 0x40, 0x00035001); /* PM, version 3, next 50 */
   put32(config + 0x44, 0x00000008); /* D0, no soft reset */
   put32(config + MSIX, 0x00008011 | (uint32_t)(c->settings.vectors - 1) << 16); /* MSI-X, next 80 */
-  put32(config + 0x54, c->msix_table);   /* in BAR0 */
-  put32(config + 0x58, c->msix_pending); /* in BAR0 */
+  put32(config + 0x54, c->interrupts.table);   /* in BAR0 */
+  put32(config + 0x58, c->interrupts.pending); /* in BAR0 */
   put32(config + 0x80, 0x00020010); /* PCIe, version 2, endpoint, last */
   put32(config + 0x84, 0x10008001); /* 256-byte payloads, role-based errors, FLR */
   put32(config + DEVICE_CONTROL, 0x00002810);

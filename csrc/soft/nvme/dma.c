@@ -3,7 +3,7 @@
  * of the driver's memory. Every address is checked against the table of DMA memory. PRPs: §4.1.1; SGLs: §4.1.2.
  */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,8 +14,8 @@ enum { PRP_BYTES = 8, SGL_BYTES = 16, MOST_DESCRIPTORS = 1 << 17, CMBMSC_CMSE = 
 uint8_t *nvme_reach(struct controller *c, uint64_t address, uint64_t size) {
   uint8_t *found = soft_dma_find(c->device, address, size);
   if (found != NULL) return found;
-  if (c->cmbmsc & CMBMSC_CMSE) {
-    const uint64_t offset = address - (c->cmbmsc >> 12 << 12);
+  if (c->registers.cmbmsc & CMBMSC_CMSE) {
+    const uint64_t offset = address - (c->registers.cmbmsc >> 12 << 12);
     if (offset < c->settings.cmb && size <= c->settings.cmb - offset) return c->device->bars[2].base + offset;
   }
   c->counters.dma_errors++;
@@ -48,19 +48,19 @@ static uint16_t add_address(struct controller *c, struct transfer *t, uint64_t a
 }
 
 void nvme_free_transfers(struct controller *c) {
-  free(c->data.pieces);
-  free(c->metadata.pieces);
-  free(c->staging);
+  free(c->memory.data.pieces);
+  free(c->memory.metadata.pieces);
+  free(c->memory.staging);
 }
 
 uint8_t *nvme_staging(struct controller *c, size_t size) {
-  if (size > c->staging_room) {
-    uint8_t *larger = realloc(c->staging, size);
+  if (size > c->memory.staging_room) {
+    uint8_t *larger = realloc(c->memory.staging, size);
     if (larger == NULL) return NULL;
-    c->staging = larger;
-    c->staging_room = size;
+    c->memory.staging = larger;
+    c->memory.staging_room = size;
   }
-  return c->staging;
+  return c->memory.staging;
 }
 
 /* ---- PRPs -------------------------------------------------------------------------------------------------------- */
@@ -68,13 +68,13 @@ uint8_t *nvme_staging(struct controller *c, size_t size) {
 /* An entry after the first: 0 is what a driver leaves that forgot to fill it in, and only the first has an offset. */
 static uint16_t check_entry(const struct controller *c, uint64_t entry) {
   if (entry == 0) return SC_INVALID_FIELD;
-  return (entry & ((UINT64_C(1) << c->page_shift) - 1)) != 0 ? SC_PRP_OFFSET : SC_OK;
+  return (entry & ((UINT64_C(1) << c->memory.page_shift) - 1)) != 0 ? SC_PRP_OFFSET : SC_OK;
 }
 
 /* Follows a list that begins at an address inside a page. An entry in the last slot of a page is a pointer to the next
  * page of the list when more is to come than it could name. */
 static uint16_t map_prp_list(struct controller *c, struct transfer *t, uint64_t list, uint64_t length) {
-  const uint64_t page = UINT64_C(1) << c->page_shift;
+  const uint64_t page = UINT64_C(1) << c->memory.page_shift;
   if (list == 0) return SC_INVALID_FIELD;
   if (list % PRP_BYTES != 0) return SC_PRP_OFFSET;
   while (length > 0) {
@@ -101,7 +101,7 @@ static uint16_t map_prp_list(struct controller *c, struct transfer *t, uint64_t 
 }
 
 static uint16_t map_prps(struct controller *c, struct command *cmd, struct transfer *t, uint64_t length) {
-  const uint64_t page = UINT64_C(1) << c->page_shift, prp1 = cmd->sqe.prp1, prp2 = cmd->sqe.prp2;
+  const uint64_t page = UINT64_C(1) << c->memory.page_shift, prp1 = cmd->sqe.prp1, prp2 = cmd->sqe.prp2;
   if (prp1 == 0) return refuse(cmd, SC_INVALID_FIELD, CDW(6), 0);
   if (prp1 % 4 != 0) return refuse(cmd, SC_PRP_OFFSET, CDW(6), 0);
   const uint64_t in_first = page - prp1 % page, first = length < in_first ? length : in_first;
@@ -221,33 +221,33 @@ enum { PSDT_PRP = 0, PSDT_SGL = 1, PSDT_SGL_BOTH = 2 };
 static unsigned psdt(const struct command *cmd) { return cmd->sqe.flags >> 6; }
 
 uint16_t nvme_map_data(struct controller *c, struct command *cmd, uint64_t length, enum direction direction) {
-  start(&c->data);
+  start(&c->memory.data);
   if (length == 0) return SC_OK;
-  if (psdt(cmd) == PSDT_PRP) return map_prps(c, cmd, &c->data, length);
+  if (psdt(cmd) == PSDT_PRP) return map_prps(c, cmd, &c->memory.data, length);
   /* On PCIe admin commands use PRPs (§4.1). */
   if (psdt(cmd) > PSDT_SGL_BOTH || c->settings.sgls == 0 || cmd->sq->id == 0) {
     return refuse(cmd, SC_INVALID_FIELD, 1, 6);
   }
   struct sgl first;
   memcpy(&first, &cmd->sqe.prp1, sizeof first);
-  const uint16_t status = map_sgl(c, &c->data, &first, length, direction, SC_SGL_DATA_LENGTH);
+  const uint16_t status = map_sgl(c, &c->memory.data, &first, length, direction, SC_SGL_DATA_LENGTH);
   return status == SC_OK ? SC_OK : refuse(cmd, status, CDW(6), 0);
 }
 
 /* MPTR: the metadata itself, or with PSDT 10b the one descriptor of its SGL. */
 uint16_t nvme_map_metadata(struct controller *c, struct command *cmd, uint64_t length, enum direction direction) {
-  start(&c->metadata);
+  start(&c->memory.metadata);
   if (length == 0) return SC_OK;
   const uint64_t mptr = cmd->sqe.mptr;
   uint16_t status;
   if (psdt(cmd) != PSDT_SGL_BOTH) {
-    status = mptr == 0 || mptr % 4 != 0 ? SC_INVALID_FIELD : add_address(c, &c->metadata, mptr, length);
+    status = mptr == 0 || mptr % 4 != 0 ? SC_INVALID_FIELD : add_address(c, &c->memory.metadata, mptr, length);
   } else {
     const uint8_t *at = mptr % 8 != 0 ? NULL : nvme_reach(c, mptr, SGL_BYTES);
     struct sgl first;
     if (at == NULL) return refuse(cmd, mptr % 8 != 0 ? SC_INVALID_FIELD : SC_DATA_TRANSFER, CDW(4), 0);
     memcpy(&first, at, sizeof first);
-    status = map_sgl(c, &c->metadata, &first, length, direction, SC_SGL_METADATA_LENGTH);
+    status = map_sgl(c, &c->memory.metadata, &first, length, direction, SC_SGL_METADATA_LENGTH);
   }
   return status == SC_OK ? SC_OK : refuse(cmd, status, CDW(4), 0);
 }
@@ -277,12 +277,12 @@ void nvme_copy_from_host(struct transfer *t, void *to, uint64_t length) { copy(t
 
 uint16_t nvme_send(struct controller *c, struct command *cmd, const void *from, uint64_t length) {
   const uint16_t status = nvme_map_data(c, cmd, length, TO_HOST);
-  if (status == SC_OK) nvme_copy_to_host(&c->data, from, length);
+  if (status == SC_OK) nvme_copy_to_host(&c->memory.data, from, length);
   return status;
 }
 
 uint16_t nvme_receive(struct controller *c, struct command *cmd, void *to, uint64_t length) {
   const uint16_t status = nvme_map_data(c, cmd, length, FROM_HOST);
-  if (status == SC_OK) nvme_copy_from_host(&c->data, to, length);
+  if (status == SC_OK) nvme_copy_from_host(&c->memory.data, to, length);
   return status;
 }

@@ -3,9 +3,8 @@
  * asynchronous event"; which notices and health warnings are reported at all, the driver says in feature 0Bh.
  */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
-#include <errno.h>
 #include <string.h>
 
 /* Which bit of feature 0Bh lets an event through; −1: none is needed. */
@@ -30,38 +29,21 @@ void nvme_raise_event(struct controller *c, uint8_t type, uint8_t info, uint8_t 
 
 static int is_masked(const struct events *e, uint8_t type) { return (e->masked >> type & 1) != 0; }
 
-/* Takes an outstanding request back as the command that it was. */
-static struct command request_at(struct controller *c, unsigned at) {
-  struct events *e = &c->events;
-  const uint16_t cid = e->requests[at];
-  memmove(e->requests + at, e->requests + at + 1, (--e->request_count - at) * sizeof *e->requests);
-  return (struct command){.sq = &c->sqs[0], .sqe = {.cid = cid, .opcode = OPCODE_EVENT_REQUEST}, .is_held = 1, .is_done = 1};
-}
-
-static void complete_request(struct controller *c, const struct event *event) {
-  struct command cmd = request_at(c, 0);
-  cmd.dw0 = event->type | (uint32_t)event->info << 8 | (uint32_t)event->log << 16;
-  nvme_complete(c, &cmd);
-}
-
-/* Reports what can be reported now. Returns how many events were. */
-unsigned nvme_send_events(struct controller *c) {
-  struct events *e = &c->events;
-  unsigned sent = 0;
-  for (unsigned i = 0; i < e->waiting_count && e->request_count > 0;) {
-    const struct event event = e->waiting[i];
-    if (is_masked(e, event.type)) {
-      i++;
-      continue;
-    }
-    if (!nvme_cq_has_room(c, &c->cqs[0])) break;
-    memmove(e->waiting + i, e->waiting + i + 1, (--e->waiting_count - i) * sizeof *e->waiting);
-    e->masked |= (uint8_t)(1u << event.type);
-    e->masked_by[event.type] = event.log;
-    complete_request(c, &event);
-    sent++;
+int nvme_next_event(const struct controller *c) {
+  const struct events *e = &c->events;
+  for (unsigned i = 0; i < e->waiting_count; i++) {
+    if (!is_masked(e, e->waiting[i].type)) return (int)i;
   }
-  return sent;
+  return -1;
+}
+
+struct event nvme_take_event(struct controller *c, unsigned at) {
+  struct events *e = &c->events;
+  const struct event taken = e->waiting[at];
+  memmove(e->waiting + at, e->waiting + at + 1, (--e->waiting_count - at) * sizeof *e->waiting);
+  e->masked |= (uint8_t)(1u << taken.type);
+  e->masked_by[taken.type] = taken.log;
+  return taken;
 }
 
 uint16_t nvme_event_request(struct controller *c, struct command *cmd) {
@@ -69,18 +51,6 @@ uint16_t nvme_event_request(struct controller *c, struct command *cmd) {
   if (e->request_count == AERL + 1) return SC_AER_LIMIT;
   e->requests[e->request_count++] = cmd->sqe.cid;
   return SC_HELD;
-}
-
-int nvme_abort_event_request(struct controller *c, unsigned cid) {
-  struct events *e = &c->events;
-  for (unsigned i = 0; i < e->request_count; i++) {
-    if (e->requests[i] != cid) continue;
-    struct command cmd = request_at(c, i);
-    cmd.status = SC_ABORTED;
-    nvme_complete(c, &cmd);
-    return 0;
-  }
-  return -ENOENT;
 }
 
 /* The log that an event points to was read: others of its type may follow. */

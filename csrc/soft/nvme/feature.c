@@ -1,12 +1,13 @@
 /* Get Features and Set Features, §5.15 and §5.27. Most are one dword; those with data of their own have a handler. */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { SAVEABLE = 1, PER_NAMESPACE = 2, CHANGEABLE = 4 }; /* as Get Features tells them with SEL 11b, §5.15.2 */
+
 enum { CURRENT = 0, DEFAULT = 1, SAVED = 2, ABILITIES = 3 };
 
 struct feature {
@@ -83,7 +84,7 @@ static uint16_t set_queues(struct controller *c, struct command *cmd) {
   const uint32_t sqs = cmd->sqe.cdw11 & 0xffff, cqs = cmd->sqe.cdw11 >> 16;
   if (sqs == 0xffff || cqs == 0xffff) return refuse(cmd, SC_INVALID_FIELD, CDW(11), 0);
   for (uint64_t id = 1; id <= c->settings.queues; id++) {
-    if (c->sqs[id].size != 0 || c->cqs[id].size != 0) return SC_SEQUENCE;
+    if (c->queues.sqs[id].size != 0 || c->queues.cqs[id].size != 0) return SC_SEQUENCE;
   }
   const uint32_t most = (uint32_t)c->settings.queues - 1;
   *current(c, cmd) = (sqs < most ? sqs : most) | (cqs < most ? cqs : most) << 16;
@@ -91,23 +92,18 @@ static uint16_t set_queues(struct controller *c, struct command *cmd) {
   return SC_OK;
 }
 
-unsigned nvme_queues_granted(const struct controller *c, int completion) {
-  const uint32_t granted = c->features.current[FEATURE_QUEUES];
-  return (completion ? granted >> 16 : granted & 0xffff) + 1;
-}
-
 /* Interrupt vector configuration: for each vector, whether coalescing is off (bit 16). */
 static uint16_t get_vector(struct controller *c, struct command *cmd) {
   const uint32_t vector = cmd->sqe.cdw11 & 0xffff;
   if (vector >= c->settings.vectors) return refuse(cmd, SC_INVALID_FIELD, CDW(11), 0);
-  cmd->dw0 = vector | (c->vectors[vector].coalescing_off ? 1u << 16 : 0);
+  cmd->dw0 = vector | (c->interrupts.vectors[vector].coalescing_off ? 1u << 16 : 0);
   return SC_OK;
 }
 
 static uint16_t set_vector(struct controller *c, struct command *cmd) {
   const uint32_t vector = cmd->sqe.cdw11 & 0xffff;
   if (vector >= c->settings.vectors) return refuse(cmd, SC_INVALID_FIELD, CDW(11), 0);
-  c->vectors[vector].coalescing_off = (cmd->sqe.cdw11 >> 16 & 1) != 0;
+  c->interrupts.vectors[vector].coalescing_off = (cmd->sqe.cdw11 >> 16 & 1) != 0;
   return SC_OK;
 }
 
@@ -144,7 +140,7 @@ static uint16_t set_timestamp(struct controller *c, struct command *cmd) {
 
 static uint16_t set_keep_alive(struct controller *c, struct command *cmd) {
   *current(c, cmd) = cmd->sqe.cdw11;
-  c->keep_alive_ns = soft_now_ns();
+  c->features.keep_alive_ns = soft_now_ns();
   return SC_OK;
 }
 
@@ -235,14 +231,14 @@ void nvme_reset_features(struct controller *c) {
     f->over[sensor] = sensor == 0 ? WARNING_KELVIN : 0xffff;
     f->under[sensor] = 0;
   }
-  for (uint64_t v = 0; v < c->settings.vectors; v++) c->vectors[v].coalescing_off = 0;
+  for (uint64_t v = 0; v < c->settings.vectors; v++) c->interrupts.vectors[v].coalescing_off = 0;
   memset(f->apst, 0, sizeof f->apst);
   memset(f->host_behavior, 0, sizeof f->host_behavior);
   memset(f->host_id, 0, sizeof f->host_id);
   f->timestamp_at_ns = soft_now_ns();
   f->timestamp_ms = 0;
   f->timestamp_set = 0;
-  c->keep_alive_ns = 0;
+  c->features.keep_alive_ns = 0;
 }
 
 /* ---- the commands ------------------------------------------------------------------------------------------------ */
@@ -323,29 +319,8 @@ uint16_t nvme_set_features(struct controller *c, struct command *cmd) {
   return status;
 }
 
-/* ---- what features change ---------------------------------------------------------------------------------------- */
-
-/* AB: 2^n commands at a time, 7 without a limit. */
-unsigned nvme_arbitration_burst(const struct controller *c) {
-  const unsigned burst = c->features.current[FEATURE_ARBITRATION] & 7;
-  return burst == 7 ? 256 : 1u << burst;
-}
-
-static uint32_t coalescing(const struct controller *c) { return c->features.current[FEATURE_COALESCING]; }
-
-/* Interrupts of the admin queue are not coalesced, nor those of vectors that are exempt (§5.27.1.6, §5.27.1.7). */
-int nvme_coalesces(const struct controller *c, unsigned vector) {
-  return coalescing(c) != 0 && vector != 0 && !c->vectors[vector].coalescing_off;
-}
-
-/* THR completions, 0-based, or TIME in units of 100 µs since the first; a time of 0 is no wait. */
-int nvme_coalescing_is_over(const struct controller *c, const struct vector *v) {
-  const uint64_t time_ns = (uint64_t)(coalescing(c) >> 8 & 0xff) * 100000;
-  return v->entries > (coalescing(c) & 0xff) || soft_now_ns() - v->first_ns >= time_ns;
-}
-
 /* A host that set a timeout and then says nothing has died (§5.27.1.12). */
 int nvme_keep_alive_expired(const struct controller *c, uint64_t now) {
   const uint64_t timeout_ms = c->features.current[FEATURE_KEEP_ALIVE];
-  return timeout_ms != 0 && now - c->keep_alive_ns > timeout_ms * 1000000;
+  return timeout_ms != 0 && now - c->features.keep_alive_ns > timeout_ms * 1000000;
 }

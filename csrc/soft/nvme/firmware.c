@@ -1,7 +1,7 @@
 /* Firmware, §5.12 and §5.13. An image is anything whose first eight bytes are printable: they are the revision that it
  * brings. */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +21,7 @@ const char *nvme_firmware_revision(const struct controller *c) { return c->firmw
 uint16_t nvme_firmware_download(struct controller *c, struct command *cmd) {
   struct firmware *f = &c->firmware;
   const uint64_t bytes = ((uint64_t)cmd->sqe.cdw10 + 1) * 4, offset = (uint64_t)cmd->sqe.cdw11 * 4;
-  if (bytes > c->max_transfer || offset + bytes > MOST_IMAGE_BYTES || bytes % GRANULARITY != 0 ||
+  if (bytes > c->memory.max_transfer || offset + bytes > MOST_IMAGE_BYTES || bytes % GRANULARITY != 0 ||
       offset % GRANULARITY != 0) {
     return refuse(cmd, SC_INVALID_FIELD, CDW(10), 0);
   }

@@ -1,6 +1,6 @@
 /* What erases: Format NVM (§5.14) and Sanitize (§5.24). */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <string.h>
 
@@ -48,7 +48,7 @@ uint16_t nvme_format(struct controller *c, struct command *cmd) {
   const uint64_t now = soft_now_ns(), duration = c->settings.format_ms * 1000000;
   for (uint32_t i = 1; i <= c->settings.nn; i++) {
     if (!concerns(c, cmd, &f, i)) continue;
-    struct ns *ns = c->namespaces[i];
+    struct ns *ns = c->namespaces.by_id[i];
     if (cmd->stage == 0) {
       if (ns->formatting) return SC_FORMAT_IN_PROGRESS;
       if (ns->protection) return SC_WRITE_PROTECTED;
@@ -59,10 +59,10 @@ uint16_t nvme_format(struct controller *c, struct command *cmd) {
   if (cmd->stage != 0) return status;
   for (uint32_t i = 1; i <= c->settings.nn; i++) {
     if (!concerns(c, cmd, &f, i)) continue;
-    c->namespaces[i]->formatting = 1;
-    c->namespaces[i]->format_cdw10 = cmd->sqe.cdw10;
-    c->namespaces[i]->format_started_ns = now;
-    c->namespaces[i]->format_ends_ns = now + duration;
+    c->namespaces.by_id[i]->formatting = 1;
+    c->namespaces.by_id[i]->format_cdw10 = cmd->sqe.cdw10;
+    c->namespaces.by_id[i]->format_started_ns = now;
+    c->namespaces.by_id[i]->format_ends_ns = now + duration;
   }
   return nvme_defer(cmd, duration);
 }

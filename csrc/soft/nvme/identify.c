@@ -1,14 +1,12 @@
 /* Identify, §5.17; NVM §4.1.5; ZNS §4.1.5. Offsets are bytes of the data structure, named as in the specification. */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { PAGE = 4096, LIST_IDS = 1024 };
 
-/* Locally administered, so it is nobody's (bit 1 of the first byte as written, which is the last here). */
-const uint8_t nvme_oui[3] = {0xb0, 0xb0, 0x02};
 
 void nvme_put_text(uint8_t *at, size_t room, const char *text) {
   const size_t length = strnlen(text, room);
@@ -19,7 +17,7 @@ void nvme_put_text(uint8_t *at, size_t room, const char *text) {
 int nvme_is_shared(const struct controller *c) {
   if (c->settings.each.shared) return 1;
   for (uint32_t nsid = 1; nsid <= c->settings.nn; nsid++) {
-    if (nvme_allocated(c, nsid) != NULL && c->namespaces[nsid]->like.shared) return 1;
+    if (nvme_allocated(c, nsid) != NULL && c->namespaces.by_id[nsid]->like.shared) return 1;
   }
   return 0;
 }
@@ -47,7 +45,7 @@ static void put_identity(const struct controller *c, uint8_t *p) {
   p[76] = shared ? 0x0a : 0; /* CMIC: several controllers, asymmetric access */
   p[77] = (uint8_t)c->settings.mdts;
   put16(p + 78, c->settings.cntlid);
-  put32(p + 80, c->vs);
+  put32(p + 80, c->registers.vs);
   put32(p + 84, 500000);   /* RTD3R, µs */
   put32(p + 88, 2000000);  /* RTD3E, µs */
   put32(p + 92, 1u << 8 | 1u << 9 | (shared ? 1u << 11 : 0) | 1u << 27); /* OAES */
@@ -68,7 +66,7 @@ static void put_admin_abilities(const struct controller *c, uint8_t *p) {
   p[265] = 1; /* APSTA */
   put16(p + 266, WARNING_KELVIN);
   put16(p + 268, CRITICAL_KELVIN);
-  put64(p + 280, c->capacity);
+  put64(p + 280, c->namespaces.capacity);
   put64(p + 296, nvme_unallocated(c));
   put16(p + 316, 1); /* EDSTT, minutes */
   p[318] = 1;        /* DSTO: one self-test at a time */

@@ -3,7 +3,7 @@
  * bits lie in BAR0 as the PCI specification has them, so a driver can mask a vector and find it pending.
  */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,25 +13,25 @@
 enum { CONTROL_ENABLE = 0x8000, CONTROL_MASK_ALL = 0x4000, ENTRY_BYTES = 16, ENTRY_CONTROL = 12 };
 
 int nvme_open_vectors(struct controller *c) {
-  c->vectors = malloc(c->settings.vectors * sizeof *c->vectors);
-  if (c->vectors == NULL) return -ENOMEM;
-  for (uint64_t v = 0; v < c->settings.vectors; v++) c->vectors[v] = (struct vector){.fd = -1};
+  c->interrupts.vectors = malloc(c->settings.vectors * sizeof *c->interrupts.vectors);
+  if (c->interrupts.vectors == NULL) return -ENOMEM;
+  for (uint64_t v = 0; v < c->settings.vectors; v++) c->interrupts.vectors[v] = (struct vector){.fd = -1};
   return 0;
 }
 
 void nvme_close_vectors(struct controller *c) {
-  for (uint64_t v = 0; c->vectors != NULL && v < c->settings.vectors; v++) {
-    if (c->vectors[v].fd >= 0) close(c->vectors[v].fd);
+  for (uint64_t v = 0; c->interrupts.vectors != NULL && v < c->settings.vectors; v++) {
+    if (c->interrupts.vectors[v].fd >= 0) close(c->interrupts.vectors[v].fd);
   }
-  free(c->vectors);
+  free(c->interrupts.vectors);
 }
 
 static uint32_t entry_control(const struct controller *c, uint64_t vector) {
-  return c->msix_table + (uint32_t)vector * ENTRY_BYTES + ENTRY_CONTROL;
+  return c->interrupts.table + (uint32_t)vector * ENTRY_BYTES + ENTRY_CONTROL;
 }
 
 static void show_pending(struct controller *c, uint64_t vector, int pending) {
-  const uint32_t offset = c->msix_pending + (uint32_t)(vector / 32 * 4), bit = UINT32_C(1) << vector % 32;
+  const uint32_t offset = c->interrupts.pending + (uint32_t)(vector / 32 * 4), bit = UINT32_C(1) << vector % 32;
   const uint32_t before = soft_load32(c->device, 0, offset), after = pending ? before | bit : before & ~bit;
   if (after != before) soft_store32(c->device, 0, offset, after);
 }
@@ -43,17 +43,17 @@ static int is_masked(const struct controller *c, uint64_t vector) {
 /* Vectors start masked, except those that somebody waits for: what VFIO does for its users, this does for ours. */
 void nvme_reset_vectors(struct controller *c) {
   for (uint64_t v = 0; v < c->settings.vectors; v++) {
-    c->vectors[v].entries = 0;
+    c->interrupts.vectors[v].entries = 0;
     show_pending(c, v, 0);
-    soft_store32(c->device, 0, entry_control(c, v), c->vectors[v].fd < 0);
+    soft_store32(c->device, 0, entry_control(c, v), c->interrupts.vectors[v].fd < 0);
   }
-  c->signals_wait = 0;
+  c->interrupts.signals_wait = 0;
 }
 
 int nvme_interrupt_fd(bb_soft *device, uint32_t vector) {
   struct controller *c = controller_of(device);
   if (vector >= c->settings.vectors) return -EINVAL;
-  struct vector *v = &c->vectors[vector];
+  struct vector *v = &c->interrupts.vectors[vector];
   if (v->fd < 0) {
     const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (fd < 0) return -errno;
@@ -64,14 +64,31 @@ int nvme_interrupt_fd(bb_soft *device, uint32_t vector) {
   return v->fd;
 }
 
+/* ---- coalescing -------------------------------------------------------------------------------------------------- */
+
+static uint32_t coalescing(const struct controller *c) { return c->features.current[FEATURE_COALESCING]; }
+
+/* Interrupts of the admin queue are not coalesced, nor those of vectors that are exempt (§5.27.1.6, §5.27.1.7). */
+static int coalesces(const struct controller *c, unsigned vector) {
+  return coalescing(c) != 0 && vector != 0 && !c->interrupts.vectors[vector].coalescing_off;
+}
+
+/* THR completions, 0-based, or TIME in units of 100 µs since the first; a time of 0 is no wait. */
+static int coalescing_is_over(const struct controller *c, const struct vector *v) {
+  const uint64_t time_ns = (uint64_t)(coalescing(c) >> 8 & 0xff) * 100000;
+  return v->entries > (coalescing(c) & 0xff) || soft_now_ns() - v->first_ns >= time_ns;
+}
+
+/* ---- messages ---------------------------------------------------------------------------------------------------- */
+
 void nvme_note_completion(struct controller *c, const struct completion_queue *cq) {
-  struct vector *v = &c->vectors[cq->vector];
-  if (v->entries++ == 0 && nvme_coalesces(c, cq->vector)) v->first_ns = soft_now_ns();
-  c->signals_wait = 1;
+  struct vector *v = &c->interrupts.vectors[cq->vector];
+  if (v->entries++ == 0 && coalesces(c, cq->vector)) v->first_ns = soft_now_ns();
+  c->interrupts.signals_wait = 1;
 }
 
 static void send(struct controller *c, uint64_t vector) {
-  struct vector *v = &c->vectors[vector];
+  struct vector *v = &c->interrupts.vectors[vector];
   v->entries = 0;
   show_pending(c, vector, 0);
   if (v->fd < 0) return;
@@ -82,18 +99,18 @@ static void send(struct controller *c, uint64_t vector) {
 
 /* One message for all completions of a vector since the last look, later where they are coalesced (§7.1.2). */
 void nvme_signal(struct controller *c) {
-  if (!c->signals_wait) return;
-  c->signals_wait = 0;
+  if (!c->interrupts.signals_wait) return;
+  c->interrupts.signals_wait = 0;
   const int enabled = (nvme_msix_control(c) & CONTROL_ENABLE) != 0;
   for (uint64_t v = 0; v < c->settings.vectors; v++) {
-    if (c->vectors[v].entries == 0) continue;
+    if (c->interrupts.vectors[v].entries == 0) continue;
     if (!enabled) {
-      c->vectors[v].entries = 0;
-    } else if (nvme_coalesces(c, (unsigned)v) && !nvme_coalescing_is_over(c, &c->vectors[v])) {
-      c->signals_wait = 1;
+      c->interrupts.vectors[v].entries = 0;
+    } else if (coalesces(c, (unsigned)v) && !coalescing_is_over(c, &c->interrupts.vectors[v])) {
+      c->interrupts.signals_wait = 1;
     } else if (is_masked(c, v)) {
       show_pending(c, v, 1);
-      c->signals_wait = 1;
+      c->interrupts.signals_wait = 1;
     } else {
       send(c, v);
     }

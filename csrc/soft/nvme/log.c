@@ -1,6 +1,6 @@
 /* Get Log Page, §5.16. Each log is filled whole; what the driver asked for is cut out of it. */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <string.h>
 
@@ -57,17 +57,16 @@ static uint64_t firmware_slots(struct controller *c, const struct request *reque
 static uint64_t changed_namespaces(struct controller *c, const struct request *request, uint8_t *page) {
   (void)request;
   memset(page, 0, 4096);
-  for (unsigned i = 0; i < c->changed_count; i++) put32(page + 4 * i, c->changed_namespaces[i]);
+  for (unsigned i = 0; i < c->namespaces.changed_count; i++) put32(page + 4 * i, c->namespaces.changed[i]);
   return 4096;
 }
 
 static uint64_t effects(struct controller *c, const struct request *request, uint8_t *page) {
-  (void)c;
   memset(page, 0, 4096);
   for (unsigned opcode = 0; opcode < 256; opcode++) {
     uint32_t io = nvme_io_operations[opcode].effects;
     if (request->csi == CSI_ZONED) io |= nvme_zone_operations[opcode].effects;
-    put32(page + 4 * opcode, nvme_admin_operations[opcode].effects & EFFECTS_MASK);
+    put32(page + 4 * opcode, c->admin_operations[opcode].effects & EFFECTS_MASK);
     put32(page + 1024 + 4 * opcode, io & EFFECTS_MASK);
   }
   return 4096;
@@ -83,17 +82,17 @@ static uint64_t self_tests(struct controller *c, const struct request *request, 
 static uint64_t telemetry(struct controller *c, const struct request *request, uint8_t *page) {
   enum { BLOCKS = 8, CREATE = 1 };
   const int host = request->lid == LOG_TELEMETRY_HOST;
-  if (host && request->lsp & CREATE) c->telemetry_generation++;
+  if (host && request->lsp & CREATE) c->logs.telemetry_generation++;
   memset(page, 0, 512);
   page[0] = request->lid;
   memcpy(page + 5, nvme_oui, 3);
   for (unsigned area = 0; area < 3; area++) put16(page + 8 + 2 * area, BLOCKS);
   if (host) {
-    page[381] = c->telemetry_generation;
+    page[381] = c->logs.telemetry_generation;
   } else {
     page[382] = 1; /* controller-initiated data is available */
   }
-  page[383] = c->telemetry_generation;
+  page[383] = c->logs.telemetry_generation;
   nvme_put_text(page + 384, 128, "made up");
   for (unsigned block = 1; block <= BLOCKS; block++) memset(page + 512 * block, (int)block, 512);
   return 512 * (BLOCKS + 1);
@@ -114,7 +113,7 @@ static uint64_t endurance_group(struct controller *c, const struct request *requ
   put64(page + 112, h->writes);
   put64(page + 128, h->media_errors);
   put64(page + 144, h->error_count);
-  put64(page + 160, c->capacity);
+  put64(page + 160, c->namespaces.capacity);
   put64(page + 176, nvme_unallocated(c));
   return 512;
 }
@@ -123,7 +122,7 @@ static uint64_t endurance_group(struct controller *c, const struct request *requ
 static uint64_t asymmetric_access(struct controller *c, const struct request *request, uint8_t *page) {
   enum { GROUPS_ONLY = 1, HEADER = 16, DESCRIPTOR = 32 };
   memset(page, 0, HEADER + DESCRIPTOR);
-  put64(page, c->ana_changes);
+  put64(page, c->namespaces.ana_changes);
   put16(page + 8, 1);
   uint8_t *group = page + HEADER;
   uint32_t count = 0;
@@ -133,8 +132,8 @@ static uint64_t asymmetric_access(struct controller *c, const struct request *re
   }
   put32(group, 1);
   put32(group + 4, count);
-  put64(group + 8, c->ana_changes);
-  group[16] = (uint8_t)c->ana_state;
+  put64(group + 8, c->namespaces.ana_changes);
+  group[16] = (uint8_t)c->namespaces.ana_state;
   return HEADER + DESCRIPTOR + 4 * (uint64_t)count;
 }
 
@@ -192,7 +191,7 @@ static uint16_t check_request(struct controller *c, struct command *cmd, struct 
 /* What reading without "retain asynchronous event" clears. */
 static void was_read(struct controller *c, const struct request *request) {
   nvme_log_was_read(c, request->lid);
-  if (request->lid == LOG_CHANGED_NAMESPACES) c->changed_count = 0;
+  if (request->lid == LOG_CHANGED_NAMESPACES) c->namespaces.changed_count = 0;
   if (request->lid == LOG_CHANGED_ZONES) request->ns->changed_zone_count = 0;
 }
 
@@ -205,7 +204,7 @@ uint16_t nvme_get_log_page(struct controller *c, struct command *cmd) {
                             .nsid = s->nsid};
   uint16_t status = check_request(c, cmd, &request);
   if (status != SC_OK) return status;
-  if (bytes > c->max_transfer || bytes > MOST_BYTES) return refuse(cmd, SC_INVALID_FIELD, CDW(10) + 2, 0);
+  if (bytes > c->memory.max_transfer || bytes > MOST_BYTES) return refuse(cmd, SC_INVALID_FIELD, CDW(10) + 2, 0);
   if (s->cdw14 >> 23 & 1) return refuse(cmd, SC_INVALID_FIELD, CDW(14) + 2, 7); /* offsets are bytes, not indexes */
   if (offset % 4 != 0) return refuse(cmd, SC_INVALID_FIELD, CDW(12), 0);
   const uint64_t length = LOGS[request.lid].fill(c, &request, c->page);

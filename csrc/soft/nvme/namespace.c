@@ -1,12 +1,15 @@
 /* Namespaces: making them from settings or a command, their formats, and Namespace Management and Attachment. */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Locally administered, so it is nobody's (bit 1 of the first byte as written, which is the last here). */
+const uint8_t nvme_oui[3] = {0xb0, 0xb0, 0x02};
 
 const struct lba_format nvme_formats[LBA_FORMATS] = {
     {9, 0}, {9, 8}, {9, 16}, {9, 64}, {12, 0}, {12, 8}, {12, 16}, {12, 64},
@@ -110,7 +113,7 @@ static int build(struct ns *ns) {
 
 int nvme_make_namespace(struct controller *c, uint32_t nsid, const struct namespace_settings *like) {
   const int lbaf = find_format(like);
-  if (nsid == 0 || nsid > c->settings.nn || c->namespaces[nsid] != NULL || lbaf < 0 || !is_sane(like)) return -EINVAL;
+  if (nsid == 0 || nsid > c->settings.nn || c->namespaces.by_id[nsid] != NULL || lbaf < 0 || !is_sane(like)) return -EINVAL;
   struct ns *ns = calloc(1, sizeof *ns);
   if (ns == NULL) return -ENOMEM;
   *ns = (struct ns){.id = nsid, .attached = 1, .csi = like->zoned ? CSI_ZONED : CSI_NVM, .like = *like,
@@ -123,7 +126,7 @@ int nvme_make_namespace(struct controller *c, uint32_t nsid, const struct namesp
     free_namespace(ns);
     return result;
   }
-  c->namespaces[nsid] = ns;
+  c->namespaces.by_id[nsid] = ns;
   return 0;
 }
 
@@ -132,28 +135,28 @@ static int make_from_settings(void *context, uint64_t nsid, const struct namespa
 }
 
 int nvme_open_namespaces(struct controller *c) {
-  c->namespaces = calloc(c->settings.nn + 1, sizeof *c->namespaces);
-  if (c->namespaces == NULL) return -ENOMEM;
+  c->namespaces.by_id = calloc(c->settings.nn + 1, sizeof *c->namespaces.by_id);
+  if (c->namespaces.by_id == NULL) return -ENOMEM;
   const int result = nvme_each_namespace(&c->settings, c, make_from_settings);
   if (result != 0) return result;
   /* As much again is free for namespaces that are created later, unless it was said how much there is. */
-  c->capacity = UINT64_MAX;
+  c->namespaces.capacity = UINT64_MAX;
   const uint64_t used = UINT64_MAX - nvme_unallocated(c);
-  c->capacity = c->settings.capacity != 0 ? c->settings.capacity : 2 * used;
-  return used <= c->capacity ? 0 : -EINVAL;
+  c->namespaces.capacity = c->settings.capacity != 0 ? c->settings.capacity : 2 * used;
+  return used <= c->namespaces.capacity ? 0 : -EINVAL;
 }
 
 void nvme_close_namespaces(struct controller *c) {
-  for (uint64_t i = 1; c->namespaces != NULL && i <= c->settings.nn; i++) {
-    if (c->namespaces[i] != NULL) free_namespace(c->namespaces[i]);
+  for (uint64_t i = 1; c->namespaces.by_id != NULL && i <= c->settings.nn; i++) {
+    if (c->namespaces.by_id[i] != NULL) free_namespace(c->namespaces.by_id[i]);
   }
-  free(c->namespaces);
+  free(c->namespaces.by_id);
 }
 
 /* ---- looking them up --------------------------------------------------------------------------------------------- */
 
 struct ns *nvme_allocated(const struct controller *c, uint32_t nsid) {
-  return nsid == 0 || nsid > c->settings.nn ? NULL : c->namespaces[nsid];
+  return nsid == 0 || nsid > c->settings.nn ? NULL : c->namespaces.by_id[nsid];
 }
 
 struct ns *nvme_active(const struct controller *c, uint32_t nsid) {
@@ -169,7 +172,7 @@ uint16_t nvme_check_state(const struct controller *c, const struct ns *ns) {
   if (c->sanitize.running) return SC_SANITIZE_IN_PROGRESS;
   if (c->sanitize.failed) return SC_SANITIZE_FAILED;
   if (ns->formatting) return SC_FORMAT_IN_PROGRESS;
-  return ns->like.shared ? ana[c->ana_state & 15] : SC_OK;
+  return ns->like.shared ? ana[c->namespaces.ana_state & 15] : SC_OK;
 }
 
 uint64_t nvme_namespace_bytes(const struct ns *ns) { return ns->blocks << ns->lba_shift; }
@@ -177,9 +180,9 @@ uint64_t nvme_namespace_bytes(const struct ns *ns) { return ns->blocks << ns->lb
 uint64_t nvme_unallocated(const struct controller *c) {
   uint64_t used = 0;
   for (uint32_t nsid = 1; nsid <= c->settings.nn; nsid++) {
-    if (c->namespaces[nsid] != NULL) used += nvme_namespace_bytes(c->namespaces[nsid]);
+    if (c->namespaces.by_id[nsid] != NULL) used += nvme_namespace_bytes(c->namespaces.by_id[nsid]);
   }
-  return used < c->capacity ? c->capacity - used : 0;
+  return used < c->namespaces.capacity ? c->namespaces.capacity - used : 0;
 }
 
 /* Makes the medium anew, empty. A namespace whose medium cannot be had any more has no blocks. */
@@ -201,15 +204,15 @@ int nvme_reformat(struct ns *ns, unsigned lbaf, int extended, int pi_type, int p
 
 /* Notes a change for the log and tells of it (§5.16.1.5). */
 void nvme_namespace_changed(struct controller *c, uint32_t nsid) {
-  for (unsigned i = 0; i < c->changed_count; i++) {
-    if (c->changed_namespaces[i] == nsid) return;
+  for (unsigned i = 0; i < c->namespaces.changed_count; i++) {
+    if (c->namespaces.changed[i] == nsid) return;
   }
-  const unsigned room = sizeof c->changed_namespaces / sizeof *c->changed_namespaces;
-  if (c->changed_count == room) {
-    c->changed_namespaces[0] = NSID_ALL; /* too many to list */
-    memset(c->changed_namespaces + 1, 0, sizeof c->changed_namespaces - sizeof *c->changed_namespaces);
+  const unsigned room = sizeof c->namespaces.changed / sizeof *c->namespaces.changed;
+  if (c->namespaces.changed_count == room) {
+    c->namespaces.changed[0] = NSID_ALL; /* too many to list */
+    memset(c->namespaces.changed + 1, 0, sizeof c->namespaces.changed - sizeof *c->namespaces.changed);
   } else {
-    c->changed_namespaces[c->changed_count++] = nsid;
+    c->namespaces.changed[c->namespaces.changed_count++] = nsid;
   }
   nvme_raise_event(c, EVENT_NOTICE, EVENT_INFO_NAMESPACE, LOG_CHANGED_NAMESPACES);
 }
@@ -220,7 +223,7 @@ enum { DATA_BYTES = 4096 };
 
 static uint32_t free_identifier(const struct controller *c) {
   for (uint32_t nsid = 1; nsid <= c->settings.nn; nsid++) {
-    if (c->namespaces[nsid] == NULL) return nsid;
+    if (c->namespaces.by_id[nsid] == NULL) return nsid;
   }
   return 0;
 }
@@ -257,15 +260,15 @@ static uint16_t create(struct controller *c, struct command *cmd) {
   const uint32_t nsid = free_identifier(c);
   if (nsid == 0) return SC_NSID_UNAVAILABLE;
   if (nvme_make_namespace(c, nsid, &like) != 0) return SC_INVALID_FIELD;
-  c->namespaces[nsid]->attached = 0;
+  c->namespaces.by_id[nsid]->attached = 0;
   cmd->dw0 = nsid;
   return SC_OK;
 }
 
 static void delete(struct controller *c, uint32_t nsid) {
-  const int was_attached = c->namespaces[nsid]->attached;
-  free_namespace(c->namespaces[nsid]);
-  c->namespaces[nsid] = NULL;
+  const int was_attached = c->namespaces.by_id[nsid]->attached;
+  free_namespace(c->namespaces.by_id[nsid]);
+  c->namespaces.by_id[nsid] = NULL;
   if (was_attached) nvme_namespace_changed(c, nsid);
 }
 
@@ -279,12 +282,12 @@ uint16_t nvme_namespace_management(struct controller *c, struct command *cmd) {
   }
   if (nsid != NSID_ALL) {
     if (nsid == 0 || nsid > c->settings.nn) return refuse(cmd, SC_INVALID_NAMESPACE, CDW(1), 0);
-    if (c->namespaces[nsid] == NULL) return refuse(cmd, SC_INVALID_FIELD, CDW(1), 0);
+    if (c->namespaces.by_id[nsid] == NULL) return refuse(cmd, SC_INVALID_FIELD, CDW(1), 0);
     delete(c, nsid);
     return SC_OK;
   }
   for (uint32_t i = 1; i <= c->settings.nn; i++) {
-    if (c->namespaces[i] != NULL) delete(c, i);
+    if (c->namespaces.by_id[i] != NULL) delete(c, i);
   }
   return SC_OK;
 }
@@ -303,7 +306,7 @@ uint16_t nvme_namespace_attachment(struct controller *c, struct command *cmd) {
   if (select > DETACH) return refuse(cmd, SC_INVALID_FIELD, CDW(10), 0);
   const uint32_t nsid = cmd->sqe.nsid;
   if (nsid == 0 || nsid > c->settings.nn) return refuse(cmd, SC_INVALID_NAMESPACE, CDW(1), 0);
-  struct ns *ns = c->namespaces[nsid];
+  struct ns *ns = c->namespaces.by_id[nsid];
   if (ns == NULL) return refuse(cmd, SC_INVALID_FIELD, CDW(1), 0);
   uint16_t status = nvme_receive(c, cmd, list, sizeof list);
   if (status == SC_OK) status = check_list(c, list);

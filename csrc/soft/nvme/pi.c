@@ -3,7 +3,7 @@
  * them), at the beginning or the end of its metadata.
  */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* Commands that carry a list of ranges: Dataset Management (NVM §3.2.3) and Copy (NVM §3.2.2). */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* The settings of soft:nvme: one table for the device, one for what its namespaces are made like. */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* The medium of a namespace: memory that is used only where it was written, or a file; and which blocks are written. */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <errno.h>
 #include <fcntl.h>

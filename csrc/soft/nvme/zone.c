@@ -1,15 +1,10 @@
-/* Zoned namespaces, ZNS: the state machine with its limits, Zone Append, Zone Management Send and Receive. */
+/* Zones of a namespace, ZNS: the state machine with its limits. */
 #define _GNU_SOURCE
-#include "nvme.h"
+#include "controller.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { EXTENSION_UNIT = 64, DESCRIPTOR_BYTES = 64, REPORT_HEADER_BYTES = 64, ZONE_TYPE_SEQUENTIAL = 2, MOST_REPORT_BYTES = 16 << 20 };
-enum { ATTRIBUTE_EXTENSION_VALID = 0x80 };
-
-static size_t extension_bytes(const struct ns *ns) { return (size_t)ns->like.zdes * EXTENSION_UNIT; }
 
 void nvme_close_zones(struct ns *ns) {
   free(ns->zone);
@@ -25,26 +20,21 @@ int nvme_open_zones(struct ns *ns) {
   ns->blocks = ns->zones * ns->zone_blocks;
   ns->open = ns->active = 0;
   ns->zone = calloc(ns->zones, sizeof *ns->zone);
-  ns->extensions = calloc(ns->zones, extension_bytes(ns) + 1);
+  ns->extensions = calloc(ns->zones, zone_extension_bytes(ns) + 1);
   if (ns->zone == NULL || ns->extensions == NULL) return -ENOMEM;
   for (uint32_t i = 0; i < ns->zones; i++) {
     const uint64_t start = i * ns->zone_blocks;
     ns->zone[i] = (struct zone){.start = start, .wp = start, .state = ZONE_EMPTY,
-                                .extension = ns->extensions + i * extension_bytes(ns)};
+                                .extension = ns->extensions + i * zone_extension_bytes(ns)};
   }
   return 0;
 }
 
-/* ---- states and resources (ZNS §2.1.1.3) --------------------------------------------------------------------------- */
+/* ---- states and resources (ZNS §2.1.1.3) ------------------------------------------------------------------------- */
 
-static int is_open(uint8_t state) { return state == ZONE_IMPLICIT || state == ZONE_EXPLICIT; }
-static int is_active(uint8_t state) { return is_open(state) || state == ZONE_CLOSED; }
-
-static struct zone *zone_at(const struct ns *ns, uint64_t lba) { return &ns->zone[lba / ns->zone_blocks]; }
-
-static void set_state(struct ns *ns, struct zone *zone, uint8_t state) {
-  ns->open += (uint32_t)is_open(state) - (uint32_t)is_open(zone->state);
-  ns->active += (uint32_t)is_active(state) - (uint32_t)is_active(zone->state);
+void nvme_zone_set_state(struct ns *ns, struct zone *zone, uint8_t state) {
+  ns->open += (uint32_t)zone_is_open(state) - (uint32_t)zone_is_open(zone->state);
+  ns->active += (uint32_t)zone_is_active(state) - (uint32_t)zone_is_active(zone->state);
   zone->state = state;
 }
 
@@ -56,35 +46,35 @@ static struct zone *find_implicit(const struct ns *ns) {
 }
 
 /* Whether a zone could become active, or open. A zone that was opened only by writing to it gives way. */
-static uint16_t check_resources(const struct ns *ns, const struct zone *zone, int open) {
-  if (!is_active(zone->state) && ns->like.mar != 0 && ns->active >= ns->like.mar) return SC_TOO_MANY_ACTIVE;
-  if (!open || is_open(zone->state) || ns->like.mor == 0 || ns->open < ns->like.mor) return SC_OK;
+uint16_t nvme_zone_check_resources(const struct ns *ns, const struct zone *zone, int open) {
+  if (!zone_is_active(zone->state) && ns->like.mar != 0 && ns->active >= ns->like.mar) return SC_TOO_MANY_ACTIVE;
+  if (!open || zone_is_open(zone->state) || ns->like.mor == 0 || ns->open < ns->like.mor) return SC_OK;
   return find_implicit(ns) == NULL ? SC_TOO_MANY_OPEN : SC_OK;
 }
 
-static void open_zone(struct ns *ns, struct zone *zone, uint8_t state) {
-  if (!is_open(zone->state) && ns->like.mor != 0 && ns->open >= ns->like.mor) {
+void nvme_zone_open(struct ns *ns, struct zone *zone, uint8_t state) {
+  if (!zone_is_open(zone->state) && ns->like.mor != 0 && ns->open >= ns->like.mor) {
     struct zone *other = find_implicit(ns);
-    if (other != NULL) set_state(ns, other, ZONE_CLOSED);
+    if (other != NULL) nvme_zone_set_state(ns, other, ZONE_CLOSED);
   }
-  set_state(ns, zone, state);
+  nvme_zone_set_state(ns, zone, state);
 }
 
-static void reset_zone(struct ns *ns, struct zone *zone) {
+void nvme_zone_reset(struct ns *ns, struct zone *zone) {
   nvme_deallocate(ns, zone->start, ns->zone_blocks);
   zone->wp = zone->start;
   zone->attributes = 0;
-  memset(zone->extension, 0, extension_bytes(ns));
-  set_state(ns, zone, ZONE_EMPTY);
+  memset(zone->extension, 0, zone_extension_bytes(ns));
+  nvme_zone_set_state(ns, zone, ZONE_EMPTY);
 }
 
 /* A reset or shutdown closes what is open; what was opened and never written is empty again. */
 void nvme_close_open_zones(struct ns *ns) {
   for (uint32_t i = 0; i < ns->zones && ns->open > 0; i++) {
     struct zone *zone = &ns->zone[i];
-    if (!is_open(zone->state)) continue;
+    if (!zone_is_open(zone->state)) continue;
     const int unused = zone->wp == zone->start && !(zone->attributes & ATTRIBUTE_EXTENSION_VALID);
-    set_state(ns, zone, unused ? ZONE_EMPTY : ZONE_CLOSED);
+    nvme_zone_set_state(ns, zone, unused ? ZONE_EMPTY : ZONE_CLOSED);
   }
 }
 
@@ -92,7 +82,7 @@ void nvme_close_open_zones(struct ns *ns) {
 
 /* OZCS bit 0 is 0: a read stays in one zone. */
 uint16_t nvme_zone_check_read(const struct ns *ns, uint64_t slba, uint64_t blocks) {
-  const struct zone *zone = zone_at(ns, slba);
+  const struct zone *zone = nvme_zone_at(ns, slba);
   if (zone->state == ZONE_OFFLINE) return SC_ZONE_OFFLINE;
   return slba + blocks > zone->start + ns->zone_blocks ? SC_ZONE_BOUNDARY : SC_OK;
 }
@@ -106,182 +96,29 @@ static uint16_t check_write(const struct ns *ns, const struct zone *zone, uint64
   }
   if (slba != zone->wp) return SC_ZONE_INVALID_WRITE;
   if (slba + blocks > zone->start + ns->zone_capacity) return SC_ZONE_BOUNDARY;
-  return check_resources(ns, zone, 1);
+  return nvme_zone_check_resources(ns, zone, 1);
 }
 
 uint16_t nvme_zone_check_write(const struct ns *ns, uint64_t slba, uint64_t blocks) {
-  return check_write(ns, zone_at(ns, slba), slba, blocks);
+  return check_write(ns, nvme_zone_at(ns, slba), slba, blocks);
+}
+
+uint16_t nvme_zone_check_append(const struct ns *ns, const struct zone *zone, uint64_t blocks) {
+  return check_write(ns, zone, zone->wp, blocks);
 }
 
 void nvme_zone_wrote(struct ns *ns, uint64_t slba, uint64_t blocks) {
-  struct zone *zone = zone_at(ns, slba);
-  if (!is_open(zone->state)) open_zone(ns, zone, ZONE_IMPLICIT);
+  struct zone *zone = nvme_zone_at(ns, slba);
+  if (!zone_is_open(zone->state)) nvme_zone_open(ns, zone, ZONE_IMPLICIT);
   zone->wp += blocks;
-  if (zone->wp == zone->start + ns->zone_capacity) set_state(ns, zone, ZONE_FULL);
+  if (zone->wp == zone->start + ns->zone_capacity) nvme_zone_set_state(ns, zone, ZONE_FULL);
 }
-
-/* With type 1 the host cannot know the reference tags of where its blocks will lie, so they must be moved (PIREMAP); with
- * type 3 there is nothing to move. */
-static uint16_t check_remap(const struct ns *ns, const struct sqe *sqe) {
-  const int remap = (sqe->cdw12 >> 25 & 1) != 0;
-  return (ns->pi_type == 1 && !remap) || (ns->pi_type == 3 && remap) ? SC_INVALID_PI : SC_OK;
-}
-
-static uint16_t append(struct controller *c, struct command *cmd) {
-  struct ns *ns = cmd->ns;
-  struct span span = nvme_span(&cmd->sqe);
-  uint16_t status = nvme_check_access(c, cmd, &span);
-  if (status == SC_OK) status = nvme_check_writable(cmd);
-  if (status != SC_OK) return status;
-  const struct zone *zone = zone_at(ns, span.slba);
-  if (span.slba != zone->start) return refuse(cmd, SC_INVALID_FIELD, CDW(10), 0);
-  if (c->settings.zasl != 0 && span.blocks << ns->lba_shift > UINT64_C(4096) << c->settings.zasl) {
-    return refuse(cmd, SC_INVALID_FIELD, CDW(12), 0);
-  }
-  if (check_remap(ns, &cmd->sqe) != SC_OK) return refuse(cmd, SC_INVALID_PI, CDW(12) + 3, 1);
-  const uint64_t at = zone->wp;
-  status = check_write(ns, zone, at, span.blocks);
-  span.moved_by = cmd->sqe.cdw12 >> 25 & 1 ? (uint32_t)(at - zone->start) : 0;
-  if (status == SC_OK) status = nvme_store_blocks(c, cmd, &span, at);
-  if (status != SC_OK) return status;
-  cmd->dw0 = (uint32_t)at;
-  cmd->dw1 = (uint32_t)(at >> 32);
-  return SC_OK;
-}
-
-/* ---- Zone Management Send (ZNS §3.4.3) ----------------------------------------------------------------------------- */
-
-enum { ALL_ZONES = 1 << 8 };
-
-/* Which states a change begins in: is done, is done already, or also for "select all". A bit for each state. */
-#define STATES(a) (1u << (a))
-#define OPEN_STATES (STATES(ZONE_IMPLICIT) | STATES(ZONE_EXPLICIT))
-
-struct zone_action {
-  uint32_t from, already, from_all;
-  uint8_t to;
-  uint8_t needs; /* 0, or the resources that it takes: 1 active, 2 active and open */
-};
-
-static const struct zone_action ZONE_ACTIONS[] = {
-    [1] = {OPEN_STATES, STATES(ZONE_CLOSED), OPEN_STATES, ZONE_CLOSED, 0},
-    [2] = {STATES(ZONE_EMPTY) | OPEN_STATES | STATES(ZONE_CLOSED), STATES(ZONE_FULL), OPEN_STATES | STATES(ZONE_CLOSED),
-           ZONE_FULL, 0},
-    [3] = {STATES(ZONE_EMPTY) | STATES(ZONE_CLOSED) | STATES(ZONE_IMPLICIT), STATES(ZONE_EXPLICIT), STATES(ZONE_CLOSED),
-           ZONE_EXPLICIT, 2},
-    [4] = {OPEN_STATES | STATES(ZONE_CLOSED) | STATES(ZONE_FULL), STATES(ZONE_EMPTY),
-           OPEN_STATES | STATES(ZONE_CLOSED) | STATES(ZONE_FULL), ZONE_EMPTY, 0},
-    [5] = {STATES(ZONE_READ_ONLY), STATES(ZONE_OFFLINE), STATES(ZONE_READ_ONLY), ZONE_OFFLINE, 0},
-};
-enum { SET_EXTENSION = 0x10 };
-
-static uint16_t change_zone(struct ns *ns, struct zone *zone, const struct zone_action *action) {
-  if (action->already & STATES(zone->state)) return SC_OK;
-  if (!(action->from & STATES(zone->state))) return SC_ZONE_TRANSITION;
-  const uint16_t status = action->needs == 0 ? SC_OK : check_resources(ns, zone, action->needs == 2);
-  if (status != SC_OK) return status;
-  if (action->to == ZONE_EMPTY) reset_zone(ns, zone);
-  else if (action->to == ZONE_EXPLICIT) open_zone(ns, zone, ZONE_EXPLICIT);
-  else set_state(ns, zone, action->to);
-  return SC_OK;
-}
-
-static uint16_t change_all(struct ns *ns, const struct zone_action *action) {
-  for (uint32_t i = 0; i < ns->zones; i++) {
-    if (!(action->from_all & STATES(ns->zone[i].state))) continue;
-    const uint16_t status = change_zone(ns, &ns->zone[i], action);
-    if (status != SC_OK) return status;
-  }
-  return SC_OK;
-}
-
-static uint16_t set_extension(struct controller *c, struct command *cmd, struct zone *zone) {
-  struct ns *ns = cmd->ns;
-  if (ns->like.zdes == 0) return refuse(cmd, SC_INVALID_FIELD, CDW(13), 0);
-  if (zone->state != ZONE_EMPTY) return SC_ZONE_TRANSITION;
-  uint16_t status = check_resources(ns, zone, 0);
-  if (status == SC_OK) status = nvme_receive(c, cmd, zone->extension, extension_bytes(ns));
-  if (status != SC_OK) return status;
-  zone->attributes |= ATTRIBUTE_EXTENSION_VALID;
-  set_state(ns, zone, ZONE_CLOSED);
-  return SC_OK;
-}
-
-static uint16_t management_send(struct controller *c, struct command *cmd) {
-  struct ns *ns = cmd->ns;
-  const uint64_t slba = nvme_span(&cmd->sqe).slba;
-  const unsigned action = cmd->sqe.cdw13 & 0xff, all = cmd->sqe.cdw13 & ALL_ZONES;
-  const int known = action < sizeof ZONE_ACTIONS / sizeof *ZONE_ACTIONS && action != 0;
-  if (!known && action != SET_EXTENSION) return refuse(cmd, SC_INVALID_FIELD, CDW(13), 0);
-  uint16_t status = nvme_check_writable(cmd);
-  if (status != SC_OK) return status;
-  if (all) return known ? change_all(ns, &ZONE_ACTIONS[action]) : refuse(cmd, SC_INVALID_FIELD, CDW(13) + 1, 0);
-  status = nvme_check_range(cmd, slba, 1);
-  if (status != SC_OK) return status;
-  struct zone *zone = zone_at(ns, slba);
-  if (slba != zone->start) return refuse(cmd, SC_INVALID_FIELD, CDW(10), 0);
-  return known ? change_zone(ns, zone, &ZONE_ACTIONS[action]) : set_extension(c, cmd, zone);
-}
-
-/* ---- Zone Management Receive (ZNS §3.4.2) ------------------------------------------------------------------------- */
-
-static const uint8_t REPORTED_STATE[8] = {0, ZONE_EMPTY, ZONE_IMPLICIT, ZONE_EXPLICIT, ZONE_CLOSED, ZONE_FULL,
-                                          ZONE_READ_ONLY, ZONE_OFFLINE};
-
-static void put_descriptor(const struct ns *ns, const struct zone *zone, uint8_t *at) {
-  const int has_pointer = zone->state == ZONE_EMPTY || is_active(zone->state);
-  at[0] = ZONE_TYPE_SEQUENTIAL;
-  at[1] = (uint8_t)(zone->state << 4);
-  at[2] = zone->attributes;
-  put64(at + 8, ns->zone_capacity);
-  put64(at + 16, zone->start);
-  put64(at + 24, has_pointer ? zone->wp : UINT64_MAX);
-}
-
-static uint16_t management_receive(struct controller *c, struct command *cmd) {
-  enum { PARTIAL = 1 << 16, EXTENDED_REPORT = 1 };
-  const struct ns *ns = cmd->ns;
-  const uint64_t slba = nvme_span(&cmd->sqe).slba, bytes = ((uint64_t)cmd->sqe.cdw12 + 1) * 4;
-  const unsigned action = cmd->sqe.cdw13 & 0xff, wanted = cmd->sqe.cdw13 >> 8 & 0xff;
-  if (action > EXTENDED_REPORT || (action == EXTENDED_REPORT && ns->like.zdes == 0) || wanted > 7) {
-    return refuse(cmd, SC_INVALID_FIELD, CDW(13), 0);
-  }
-  if (bytes < REPORT_HEADER_BYTES || bytes > c->max_transfer || bytes > MOST_REPORT_BYTES) {
-    return refuse(cmd, SC_INVALID_FIELD, CDW(12), 0);
-  }
-  const uint16_t status = nvme_check_range(cmd, slba, 1);
-  if (status != SC_OK) return status;
-  uint8_t *report = nvme_staging(c, bytes);
-  if (report == NULL) return SC_INTERNAL;
-  memset(report, 0, bytes);
-  const size_t each = DESCRIPTOR_BYTES + (action == EXTENDED_REPORT ? extension_bytes(ns) : 0);
-  uint64_t matching = 0, at = REPORT_HEADER_BYTES;
-  for (uint64_t i = slba / ns->zone_blocks; i < ns->zones; i++) {
-    const struct zone *zone = &ns->zone[i];
-    if (wanted != 0 && zone->state != REPORTED_STATE[wanted]) continue;
-    const int fits = at + each <= bytes;
-    if (fits) {
-      put_descriptor(ns, zone, report + at);
-      if (action == EXTENDED_REPORT) memcpy(report + at + DESCRIPTOR_BYTES, zone->extension, extension_bytes(ns));
-      at += each;
-    }
-    if (fits || !(cmd->sqe.cdw13 & PARTIAL)) matching++;
-  }
-  put64(report, matching);
-  return nvme_send(c, cmd, report, bytes);
-}
-
-const struct operation nvme_zone_operations[256] = {
-    [0x79] = {management_send, EFFECTS_CSUPP | EFFECTS_LBCC},
-    [0x7a] = {management_receive, EFFECTS_CSUPP},
-    [0x7d] = {append, EFFECTS_CSUPP | EFFECTS_LBCC},
-};
 
 /* A zone goes bad by itself, which is a change to report (ZNS §4.1.3). −EINVAL where there is no such zone. */
 int nvme_spoil_zone(struct controller *c, struct ns *ns, uint64_t lba, uint8_t state) {
   if (ns->zone == NULL || lba >= ns->blocks) return -EINVAL;
-  struct zone *zone = zone_at(ns, lba);
-  set_state(ns, zone, state);
+  struct zone *zone = nvme_zone_at(ns, lba);
+  nvme_zone_set_state(ns, zone, state);
   if (ns->changed_zone_count < sizeof ns->changed_zones / sizeof *ns->changed_zones) {
     ns->changed_zones[ns->changed_zone_count++] = zone->start;
   }

@@ -1,6 +1,6 @@
 /*
  * The fast loops of the software coprocessor: whole groups of 64 elements of a fixed width, nothing else. What is left
- * over, every other format and every error is the business of oradax_run.c, element by element.
+ * over, every other format and every error is the business of run.c, element by element.
  *
  * There is one table of these loops for each way to run them; all compute the same.
  */
