@@ -1,6 +1,9 @@
-/** Regions made by one tool and destroyed by another, interleaved ones, and bad input. */
+/** Regions made by one tool and destroyed by another, interleaved ones, bad input, and a run that is killed. */
 
-import { cxlLongTests } from "./cxl_regions.ts";
-import { machine } from "./lab.ts";
+import { cxlLongTests, cxlTests } from "./cxl_regions.ts";
+import { machine, onlyLong } from "./lab.ts";
 
-cxlLongTests(machine("cxl.yaml", import.meta.url));
+const lab = machine("cxl.yaml", import.meta.url);
+
+cxlTests(onlyLong(lab));
+cxlLongTests(lab);

@@ -160,7 +160,7 @@ export function cxlTests(lab: Lab): void {
     const restored = await runTool("restore", []);
     assertEquals(restored.code, 0, restored.stderr + restored.stdout);
     await assertNothingLeft();
-  }, { timeoutMs: 120_000 });
+  }, { timeoutMs: 240_000, isLong: true });
 }
 
 /** Registers the long tests: regions of two tools, interleaved ones, and bad input. */

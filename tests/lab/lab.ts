@@ -40,6 +40,8 @@ const DEFAULT_TIMEOUT_MS = 120_000;
 export interface LabTestOptions {
   /** Milliseconds that the test may take; 120,000 by default. Booting does not count. */
   readonly timeoutMs?: number;
+  /** True for a test that takes long and rarely fails: the daily run leaves it out, see {@linkcode machine}. */
+  readonly isLong?: boolean;
 }
 
 /** The tests of one machine. */
@@ -54,13 +56,27 @@ export interface Lab {
  * The machine that the tests of a file run in.
  *
  * @param name a machine that comes with busbar (`nvme.yaml`), or a YAML file, relative to the current folder
- * @param testFile `import.meta.url` of the file with the tests
+ * @param testFile `import.meta.url` of the file with the tests. In `*.full.test.ts` all tests run, elsewhere those that are
+ * not long
  */
 export function machine(name: string, testFile: string): Lab {
   if (Deno.env.has(TEST_RUNNER_VARIABLE)) return inGuest;
-  if (Deno.env.has("BUSBAR_LAB_GUEST")) return wholeFileInGuest;
   const reason = Deno.env.get("BUSBAR_LAB_SKIP") || cannotStart()?.message;
-  return reason ? notRun(reason) : onHost(name, testFile);
+  const lab = Deno.env.has("BUSBAR_LAB_GUEST") ? wholeFileInGuest : reason ? notRun(reason) : onHost(name, testFile);
+  return testFile.endsWith(".full.test.ts") ? lab : chosen(lab, false);
+}
+
+/** The same machine, taking only the long ones of the tests that are registered with it: the daily run has the others. */
+export function onlyLong(lab: Lab): Lab {
+  return chosen(lab, true);
+}
+
+function chosen(lab: Lab, isLong: boolean): Lab {
+  const isWanted = (options: LabTestOptions = {}): boolean => (options.isLong === true) === isLong;
+  return {
+    test: (name, body, options) => isWanted(options) ? lab.test(name, body, options) : undefined,
+    hostTest: (name, body, options) => isWanted(options) ? lab.hostTest(name, body, options) : undefined,
+  };
 }
 
 /** In the guest: bodies wait until the host asks for them. */
@@ -102,5 +118,6 @@ function onHost(name: string, testFile: string): Lab {
 
 /** The line of the test file that registers a test: what a failure of the lab itself points at. */
 function callSite(): string {
-  return new Error().stack?.split("\n")[3] ?? "";
+  const frames = new Error().stack?.split("\n").slice(1) ?? [];
+  return frames.find((frame) => !frame.includes("/tests/lab/lab.ts:")) ?? "";
 }

@@ -9,4 +9,4 @@ const lab = machine("nvme.yaml", import.meta.url);
 
 vfioDataTest(lab, "1 GiB", 2 ** 30);
 nvmeRefusalTests(lab);
-dumpBar0SignalTests(lab, ["SIGTERM", "SIGHUP"]);
+dumpBar0SignalTests(lab, ["SIGKILL", "SIGTERM", "SIGHUP"]);

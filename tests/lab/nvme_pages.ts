@@ -212,7 +212,7 @@ export function nvmePagesTests(lab: Lab): void {
       assert(features >= 150, `${features} features`);
       closeAll();
     },
-    { timeoutMs: 400_000 },
+    { timeoutMs: 400_000, isLong: true },
   );
 }
 
