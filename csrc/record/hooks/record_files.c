@@ -30,6 +30,9 @@ _Static_assert(sizeof(header) == 32, "the header has no gaps");
 
 bb_options bb_record_options;
 
+bb_thread bb_not_recorded;
+_Thread_local bb_thread *bb_self;
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t thread_key;
@@ -161,7 +164,8 @@ static void finish_header(const bb_thread *thread)
 static void thread_ends(void *value)
 {
    bb_thread *thread = value;
-   bb_thread_forget();
+   /* What destructors of this thread still access goes nowhere: its buffer is about to be freed. */
+   bb_self = &bb_not_recorded;
    pthread_mutex_lock(&lock);
    for (bb_thread **at = &all_threads; *at != NULL; at = &(*at)->other) {
       if (*at != thread)
@@ -250,6 +254,16 @@ static void begin(void)
    enabled = true;
 }
 
+/* The lines of the filter, none of them filled. */
+static uintptr_t *new_cache(void)
+{
+   const size_t lines = (size_t)(bb_record_options.filter_sets * bb_record_options.filter_ways);
+   uintptr_t *cache = malloc(lines * sizeof *cache);
+   for (size_t i = 0; cache != NULL && i < lines; i++)
+      cache[i] = BB_NO_LINE;
+   return cache;
+}
+
 bb_thread *bb_thread_begin(void)
 {
    pthread_once(&once, begin);
@@ -259,7 +273,7 @@ bb_thread *bb_thread_begin(void)
    if (thread == NULL)
       return NULL;
    thread->start = malloc(BUFFER_RECORDS * sizeof(bb_record));
-   thread->cache = bb_record_options.filter ? bb_filter_new() : NULL;
+   thread->cache = bb_record_options.filter ? new_cache() : NULL;
    if (thread->start == NULL || (bb_record_options.filter && thread->cache == NULL)) {
       free(thread->start);
       free(thread);

@@ -4,21 +4,10 @@
  */
 #include "record_hooks.h"
 
-#include <stdlib.h>
-
 #define DIRTY ((uintptr_t)1)
 
 /* The linker's name for memmove itself: memmove is wrapped, and would come back here. */
 void *__real_memmove(void *to, const void *from, size_t bytes);
-
-uintptr_t *bb_filter_new(void)
-{
-   const size_t lines = (size_t)(bb_record_options.filter_sets * bb_record_options.filter_ways);
-   uintptr_t *cache = malloc(lines * sizeof *cache);
-   for (size_t i = 0; cache != NULL && i < lines; i++)
-      cache[i] = BB_NO_LINE;
-   return cache;
-}
 
 static void touch(bb_thread *thread, uintptr_t line, bool write)
 {

@@ -45,20 +45,24 @@ typedef struct bb_thread {
 
 /* record_files.c */
 extern bb_options bb_record_options;
+/* Stands for "this thread is not recorded", so that the fast path needs one comparison. */
+extern bb_thread bb_not_recorded;
+/* Initial-exec: the recorder is linked into the program itself, so no call is needed to find it. */
+extern _Thread_local bb_thread *bb_self __attribute__((tls_model("initial-exec")));
 bb_thread *bb_thread_begin(void); /* NULL: nothing is recorded */
 void bb_write_out(bb_thread *thread);
 
+/* record_buffer.c */
+void bb_put(bb_thread *thread, uintptr_t address, unsigned op, size_t bytes);
+
 /* record_filter.c */
-uintptr_t *bb_filter_new(void);
 void bb_filter_access(bb_thread *thread, uintptr_t address, size_t bytes, bool write);
 
 /* record_access.c */
-void bb_put(bb_thread *thread, uintptr_t address, unsigned op, size_t bytes);
 void bb_access(uintptr_t address, unsigned op, size_t bytes);
 void bb_access_range(uintptr_t address, unsigned op, size_t bytes);
 void bb_allocated(void *base, size_t bytes);
 void bb_freed(void *base);
-void bb_thread_forget(void);
 
 #define BB_LINE_BYTES 64u
 #define BB_NO_LINE (~(uintptr_t)0)

@@ -3,31 +3,42 @@
  * What it lets through are line fills (reads, also for a store that misses) and evicted dirty lines.
  */
 #include "record.h"
+#include "pub_tool_threadstate.h"
 
 #define DIRTY 1UL
 
 static ULong sets, ways;
+static UWord **caches;   /* of each thread */
 static UWord *current; /* sets * ways line addresses, most recently used first; bit 0: dirty; NO_LINE: empty */
 
-void filter_check_options(void)
+void filter_start(void)
 {
    ways = options.filter_ways;
    sets = options.filter_bytes / LINE_BYTES / ways;
    if (sets == 0 || (sets & (sets - 1)) != 0 || sets * ways * LINE_BYTES != options.filter_bytes)
       VG_(fmsg_bad_option)("--filter-bytes", "size / ways / 64 must be a power of two\n");
+   caches = VG_(calloc)("bb.filters", VG_N_THREADS, sizeof *caches);
 }
 
-void *filter_new(void)
+void filter_thread_created(ThreadId tid)
 {
    UWord *cache = VG_(malloc)("bb.filter", sets * ways * sizeof *cache);
    for (ULong i = 0; i < sets * ways; i++)
       cache[i] = NO_LINE;
-   return cache;
+   caches[tid] = cache;
 }
 
-void filter_select(void *cache)
+void filter_thread_ended(ThreadId tid)
 {
-   current = cache;
+   if (caches == NULL || caches[tid] == NULL)
+      return;
+   VG_(free)(caches[tid]);
+   caches[tid] = NULL;
+}
+
+void filter_select(ThreadId tid)
+{
+   current = caches == NULL ? NULL : caches[tid];
 }
 
 static void touch(ULong now, UWord line, Bool write)

@@ -1,51 +1,10 @@
-/* The tool's face to valgrind: options, events, the end. */
+/* The tool's face to valgrind: events, the end. */
 #include "record.h"
 #include "pub_tool_libcproc.h"
 #include "pub_tool_options.h"
 #include "pub_tool_threadstate.h"
 #include "pub_tool_vki.h"
 #include "pub_tool_vkiscnums.h"
-
-Options options = {
-   .out = NULL,
-   .filter = True,
-   .allocations = True,
-   .filter_bytes = 1 << 20,
-   .filter_ways = 16,
-   .max_bytes = ~0ULL,
-   .ns_per_instruction = 0.25,
-};
-
-static Bool process_option(const HChar *arg)
-{
-   const HChar *text;
-   if VG_STR_CLO (arg, "--out", options.out) {
-   } else if VG_BOOL_CLO (arg, "--filter", options.filter) {
-   } else if VG_BOOL_CLO (arg, "--allocations", options.allocations) {
-   } else if VG_BINT_CLO (arg, "--filter-bytes", options.filter_bytes, LINE_BYTES, 1ULL << 40) {
-   } else if VG_BINT_CLO (arg, "--filter-ways", options.filter_ways, 1, 1024) {
-   } else if VG_BINT_CLO (arg, "--max-bytes", options.max_bytes, 1, ~0ULL >> 1) {
-   } else if VG_STR_CLO (arg, "--ns-per-instruction", text) {
-      HChar *end;
-      options.ns_per_instruction = VG_(strtod)(text, &end);
-      if (*end != '\0' || !(options.ns_per_instruction > 0))
-         VG_(fmsg_bad_option)(arg, "a number above zero is needed\n");
-   } else {
-      return False;
-   }
-   return True;
-}
-
-static void print_usage(void)
-{
-   VG_(printf)("    --out=PATH                  where the trace goes: PATH.0 and so on (needed)\n"
-               "    --filter=yes|no             record what misses a cache of each thread [yes]\n"
-               "    --filter-bytes=N            size of that cache [1048576]\n"
-               "    --filter-ways=N             its associativity [16]\n"
-               "    --allocations=yes|no        write PATH.alloc [yes]\n"
-               "    --max-bytes=N               stop recording after so many bytes [no limit]\n"
-               "    --ns-per-instruction=NUMBER time of one instruction [0.25]\n");
-}
 
 static void print_debug_usage(void)
 {
@@ -56,7 +15,7 @@ static void post_options(void)
    if (options.out == NULL || options.out[0] != '/')
       VG_(fmsg_bad_option)("--out", "an absolute path is needed\n");
    if (options.filter)
-      filter_check_options();
+      filter_start();
    streams_start();
    if (options.allocations)
       allocations_start();
@@ -67,7 +26,7 @@ static void before_syscall(ThreadId tid, UInt number, UWord *args, UInt count)
 {
    (void)tid, (void)args, (void)count;
    if (number == __NR_execve || number == __NR_execveat) {
-      streams_finish();
+      streams_finish(allocations_count());
       if (recording())
          VG_(umsg)("record: exec\n");
    }
@@ -80,10 +39,27 @@ static void after_syscall(ThreadId tid, UInt number, UWord *args, UInt count, Sy
       VG_(umsg)("record: exec-failed\n");
 }
 
+static void thread_created(ThreadId parent, ThreadId child)
+{
+   stream_thread_created(parent, child);
+   if (options.filter)
+      filter_thread_created(child);
+}
+
+static void thread_ended(ThreadId tid)
+{
+   allocations_thread_ended(tid);
+   filter_thread_ended(tid);
+   stream_thread_ended(tid);
+}
+
 static void client_code_starts(ThreadId tid, ULong blocks)
 {
    (void)blocks;
-   select_thread(tid);
+   if (!stream_select(tid))
+      return;
+   running.alloc_return_sp = allocations_pending_sp(tid);
+   filter_select(tid);
 }
 
 static void forked_parent(ThreadId tid)
@@ -102,7 +78,7 @@ static void forked_child(ThreadId tid)
 static void finish(Int exit_code)
 {
    (void)exit_code;
-   streams_finish();
+   streams_finish(allocations_count());
 }
 
 static void pre_options(void)

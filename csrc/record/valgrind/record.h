@@ -57,7 +57,7 @@ enum {
 #define MAX_TICKS 0x7fffffffULL
 
 /*
- * What translated code reads and writes directly. It belongs to the thread that runs; `select_thread` saves and loads
+ * What translated code reads and writes directly. It belongs to the thread that runs; `stream_select` saves and loads
  * it, so that its address can be a constant in translated code.
  */
 typedef struct {
@@ -72,7 +72,7 @@ typedef struct {
 
 extern Running running;
 
-/* Options. */
+/* options.c */
 typedef struct {
    const HChar *out;
    Bool filter;
@@ -84,14 +84,16 @@ typedef struct {
 } Options;
 
 extern Options options;
+Bool process_option(const HChar *arg);
+void print_usage(void);
 
 /* stream.c: threads, buffers, files. */
 void streams_start(void);
-void streams_finish(void);
+void streams_finish(ULong allocations); /* how many there were, for the last line */
 void streams_stop_in_child(void);
-void select_thread(ThreadId tid);
-void thread_created(ThreadId parent, ThreadId child);
-void thread_ended(ThreadId tid);
+Bool stream_select(ThreadId tid); /* False: it is selected already */
+void stream_thread_created(ThreadId parent, ThreadId child);
+void stream_thread_ended(ThreadId tid);
 Bool recording(void);
 void record_failed(const HChar *what, Int error);
 void make_room(void);
@@ -99,9 +101,10 @@ void put_record(ULong now, UWord address, UInt op, UInt bytes);
 VG_REGPARM(2) void record_one(UWord address, UWord packed);
 
 /* filter.c: the cache. */
-void filter_check_options(void);
-void *filter_new(void);
-void filter_select(void *cache);
+void filter_start(void);
+void filter_thread_created(ThreadId tid);
+void filter_thread_ended(ThreadId tid);
+void filter_select(ThreadId tid);
 VG_REGPARM(2) void filter_access(UWord address, UWord packed);
 
 /* instrument.c: the translation. */

@@ -24,7 +24,6 @@ typedef struct {
 typedef struct {
    Running saved;
    UInt stream;
-   void *cache;
 } Thread;
 
 Running running;
@@ -211,7 +210,7 @@ static UInt claim_stream(void)
    return number;
 }
 
-void thread_created(ThreadId parent, ThreadId child)
+void stream_thread_created(ThreadId parent, ThreadId child)
 {
    Thread *thread = &threads[child];
    ULong now = 0;
@@ -220,8 +219,6 @@ void thread_created(ThreadId parent, ThreadId child)
    else if (parent != VG_INVALID_THREADID)
       now = threads[parent].saved.instructions;
    thread->stream = claim_stream();
-   if (options.filter)
-      thread->cache = filter_new();
    Running *saved = &thread->saved;
    VG_(memset)(saved, 0, sizeof *saved);
    saved->last_line = saved->last_dirty_line = NO_LINE;
@@ -239,31 +236,26 @@ void thread_created(ThreadId parent, ThreadId child)
    saved->limit = stream->start + BUFFER_RECORDS;
 }
 
-void select_thread(ThreadId tid)
+Bool stream_select(ThreadId tid)
 {
    if (tid == selected)
-      return;
+      return False;
    if (selected != VG_INVALID_THREADID)
       threads[selected].saved = running;
    selected = tid;
    running = threads[tid].saved;
-   running.alloc_return_sp = allocations_pending_sp(tid);
-   filter_select(threads[tid].cache);
    if (threads[tid].stream == NO_STREAM)
       run_unrecorded();
+   return True;
 }
 
-void thread_ended(ThreadId tid)
+void stream_thread_ended(ThreadId tid)
 {
    Thread *thread = &threads[tid];
    if (tid == selected) {
       thread->saved = running;
       selected = VG_INVALID_THREADID;
    }
-   allocations_thread_ended(tid);
-   if (thread->cache != NULL)
-      VG_(free)(thread->cache);
-   thread->cache = NULL;
    if (thread->stream == NO_STREAM)
       return;
    write_out(thread->stream, thread->saved.next);
@@ -298,7 +290,7 @@ static void write_all(void)
 }
 
 /* May be called again: after an exec that failed the program goes on. */
-void streams_finish(void)
+void streams_finish(ULong allocations)
 {
    ULong records = 0;
    if (is_child)
@@ -310,7 +302,7 @@ void streams_finish(void)
       records += streams[i].written;
    }
    VG_(umsg)("record: end streams=%u records=%llu allocations=%llu truncated=%u unrecorded=%llu failed=%u\n",
-             stream_count, records, allocations_count(), truncated ? 1U : 0U, unrecorded_threads,
+             stream_count, records, allocations, truncated ? 1U : 0U, unrecorded_threads,
              stopped && !truncated ? 1U : 0U);
 }
 
