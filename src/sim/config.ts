@@ -1,0 +1,297 @@
+/**
+ * The settings of a run, complete and checked: what the models read.
+ * @module
+ */
+
+import { BusbarError } from "../core/error.ts";
+import type { Pair } from "./engine/network.ts";
+import { findProblems } from "./config_check.ts";
+import type { Window } from "./topology/interleave.ts";
+import { readTopology, type Topology } from "./topology/topology.ts";
+
+/** Names of the bandwidth models. */
+export const BANDWIDTH_MODELS = ["queue", "epoch", "mlc", "curve"] as const;
+/** Names of the placements. */
+export const PLACEMENTS = [
+  "local-first",
+  "interleave",
+  "latency-weighted",
+  "bandwidth-weighted",
+  "numa-score",
+  "bind",
+  "preferred",
+] as const;
+/** Names of the migration policies. */
+export const MIGRATIONS = [
+  "none",
+  "heat",
+  "frequency",
+  "load-balance",
+  "locality",
+  "lifetime",
+  "tpp",
+  "damon",
+  "hybrid",
+] as const;
+/** How hosts that share memory see each other's writes. */
+export const COHERENCE_MODES = ["private", "mesi", "moesi", "none"] as const;
+
+/** A cache of each host. */
+export interface CacheSettings {
+  readonly sizeBytes: number;
+  readonly ways: number;
+  readonly replacement: "lru" | "fifo" | "random";
+  /** An L1 in front of it, or null. Inclusive: what leaves the cache leaves the L1. */
+  readonly l1: { readonly sizeBytes: number; readonly ways: number } | null;
+  /** Write dirty lines back at the end of the trace. */
+  readonly flushAtEnd: boolean;
+}
+
+/** A part of the address space that lies on a node. */
+export interface FixedRange {
+  readonly baseAddress: number;
+  readonly sizeBytes: number;
+  readonly node: number;
+}
+
+/** One scheme of a DAMON plan, as `damon_config` writes it. */
+export interface DamonScheme {
+  /** `migrate_hot` (to `target`), `migrate_cold`, `demote`, `promote` by another name. */
+  readonly action: "promote" | "demote";
+  readonly targetNode: number;
+  readonly minRatePercent: number;
+  readonly maxRatePercent: number;
+  readonly minAgeNs: number;
+  /** Bytes that may be moved in an interval; Infinity for no limit. */
+  readonly quotaBytes: number;
+  readonly quotaIntervalNs: number;
+}
+
+/** Times and limits of the migration policies. */
+export interface MigrationSettings {
+  readonly policies: readonly typeof MIGRATIONS[number][];
+  /** Divides every time of the policies: traces last milliseconds where kernels scan for seconds. */
+  readonly timeScale: number;
+  readonly heatCount: number;
+  readonly hotCount: number;
+  readonly coldCount: number;
+  readonly halveNs: number;
+  readonly balanceShare: number;
+  readonly balancePages: number;
+  readonly lifetimeNs: number;
+  readonly windowNs: number;
+  readonly lowFreeShare: number;
+  readonly highFreeShare: number;
+  readonly kernelNsPerPage: number;
+  readonly damon: readonly DamonScheme[];
+}
+
+/** All settings of a run. Sizes in bytes, times in ns, bandwidths in GB/s. */
+export interface SimConfig {
+  readonly topology: Topology;
+  readonly epochNs: number;
+  readonly dramLatencyNs: Pair;
+  readonly localBandwidthGBs: Pair | null;
+  /** By endpoint. */
+  readonly latencyNs: readonly Pair[];
+  readonly bandwidthGBs: readonly Pair[];
+  /** By node: local first. */
+  readonly capacityBytes: readonly number[];
+  readonly serviceNs: number | null;
+  readonly credits: number | null;
+  readonly switch: {
+    readonly latencyNs: number;
+    readonly bandwidthGBs: Pair;
+    readonly serviceNs: number | null;
+    readonly credits: number | null;
+  };
+  readonly fabric: { readonly latencyNs: number; readonly bandwidthGBs: number; readonly credits: number | null };
+  readonly headerBytes: number;
+  readonly lineBytes: number;
+  readonly pageBytes: number;
+  readonly replay: "closed" | "open";
+  readonly bandwidthModel: typeof BANDWIDTH_MODELS[number];
+  /** Outstanding misses of a stream. */
+  readonly window: number;
+  readonly writesStall: boolean;
+  /** `measured`: gaps of the trace hold local stalls already. */
+  readonly gaps: "compute" | "measured";
+  /** Of the analytic models: a number, or `trace`. */
+  readonly mlp: number | "trace";
+  readonly bottleneck: "max" | "sum";
+  readonly halfDuplex: boolean;
+  readonly mlc: {
+    readonly peaksGBs: { readonly read: number; readonly write: number; readonly mixed: number | null } | null;
+    readonly knee: number;
+    readonly saturation: number;
+    readonly alpha: number;
+    readonly minWindowNs: number;
+  };
+  /** Measured curves: points of read share, GB/s, ns; null without. */
+  readonly curve: readonly { readonly readShare: number; readonly GBs: number; readonly ns: number }[] | null;
+  /** True when the curve was measured at the core; false: at the device. Said in the report, no effect. */
+  readonly curveIncludesHost: boolean;
+  readonly cache: CacheSettings | null;
+  readonly prefetch: boolean;
+  readonly tlb: { readonly tables: "local" | "remote" } | null;
+  readonly placement: typeof PLACEMENTS[number];
+  /** Of `interleave`: by node. */
+  readonly weights: readonly number[];
+  /** Of `bind` and `preferred`. */
+  readonly node: number;
+  /** Of `local-first`: local until this share of it is used. */
+  readonly localFillShare: number;
+  /** Pages of one allocation go to one node. */
+  readonly byAllocation: boolean;
+  readonly fixed: readonly FixedRange[];
+  readonly windows: readonly Window[];
+  readonly migration: MigrationSettings;
+  readonly coherence: {
+    readonly mode: typeof COHERENCE_MODES[number];
+    readonly L: number;
+    readonly oS: number;
+    readonly oR: number;
+    readonly g: number;
+    readonly grantExclusive: boolean;
+    readonly filterLines: number | null;
+  };
+  /** Hosts that begin together; null: those seen among the first accesses. */
+  readonly hosts: number | null;
+  readonly seed: number;
+}
+
+/** The parts of a {@linkcode SimConfig} that are given; lists may be short. */
+export type PartialConfig =
+  & { readonly topology: string; readonly endpoints?: number | undefined }
+  & {
+    readonly [K in keyof Omit<SimConfig, "topology" | "switch" | "fabric" | "migration" | "coherence" | "mlc">]?:
+      | SimConfig[K]
+      | undefined;
+  }
+  & {
+    readonly [K in "switch" | "fabric" | "migration" | "coherence" | "mlc"]?:
+      | { readonly [F in keyof SimConfig[K]]?: SimConfig[K][F] | undefined }
+      | undefined;
+  };
+
+const DEFAULT_LATENCY: Pair = [200, 250];
+const DEFAULT_BANDWIDTH: Pair = [50, 50];
+const MIB = 2 ** 20;
+
+/** Everything that has a default, but for what depends on the topology. */
+export const DEFAULTS: Omit<SimConfig, "topology" | "latencyNs" | "bandwidthGBs" | "capacityBytes"> = {
+  epochNs: 5e6,
+  dramLatencyNs: [110, 110],
+  localBandwidthGBs: null,
+  serviceNs: null,
+  credits: null,
+  switch: { latencyNs: 70, bandwidthGBs: DEFAULT_BANDWIDTH, serviceNs: null, credits: null },
+  fabric: { latencyNs: 100, bandwidthGBs: 25, credits: 32 },
+  headerBytes: 0,
+  lineBytes: 64,
+  pageBytes: 4096,
+  replay: "closed",
+  bandwidthModel: "queue",
+  window: 16,
+  writesStall: true,
+  gaps: "compute",
+  mlp: 1,
+  bottleneck: "max",
+  halfDuplex: false,
+  mlc: { peaksGBs: null, knee: 0.8, saturation: 0.98, alpha: 0.05, minWindowNs: 100_000 },
+  curve: null,
+  curveIncludesHost: false,
+  cache: null,
+  prefetch: false,
+  tlb: null,
+  placement: "local-first",
+  weights: [],
+  node: 0,
+  localFillShare: 0.9,
+  byAllocation: false,
+  fixed: [],
+  windows: [],
+  migration: {
+    policies: ["none"],
+    timeScale: 1,
+    heatCount: 100,
+    hotCount: 100,
+    coldCount: 10,
+    halveNs: 1e7,
+    balanceShare: 0.2,
+    balancePages: 5,
+    lifetimeNs: 1e6,
+    windowNs: 1e9,
+    lowFreeShare: 0.02,
+    highFreeShare: 0.04,
+    kernelNsPerPage: 1000,
+    damon: [],
+  },
+  coherence: { mode: "private", L: 150, oS: 20, oR: 20, g: 4, grantExclusive: true, filterLines: null },
+  hosts: null,
+  seed: 1,
+};
+
+/** A completed configuration, and what had to be said about it. */
+export interface Completed {
+  readonly config: SimConfig;
+  /** Lists that were completed, endpoints that the text does not mention. */
+  readonly notes: readonly string[];
+}
+
+function filled<T>(given: readonly T[] | undefined, wanted: number, fallback: T, what: string, notes: string[]): T[] {
+  if (given === undefined || given.length === 0) return Array.from({ length: wanted }, () => fallback);
+  if (given.length > wanted) {
+    throw new BusbarError("usage", `${what}: ${given.length} given, where there is room for ${wanted}`, {
+      operation: "read the settings",
+      hint: "the topology says how many endpoints there are",
+    });
+  }
+  const last = given[given.length - 1] as T;
+  if (given.length < wanted) {
+    notes.push(`${what}: ${given.length} of ${wanted} given, the last one (${String(last)}) is repeated`);
+  }
+  return Array.from({ length: wanted }, (_, i) => i < given.length ? given[i] as T : last);
+}
+
+/**
+ * Completes settings: defaults, and short lists by repeating their last value.
+ *
+ * @throws {BusbarError} `usage`: the first mistake; {@linkcode findProblems} tells all
+ */
+export function completeConfig(given: PartialConfig): Completed {
+  const topology = readTopology(given.topology, given.endpoints ?? null);
+  const notes = [...topology.warnings];
+  const n = topology.endpoints.filter(({ remote }) => !remote).length;
+  const remote = topology.endpoints.length - n;
+  const capacity = filled(given.capacityBytes, 1 + n, 20 * MIB, "capacity", notes);
+  if (given.capacityBytes === undefined || given.capacityBytes.length === 0) capacity[0] = 0;
+  const extra = <T>(list: T[], value: T): T[] => [...list, ...Array.from({ length: remote }, () => value)];
+  const merged = <K extends "switch" | "fabric" | "migration" | "coherence" | "mlc">(key: K): SimConfig[K] =>
+    ({ ...DEFAULTS[key], ...defined(given[key] ?? {}) }) as unknown as SimConfig[K];
+  const config = {
+    ...DEFAULTS,
+    ...defined(given),
+    topology,
+    latencyNs: extra(filled(given.latencyNs, n, DEFAULT_LATENCY, "latency", notes), DEFAULT_LATENCY),
+    bandwidthGBs: extra(filled(given.bandwidthGBs, n, DEFAULT_BANDWIDTH, "bandwidth", notes), DEFAULT_BANDWIDTH),
+    capacityBytes: extra(capacity, 1024 * MIB),
+    switch: merged("switch"),
+    fabric: merged("fabric"),
+    migration: merged("migration"),
+    coherence: merged("coherence"),
+    mlc: merged("mlc"),
+  } as SimConfig;
+  const [problem] = findProblems(config);
+  if (problem !== undefined) {
+    throw new BusbarError("usage", problem, {
+      operation: "read the settings",
+      hint: "cxl_sim check FILE lists every mistake of a file",
+    });
+  }
+  return { config, notes };
+}
+
+function defined<T extends object>(given: T): Partial<T> {
+  return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Partial<T>;
+}

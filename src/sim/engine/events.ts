@@ -1,0 +1,332 @@
+/**
+ * The events of a replay: issues, arrivals at links, credits that come back, completions.
+ *
+ * Streams and links are each in order by themselves, so the next event is the winner of a {@linkcode Tournament}.
+ * Events of equal time go by the number of the request, which is trace order.
+ * @module
+ */
+
+import { SlotQueue } from "./fifo.ts";
+import { LatencyHistogram } from "./latency.ts";
+import { LinkStates } from "./link_states.ts";
+import type { Network } from "./network.ts";
+import { type Explained, type ExplainedHop, Flag, PREFETCH_MEMORY, UNKNOWN } from "./request.ts";
+import { Slots } from "./slots.ts";
+import { Streams } from "./streams.ts";
+import { Tournament } from "./tournament.ts";
+
+/** Takes what completes, for models whose latency changes with the load. */
+export interface CompletionObserver {
+  /** A program's access of this route completed. */
+  completed(route: number, completionTicks: number): void;
+}
+
+/** Entries of {@linkcode Events.totals}. */
+export const END = 0;
+/** Sum of all waits: a statistic, never a delay. */
+export const WAITS = 1;
+/** The time of the last event at a link. */
+export const CLOCK = 2;
+
+/** The state of a replay over one network, and what happens to it. */
+export class Events {
+  /** Latencies of the program's accesses. */
+  readonly latencies: LatencyHistogram = new LatencyHistogram();
+  /** Links: busy time, waits, queues. */
+  readonly links: LinkStates;
+  /**
+   * The last completion of the program's accesses, the sum of all waits, the time of the last event at a link, in ticks.
+   * In an array: a field that changes between integer and float64 slows the hot loop.
+   */
+  readonly totals: Float64Array<ArrayBuffer> = new Float64Array(3);
+  /** Program accesses by route, and the sum of their latencies. */
+  readonly routeCount: Float64Array<ArrayBuffer>;
+  readonly routeLatency: Float64Array<ArrayBuffer>;
+  /** Joins, and those that waited for their prefetch. */
+  joins = 0;
+  lateJoins = 0;
+  /** Path of each route: a model may change it while time goes on. */
+  readonly path: Float64Array<ArrayBuffer>;
+  /** Called for each program access that used a route; null for nobody. */
+  observer: CompletionObserver | null = null;
+  /** The request to take apart, or -1. */
+  explainOrder: number = UNKNOWN;
+  /** That request, when it has completed. */
+  explained: Explained | null = null;
+
+  readonly network: Network;
+  readonly tournament: Tournament;
+  readonly #linkOut: SlotQueue[];
+  readonly #slots: Slots = new Slots();
+  readonly #releases: number;
+  readonly firstStream: number;
+  readonly streams: Streams;
+  readonly #prefetchDone: Float64Array<ArrayBuffer> = new Float64Array(PREFETCH_MEMORY);
+  readonly #prefetchWaiter: Int32Array<ArrayBuffer> = new Int32Array(PREFETCH_MEMORY).fill(UNKNOWN);
+  #hops: ExplainedHop[] = [];
+
+  /**
+   * @param window outstanding misses of each stream, 1 or more
+   * @param startTicks trace time that is time 0 of the run
+   * @param epochTicks the time over which a link's peak utilisation is taken
+   * @param holds hosts that have not been seen yet may begin at any time; false: a stream begins when it is first seen
+   */
+  constructor(network: Network, window: number, startTicks: number, epochTicks: number, holds: boolean) {
+    this.network = network;
+    this.path = network.path.slice();
+    this.links = new LinkStates(network.links, epochTicks);
+    this.#linkOut = network.links.map(() => new SlotQueue());
+    this.#releases = network.links.length;
+    this.firstStream = network.links.length + 1;
+    this.tournament = new Tournament(this.firstStream + 1);
+    this.streams = new Streams(this.tournament, this.firstStream, window, startTicks, holds);
+    this.routeCount = new Float64Array(network.nodes * 2);
+    this.routeLatency = new Float64Array(network.nodes * 2);
+  }
+
+  /**
+   * Lets everything happen that no later request can come before.
+   *
+   * @param traceTicks no later request has a smaller trace time; Infinity at the end of the trace
+   */
+  advance(traceTicks: number): void {
+    const { streams, tournament } = this;
+    let bound = streams.bound(traceTicks);
+    for (;;) {
+      const time = tournament.first;
+      if (time > bound || time === Infinity) return;
+      const stream = this.step();
+      if (stream >= 0 && streams.empty(stream)) bound = Math.min(bound, streams.earliest(stream, traceTicks));
+    }
+  }
+
+  /** Lets the next event happen; returns the stream that issued a request, or -1. */
+  step(): number {
+    const tournament = this.tournament;
+    const source = tournament.winner;
+    const time = tournament.first;
+    const stream = source - this.firstStream;
+    if (stream >= 0) {
+      const streams = this.streams;
+      const place = streams.take(stream, time);
+      // The next request of the stream may be the first event from now on.
+      const { taken } = streams;
+      const order = taken[0] as number;
+      const extra = taken[1] as number;
+      const lines = taken[2] as number;
+      const word = taken[3] as number;
+      streams.look(stream);
+      this.issue(stream, time, place, order, extra, word >> 8, word & 0xff, lines);
+      streams.lookAgain(stream);
+      return stream;
+    }
+    if (source === this.#releases) this.#release(time);
+    else this.#leave(source, time);
+    return UNKNOWN;
+  }
+
+  issue(
+    stream: number,
+    issue: number,
+    place: number,
+    order: number,
+    extra: number,
+    route: number,
+    flags: number,
+    lines: number,
+  ): void {
+    if ((flags & (Flag.Join | Flag.Prefetch)) !== 0) {
+      const at = extra & (PREFETCH_MEMORY - 1);
+      if ((flags & Flag.Join) !== 0) {
+        const done = this.#prefetchDone[at] as number;
+        this.joins++;
+        if (done >= 0) this.#join(stream, place, order, flags, issue, done);
+        else this.#prefetchWaiter[at] = this.#slots.take(issue, extra, order, stream, route, 0, place, flags, lines);
+        return;
+      }
+      this.#prefetchDone[at] = UNKNOWN;
+    }
+    const { hopStart, hopLink, hopService, soonest } = this.network;
+    const links = this.links;
+    const end = hopStart[route + 1] as number;
+    let hop = hopStart[route] as number;
+    let at = issue;
+    let wait = 0;
+    if (hop < end) this.totals[CLOCK] = issue;
+    for (; hop < end; hop++) {
+      const link = hopLink[hop] as number;
+      // A link may be used ahead of time when nothing on the way and nothing issued later can reach it before.
+      const ahead = at <= issue || (at <= issue + (soonest[link] as number) && at < this.tournament.first);
+      if (!ahead || (links.credits[link] as number) > 0) {
+        const slot = this.#slots.take(issue, extra, order, stream, route, hop, place, flags, lines);
+        this.#slots.wait[slot] = wait;
+        if (at <= issue) this.#arrive(slot, at);
+        else this.enqueue(hopLink[hop - 1] as number, slot, at, order);
+        return;
+      }
+      const service = (hopService[hop] as number) * lines;
+      const waited = links.carry(link, at, service);
+      if (order === this.explainOrder) this.#note(link, at, at + waited, service);
+      wait += waited;
+      at += waited + service;
+    }
+    this.#complete(stream, place, order, flags, route, issue, extra, wait);
+  }
+
+  /** An access that may not use its next link yet: it becomes an event. */
+  sendOn(
+    issue: number,
+    wait: number,
+    at: number,
+    order: number,
+    extra: number,
+    route: number,
+    hop: number,
+    place: number,
+    flags: number,
+    lines: number,
+  ): void {
+    const slot = this.#slots.take(issue, extra, order, 0, route, hop, place, flags, lines);
+    this.#slots.wait[slot] = wait;
+    this.enqueue(this.network.hopLink[hop - 1] as number, slot, at, order);
+  }
+
+  enqueue(link: number, slot: number, time: number, order: number): void {
+    const queue = this.#linkOut[link] as SlotQueue;
+    queue.push(slot, time);
+    if (queue.length === 1) this.tournament.set(link, time, order);
+  }
+
+  /** A slot's access reaches its next link. */
+  #arrive(slot: number, time: number): void {
+    const link = this.network.hopLink[this.#slots.hop[slot] as number] as number;
+    if ((this.links.credits[link] as number) > 0 && !this.links.enter(link, slot, time)) return;
+    this.#carry(slot, link, time, time);
+  }
+
+  #carry(slot: number, link: number, arrival: number, entry: number): void {
+    const slots = this.#slots;
+    const hop = slots.hop[slot] as number;
+    const lines = slots.lines[slot] as number;
+    const service = (this.network.hopService[hop] as number) * lines;
+    const wait = entry - arrival + this.links.carry(link, entry, service);
+    if (entry > arrival) this.links.waitedForCredit(link, entry - arrival);
+    slots.wait[slot] = (slots.wait[slot] as number) + wait;
+    const order = slots.order[slot] as number;
+    if (order === this.explainOrder) this.#note(link, arrival, arrival + wait, service);
+    const route = slots.route[slot] as number;
+    if (hop + 1 < (this.network.hopStart[route + 1] as number)) {
+      slots.hop[slot] = hop + 1;
+      this.enqueue(link, slot, arrival + wait + service, order);
+      return;
+    }
+    slots.give(slot);
+    const stream = slots.stream[slot] as number;
+    const completion = this.#complete(
+      stream,
+      slots.place[slot] as number,
+      order,
+      slots.flags[slot] as number,
+      route,
+      slots.issue[slot] as number,
+      slots.extra[slot] as number,
+      slots.wait[slot] as number,
+    );
+    if (this.links.anyCredits) {
+      const first = this.network.hopStart[route] as number;
+      for (let at = first; at <= hop; at++) this.links.releaseAt(this.network.hopLink[at] as number, completion);
+      this.tournament.set(this.#releases, this.links.nextRelease, UNKNOWN);
+    }
+    this.streams.lookAgain(stream);
+  }
+
+  /** The first access in a link's output goes on to its next link. */
+  #leave(link: number, time: number): void {
+    this.totals[CLOCK] = time;
+    const queue = this.#linkOut[link] as SlotQueue;
+    const slot = queue.shift();
+    if (queue.length === 0) this.tournament.set(link, Infinity, 0);
+    else {
+      const next = queue.slots[queue.head] as number;
+      this.tournament.set(link, queue.times[queue.head] as number, this.#slots.order[next] as number);
+    }
+    this.#arrive(slot, time);
+  }
+
+  /** A credit comes back: the first access that waits for it enters. */
+  #release(time: number): void {
+    const link = this.links.takeRelease();
+    this.tournament.set(this.#releases, this.links.nextRelease, UNKNOWN);
+    const waiting = this.links.waiting[link] as SlotQueue;
+    if (waiting.length === 0) return;
+    const arrival = waiting.times[waiting.head] as number;
+    const slot = waiting.shift();
+    this.links.useCredit(link);
+    this.#carry(slot, link, arrival, time);
+  }
+
+  #complete(
+    stream: number,
+    place: number,
+    order: number,
+    flags: number,
+    route: number,
+    issue: number,
+    extra: number,
+    wait: number,
+  ): number {
+    const prefetch = (flags & Flag.Prefetch) !== 0;
+    const path = this.path[route] as number;
+    const completion = issue + path + wait + (prefetch ? 0 : extra);
+    this.totals[WAITS] = (this.totals[WAITS] as number) + wait;
+    if (order === this.explainOrder) {
+      const hops = this.#hops;
+      const extraTicks = prefetch ? 0 : extra;
+      this.explained = { route, issueTicks: issue, pathTicks: path, extraTicks, hops, completionTicks: completion };
+    }
+    if (prefetch) {
+      const at = extra & (PREFETCH_MEMORY - 1);
+      this.#prefetchDone[at] = completion;
+      const waiter = this.#prefetchWaiter[at] as number;
+      if (waiter >= 0) this.#finishJoin(at, waiter, completion);
+    }
+    if ((flags & Flag.Program) === 0) return completion;
+    this.routeCount[route] = (this.routeCount[route] as number) + 1;
+    this.routeLatency[route] = (this.routeLatency[route] as number) + completion - issue;
+    this.#finish(stream, place, order, flags, issue, completion);
+    if (this.observer !== null) this.observer.completed(route, completion);
+    return completion;
+  }
+
+  #finishJoin(at: number, slot: number, done: number): void {
+    this.#prefetchWaiter[at] = UNKNOWN;
+    const slots = this.#slots;
+    slots.give(slot);
+    const stream = slots.stream[slot] as number;
+    const order = slots.order[slot] as number;
+    this.#join(
+      stream,
+      slots.place[slot] as number,
+      order,
+      slots.flags[slot] as number,
+      slots.issue[slot] as number,
+      done,
+    );
+    this.streams.lookAgain(stream);
+  }
+
+  #join(stream: number, place: number, order: number, flags: number, issue: number, done: number): void {
+    if (done > issue) this.lateJoins++;
+    this.#finish(stream, place, order, flags, issue, Math.max(issue, done));
+  }
+
+  #finish(stream: number, place: number, order: number, flags: number, issue: number, completion: number): void {
+    this.latencies.add(completion - issue);
+    if (completion > (this.totals[END] as number)) this.totals[END] = completion;
+    this.streams.completed(stream, place, order, flags, completion);
+  }
+
+  #note(link: number, arrivalTicks: number, startTicks: number, serviceTicks: number): void {
+    this.#hops.push({ link, arrivalTicks, startTicks, serviceTicks });
+  }
+}

@@ -1,0 +1,353 @@
+/**
+ * From accesses to requests: lines, pages, caches, walks, prefetches, coherence. State moves on in trace order.
+ * @module
+ */
+
+import { BusbarError } from "../core/error.ts";
+import type { Coherence } from "./coherence/coherence.ts";
+import type { SimConfig } from "./config.ts";
+import { Flag, type RequestBatch } from "./engine/request.ts";
+import type { Epochs } from "./epochs.ts";
+import type { HostCache } from "./memory/cache.ts";
+import type { PageMap } from "./memory/page_map.ts";
+import { Prefetcher } from "./memory/prefetcher.ts";
+import { Tlb, walkTicks } from "./memory/tlb.ts";
+import { type AccessBatch, DEPENDENT, HOST_LIMIT, Op, OP_MASK, THREAD_LIMIT } from "./trace/batch.ts";
+import { ticksOf } from "./units.ts";
+
+/** The parts that the front end puts together; null where a part is off. */
+export interface FrontEndParts {
+  readonly pages: PageMap;
+  readonly epochs: Epochs;
+  /** By host. */
+  readonly caches: readonly HostCache[] | null;
+  readonly coherence: Coherence | null;
+}
+
+/** What the front end counts. */
+export interface FrontEndCounts {
+  accesses: number;
+  reads: number;
+  writes: number;
+  atomics: number;
+  prefetches: number;
+  flushes: number;
+  invalidates: number;
+  barriers: number;
+  lines: number;
+  walkTicks: number;
+  prefetchesIssued: number;
+}
+
+/** Turns accesses into requests, which it puts into a batch; `run` is called when the batch is full. */
+export class FrontEnd {
+  /** What it counted. */
+  readonly counts: FrontEndCounts = {
+    accesses: 0,
+    reads: 0,
+    writes: 0,
+    atomics: 0,
+    prefetches: 0,
+    flushes: 0,
+    invalidates: 0,
+    barriers: 0,
+    lines: 0,
+    walkTicks: 0,
+    prefetchesIssued: 0,
+  };
+  /** Streams in the order they were first seen: `host * THREAD_LIMIT + thread`. */
+  readonly streams: number[] = [];
+  /** TLBs by host. */
+  readonly tlbs: readonly Tlb[];
+  /** Prefetchers by stream. */
+  readonly prefetchers: Prefetcher[] = [];
+  /** Called with the order of the first request of the access that is to be explained, or -1 when it made none. */
+  onExplained: (order: number) => void = () => {};
+  /** The number, from 1, of the access to explain. */
+  explain = 0;
+
+  readonly #config: SimConfig;
+  readonly #parts: FrontEndParts;
+  readonly #batch: RequestBatch;
+  readonly #run: () => void;
+  readonly #streamOf: Int32Array<ArrayBuffer> = new Int32Array(HOST_LIMIT * THREAD_LIMIT).fill(-1);
+  readonly #walkLocal: number;
+  readonly #walkHere: number;
+  /** By stream: ticks of walks that the next request takes along. */
+  readonly #walkShare: number[] = [];
+  /** By stream: the last load hit a cache and depended on nothing, so nobody has to wait for it. */
+  readonly #freeLoad: boolean[] = [];
+  readonly #storeFlags: number;
+  readonly #measuredTicks: number;
+  readonly #measured: number[] = [];
+  readonly #lastTime: number[] = [];
+  readonly #simple: boolean;
+
+  /** @param run replays the requests of `batch` and clears it */
+  constructor(config: SimConfig, parts: FrontEndParts, batch: RequestBatch, run: () => void) {
+    this.#config = config;
+    this.#parts = parts;
+    this.#batch = batch;
+    this.#run = run;
+    this.tlbs = config.tlb === null ? [] : Array.from({ length: HOST_LIMIT }, () => new Tlb(config.pageBytes));
+    this.#walkLocal = walkTicks("local");
+    this.#walkHere = walkTicks(config.tlb?.tables ?? "local");
+    this.#storeFlags = Flag.Program | (config.writesStall ? Flag.Place : 0);
+    this.#measuredTicks = config.gaps === "measured"
+      ? Math.round(ticksOf(config.dramLatencyNs[0]) / config.window)
+      : -1;
+    this.#simple = parts.caches === null && parts.coherence === null && config.tlb === null && !config.prefetch &&
+      this.#measuredTicks < 0 && !parts.pages.needsTime;
+  }
+
+  /** Takes accesses in trace order. */
+  feed(accesses: AccessBatch): void {
+    const { time, address, bytes, op, host, thread } = accesses;
+    const { epochs } = this.#parts;
+    const lineMask = this.#config.lineBytes - 1;
+    for (let i = 0; i < accesses.count; i++) {
+      const now = time[i] as number;
+      const code = (op[i] as number) & OP_MASK;
+      if (now >= epochs.end) this.#endEpoch(now, false);
+      const id = (host[i] as number) * THREAD_LIMIT + (thread[i] as number);
+      let stream = this.#streamOf[id] as number;
+      if (stream < 0) stream = this.#addStream(id, now);
+      if (code > Op.Prefetch) {
+        i = this.#event(accesses, i, stream, code, now);
+        continue;
+      }
+      this.counts.accesses++;
+      if (this.counts.accesses === this.explain) this.onExplained(this.#batch.firstOrder + this.#batch.count);
+      const where = address[i] as number;
+      const first = (where >>> 0) & lineMask;
+      const flag = op[i] as number;
+      if (this.#simple && code <= Op.Write && first + (bytes[i] as number) <= lineMask + 1) {
+        // The shortest way, for what most traces hold most of: one line, no caches.
+        const node = this.#parts.pages.nodeOf(where, host[i] as number);
+        if (node < 0) continue;
+        const flags = code === Op.Write
+          ? this.#storeFlags
+          : (flag & DEPENDENT) === 0
+          ? Flag.Program | Flag.Place | Flag.Load
+          : Flag.Program | Flag.Place | Flag.Load | Flag.Depends;
+        this.counts.lines++;
+        if (code === Op.Read) this.counts.reads++;
+        else this.counts.writes++;
+        this.#send(now, stream, node * 2 + code, flags, 0, 0, 0, 1);
+        continue;
+      }
+      this.#access(now, stream, host[i] as number, flag, where, Math.max(1, bytes[i] as number));
+    }
+  }
+
+  /** The trace has ended. */
+  finish(): void {
+    const { epochs, caches, pages } = this.#parts;
+    if (caches !== null && this.#config.cache?.flushAtEnd === true) {
+      for (const [host, cache] of caches.entries()) {
+        for (const line of cache.dirtyLines()) this.#writeBack(epochs.last, 0, host, line);
+      }
+    }
+    void pages;
+    this.#endEpoch(epochs.last, true);
+    if (this.#batch.count > 0) this.#run();
+  }
+
+  #addStream(id: number, now: number): number {
+    const stream = this.streams.length;
+    this.streams.push(id);
+    this.#streamOf[id] = stream;
+    this.#walkShare[stream] = 0;
+    this.#freeLoad[stream] = false;
+    this.#measured[stream] = now;
+    this.#lastTime[stream] = now;
+    if (this.#config.prefetch) this.prefetchers[stream] = new Prefetcher(this.#config.lineBytes);
+    return stream;
+  }
+
+  #send(
+    time: number,
+    stream: number,
+    route: number,
+    flags: number,
+    extra: number,
+    local: number,
+    coherence: number,
+    lines: number,
+  ): void {
+    const { epochs } = this.#parts;
+    epochs.moved[route] = (epochs.moved[route] as number) + lines;
+    if ((flags & Flag.Place) !== 0) epochs.stalled[route] = (epochs.stalled[route] as number) + 1;
+    if (epochs.timed) epochs.touch(route >> 1, time);
+    this.#batch.add(time, stream, route, flags, extra, local, local + coherence, lines);
+    if (this.#batch.full) this.#run();
+  }
+
+  #access(time: number, stream: number, host: number, op: number, address: number, bytes: number): void {
+    const { lineBytes } = this.#config;
+    const now = this.#measuredTicks < 0 ? time : this.#adjusted(stream, time);
+    const code = op & OP_MASK;
+    if (code === Op.Read) this.counts.reads++;
+    else if (code === Op.Write) this.counts.writes++;
+    else if (code === Op.Atomic) this.counts.atomics++;
+    else this.counts.prefetches++;
+    const first = Math.floor(address / lineBytes);
+    const last = Math.floor((address + bytes - 1) / lineBytes);
+    let depends = (op & DEPENDENT) !== 0 && this.#freeLoad[stream] !== true;
+    for (let line = first; line <= last; line++) {
+      this.counts.lines++;
+      this.#line(now, stream, host, code, line, depends);
+      depends = false;
+    }
+  }
+
+  /** A gap that was measured holds the stall of local memory already: that is taken off, by a guess. */
+  #adjusted(stream: number, time: number): number {
+    const gap = time - (this.#lastTime[stream] as number);
+    this.#lastTime[stream] = time;
+    const adjusted = (this.#measured[stream] as number) + Math.max(0, gap - this.#measuredTicks);
+    this.#measured[stream] = adjusted;
+    return adjusted;
+  }
+
+  #line(now: number, stream: number, host: number, code: number, line: number, depends: boolean): void {
+    const { lineBytes } = this.#config;
+    const { pages, caches, coherence } = this.#parts;
+    const address = line * lineBytes;
+    const isRead = code === Op.Read || code === Op.Prefetch;
+    const node = pages.nodeOf(address, host, now);
+    if (node < 0) return;
+    const tlb = this.tlbs[host];
+    if (tlb !== undefined) {
+      this.#walkShare[stream] = (this.#walkShare[stream] as number) + tlb.access(pages.pageOf(address));
+    }
+    const shared = coherence !== null && node > 0;
+    if (caches !== null) {
+      const cache = caches[host] as HostCache;
+      const key = pages.lineKey(line, host);
+      const hit = cache.access(key, !isRead);
+      if (hit) {
+        if (shared) coherence.hit(host, line, code);
+        if (!shared || isRead || !coherence.needsUpgrade(host, line)) {
+          if (!this.#joinPrefetch(now, stream, code, line, depends)) this.#freeLoad[stream] = isRead && !depends;
+          return;
+        }
+      } else if (cache.victim >= 0) this.#drive(now, stream, host, cache);
+    }
+    if (this.#joinPrefetch(now, stream, code, line, depends)) return;
+    let ticks = 0;
+    if (shared) ticks = coherence.request(host, line, code);
+    // A store that misses a cache fills its line by a read.
+    const route = node * 2 + (isRead || (caches !== null) ? 0 : 1);
+    let flags: number = code === Op.Prefetch ? 0 : Flag.Program;
+    if (code === Op.Read || code === Op.Atomic) flags |= Flag.Place | Flag.Load;
+    else if (code === Op.Write && this.#config.writesStall) flags |= Flag.Place;
+    if (depends) flags |= Flag.Depends;
+    const walk = this.#walkShare[stream] as number;
+    this.#walkShare[stream] = 0;
+    const walkHere = Math.round(walk * this.#walkHere);
+    this.counts.walkTicks += walkHere;
+    const extra = walkHere + ticks + pages.takeMoveTicks();
+    if (code !== Op.Prefetch) this.#freeLoad[stream] = false;
+    this.#send(now, stream, route, flags, extra, Math.round(walk * this.#walkLocal), ticks, 1);
+    if (code !== Op.Prefetch && this.#config.prefetch) this.#prefetch(now, stream, host, line);
+  }
+
+  /** A demand access meets a prefetch of its line: it waits for the rest of that. */
+  #joinPrefetch(now: number, stream: number, code: number, line: number, depends: boolean): boolean {
+    const prefetcher = this.prefetchers[stream];
+    if (prefetcher === undefined || code === Op.Prefetch) return false;
+    const number = prefetcher.take(line, this.counts.prefetchesIssued);
+    if (number < 0) return false;
+    let flags = Flag.Program | Flag.Join;
+    if (code !== Op.Write || this.#config.writesStall) flags |= Flag.Place;
+    if (code !== Op.Write) flags |= Flag.Load;
+    if (depends) flags |= Flag.Depends;
+    this.#freeLoad[stream] = false;
+    this.#batch.add(now, stream, 0, flags, number, 0, 0, 1);
+    if (this.#batch.full) this.#run();
+    this.#prefetch(now, stream, this.#hostOf(stream), line);
+    return true;
+  }
+
+  #hostOf(stream: number): number {
+    return Math.floor((this.streams[stream] as number) / THREAD_LIMIT);
+  }
+
+  #prefetch(now: number, stream: number, host: number, line: number): void {
+    const { pages, caches } = this.#parts;
+    const prefetcher = this.prefetchers[stream] as Prefetcher;
+    prefetcher.learn(line);
+    for (const ahead of prefetcher.lines) {
+      const node = pages.nodeOf(ahead * this.#config.lineBytes, host, now);
+      if (node < 0) continue;
+      const cache = caches?.[host];
+      if (cache !== undefined) {
+        if (cache.access(pages.lineKey(ahead, host), false)) continue;
+        if (cache.victim >= 0) this.#drive(now, stream, host, cache);
+      }
+      const number = this.counts.prefetchesIssued++;
+      prefetcher.remember(ahead, number);
+      this.#send(now, stream, node * 2, Flag.Prefetch, number, 0, 0, 1);
+    }
+  }
+
+  /** What a cache drove out: the directory hears of it, and a dirty line is written back. */
+  #drive(now: number, stream: number, host: number, cache: HostCache): void {
+    const { pages, coherence } = this.#parts;
+    const line = pages.lineOfKey(cache.victim);
+    const dirty = cache.victimDirty;
+    if (coherence !== null) coherence.evict(host, line, dirty);
+    if (dirty) this.#writeBack(now, stream, host, cache.victim);
+  }
+
+  /** A posted write of a line to its owner at this moment. */
+  #writeBack(now: number, stream: number, host: number, key: number): void {
+    const { pages } = this.#parts;
+    const node = pages.nodeOf(pages.lineOfKey(key) * this.#config.lineBytes, host, now);
+    if (node >= 0) this.#send(now, stream, node * 2 + 1, 0, 0, 0, 0, 1);
+  }
+
+  #event(accesses: AccessBatch, i: number, stream: number, code: number, now: number): number {
+    const { pages, caches, coherence, epochs } = this.#parts;
+    const address = accesses.address[i] as number;
+    const host = accesses.host[i] as number;
+    const line = Math.floor(address / this.#config.lineBytes);
+    if (code === Op.Flush || code === Op.Invalidate) {
+      const key = pages.lineKey(line, host);
+      let dirty = false;
+      const removed = caches?.[host]?.remove(key) ?? -1;
+      if (code === Op.Flush) {
+        this.counts.flushes++;
+        const held = coherence?.flush(host, line) ?? false;
+        dirty = removed === 1 || (caches === null && held);
+      } else {
+        this.counts.invalidates++;
+        coherence?.invalidate(host, line);
+      }
+      if (dirty) this.#writeBack(now, stream, host, key);
+    } else if (code === Op.Barrier) {
+      this.counts.barriers++;
+      this.#endEpoch(now, false);
+    } else if (code === Op.Allocate) {
+      if (i + 1 >= accesses.count || ((accesses.op[i + 1] as number) & OP_MASK) !== Op.Size) {
+        throw new BusbarError("malformed", "an allocation without its size", { operation: "read a trace" });
+      }
+      pages.allocate(address, accesses.address[i + 1] as number, host);
+      return i + 1;
+    } else if (code === Op.Free) pages.free(address, host);
+    void epochs;
+    return i;
+  }
+
+  #endEpoch(now: number, last: boolean): void {
+    const { epochs, pages } = this.#parts;
+    if (epochs.close(now, last)) {
+      pages.endEpoch(epochs.last, (from, to, lines) => {
+        this.#send(epochs.last, 0, from * 2, 0, 0, 0, 0, lines);
+        this.#send(epochs.last, 0, to * 2 + 1, 0, 0, 0, 0, lines);
+      });
+    }
+    epochs.begin(now);
+  }
+}
