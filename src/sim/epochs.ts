@@ -37,8 +37,8 @@ export class Epochs {
   readonly #close: (epoch: EpochCounts) => void;
   readonly #nodeFirst: Float64Array<ArrayBuffer>;
   readonly #nodeLast: Float64Array<ArrayBuffer>;
-  /** End of the epoch, time of its first event, time of the last event, epoch number: in an array, to stay float64. */
-  readonly #times: Float64Array<ArrayBuffer> = Float64Array.of(-Infinity, 0, 0, 0);
+  /** End of the epoch, times of its first event and the last event, its number, its start: in an array, to stay float64. */
+  readonly #times: Float64Array<ArrayBuffer> = Float64Array.of(-Infinity, 0, 0, 0, 0);
   #open = false;
 
   /**
@@ -80,12 +80,12 @@ export class Epochs {
   close(now: number, last: boolean): boolean {
     if (!this.#open) return false;
     this.#open = false;
-    const start = (this.#times[3] as number) * this.#length;
+    const start = this.#times[4] as number;
     const lastTicks = this.#times[2] as number;
-    const whole = !last && now >= start + this.#length;
+    const whole = !last && now >= (this.#times[0] as number);
     this.#close({
       index: this.#times[3] as number,
-      lengthTicks: whole ? this.#length : Math.max(LEAST_TICKS, Math.min(now, lastTicks) - start),
+      lengthTicks: whole ? (this.#times[0] as number) - start : Math.max(LEAST_TICKS, Math.min(now, lastTicks) - start),
       firstTicks: this.#times[1] as number,
       lastTicks,
       moved: this.moved,
@@ -101,13 +101,14 @@ export class Epochs {
     return true;
   }
 
-  /** Begins the epoch that holds a time. */
-  begin(now: number): void {
+  /** Begins the epoch that holds a time; at `start` when that is given, as after a barrier. */
+  begin(now: number, start: number): void {
     const index = Math.floor(now / this.#length);
     this.#times[3] = index;
     this.#times[0] = (index + 1) * this.#length;
     this.#times[1] = now;
     this.#times[2] = now;
+    this.#times[4] = start < 0 ? index * this.#length : start;
     this.#open = true;
   }
 }

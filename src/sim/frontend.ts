@@ -61,7 +61,7 @@ export class FrontEnd {
   readonly tlbs: readonly Tlb[];
   /** Prefetchers by stream. */
   readonly prefetchers: Prefetcher[] = [];
-  /** Called with the order of the first request of the access that is to be explained, or -1 when it made none. */
+  /** Called with the order of the first request of the access to explain, and again with -1 when it made none. */
   onExplained: (order: number) => void = () => {};
   /** The number, from 1, of the access to explain. */
   explain = 0;
@@ -109,6 +109,7 @@ export class FrontEnd {
       const now = time[i] as number;
       const code = (op[i] as number) & OP_MASK;
       if (now >= epochs.end) this.#endEpoch(now, false);
+      epochs.see(now);
       const id = (host[i] as number) * THREAD_LIMIT + (thread[i] as number);
       let stream = this.#streamOf[id] as number;
       if (stream < 0) stream = this.#addStream(id, now);
@@ -136,19 +137,21 @@ export class FrontEnd {
         this.#send(now, stream, node * 2 + code, flags, 0, 0, 0, 1);
         continue;
       }
+      const before = this.#batch.firstOrder + this.#batch.count;
       this.#access(now, stream, host[i] as number, flag, where, Math.max(1, bytes[i] as number));
+      const made = this.#batch.firstOrder + this.#batch.count - before;
+      if (made === 0 && this.counts.accesses === this.explain) this.onExplained(-1);
     }
   }
 
   /** The trace has ended. */
   finish(): void {
-    const { epochs, caches, pages } = this.#parts;
+    const { epochs, caches } = this.#parts;
     if (caches !== null && this.#config.cache?.flushAtEnd === true) {
       for (const [host, cache] of caches.entries()) {
         for (const line of cache.dirtyLines()) this.#writeBack(epochs.last, 0, host, line);
       }
     }
-    void pages;
     this.#endEpoch(epochs.last, true);
     if (this.#batch.count > 0) this.#run();
   }
@@ -222,23 +225,32 @@ export class FrontEnd {
       this.#walkShare[stream] = (this.#walkShare[stream] as number) + tlb.access(pages.pageOf(address));
     }
     const shared = coherence !== null && node > 0;
+    let upgrade = false;
+    let victim = -1;
+    let dirty = false;
     if (caches !== null) {
       const cache = caches[host] as HostCache;
-      const key = pages.lineKey(line, host);
-      const hit = cache.access(key, !isRead);
+      const hit = cache.access(line, !isRead);
       if (hit) {
-        if (shared) coherence.hit(host, line, code);
-        if (!shared || isRead || !coherence.needsUpgrade(host, line)) {
+        upgrade = shared && !isRead && coherence.needsUpgrade(host, line);
+        if (!upgrade) {
+          if (shared) coherence.hit(host, line, code);
           if (!this.#joinPrefetch(now, stream, code, line, depends)) this.#freeLoad[stream] = isRead && !depends;
           return;
         }
-      } else if (cache.victim >= 0) this.#drive(now, stream, host, cache);
+      } else {
+        victim = cache.victim;
+        dirty = cache.victimDirty;
+      }
     }
-    if (this.#joinPrefetch(now, stream, code, line, depends)) return;
+    if (this.#joinPrefetch(now, stream, code, line, depends)) {
+      if (victim >= 0) this.#drive(now, stream, host, victim, dirty);
+      return;
+    }
     let ticks = 0;
     if (shared) ticks = coherence.request(host, line, code);
-    // A store that misses a cache fills its line by a read.
-    const route = node * 2 + (isRead || (caches !== null) ? 0 : 1);
+    // A store that misses a cache fills its line by a read; one that hits a shared line only asks for it.
+    const route = node * 2 + (isRead || (caches !== null && !upgrade) ? 0 : 1);
     let flags: number = code === Op.Prefetch ? 0 : Flag.Program;
     if (code === Op.Read || code === Op.Atomic) flags |= Flag.Place | Flag.Load;
     else if (code === Op.Write && this.#config.writesStall) flags |= Flag.Place;
@@ -250,6 +262,7 @@ export class FrontEnd {
     const extra = walkHere + ticks + pages.takeMoveTicks();
     if (code !== Op.Prefetch) this.#freeLoad[stream] = false;
     this.#send(now, stream, route, flags, extra, Math.round(walk * this.#walkLocal), ticks, 1);
+    if (victim >= 0) this.#drive(now, stream, host, victim, dirty);
     if (code !== Op.Prefetch && this.#config.prefetch) this.#prefetch(now, stream, host, line);
   }
 
@@ -282,41 +295,41 @@ export class FrontEnd {
       const node = pages.nodeOf(ahead * this.#config.lineBytes, host, now);
       if (node < 0) continue;
       const cache = caches?.[host];
+      let victim = -1;
+      let dirty = false;
       if (cache !== undefined) {
-        if (cache.access(pages.lineKey(ahead, host), false)) continue;
-        if (cache.victim >= 0) this.#drive(now, stream, host, cache);
+        if (cache.access(ahead, false)) continue;
+        victim = cache.victim;
+        dirty = cache.victimDirty;
       }
       const number = this.counts.prefetchesIssued++;
       prefetcher.remember(ahead, number);
       this.#send(now, stream, node * 2, Flag.Prefetch, number, 0, 0, 1);
+      if (victim >= 0) this.#drive(now, stream, host, victim, dirty);
     }
   }
 
   /** What a cache drove out: the directory hears of it, and a dirty line is written back. */
-  #drive(now: number, stream: number, host: number, cache: HostCache): void {
-    const { pages, coherence } = this.#parts;
-    const line = pages.lineOfKey(cache.victim);
-    const dirty = cache.victimDirty;
-    if (coherence !== null) coherence.evict(host, line, dirty);
-    if (dirty) this.#writeBack(now, stream, host, cache.victim);
+  #drive(now: number, stream: number, host: number, line: number, dirty: boolean): void {
+    this.#parts.coherence?.evict(host, line, dirty);
+    if (dirty) this.#writeBack(now, stream, host, line);
   }
 
   /** A posted write of a line to its owner at this moment. */
-  #writeBack(now: number, stream: number, host: number, key: number): void {
+  #writeBack(now: number, stream: number, host: number, line: number): void {
     const { pages } = this.#parts;
-    const node = pages.nodeOf(pages.lineOfKey(key) * this.#config.lineBytes, host, now);
+    const node = pages.nodeOf(line * this.#config.lineBytes, host, now);
     if (node >= 0) this.#send(now, stream, node * 2 + 1, 0, 0, 0, 0, 1);
   }
 
   #event(accesses: AccessBatch, i: number, stream: number, code: number, now: number): number {
-    const { pages, caches, coherence, epochs } = this.#parts;
+    const { pages, caches, coherence } = this.#parts;
     const address = accesses.address[i] as number;
     const host = accesses.host[i] as number;
     const line = Math.floor(address / this.#config.lineBytes);
     if (code === Op.Flush || code === Op.Invalidate) {
-      const key = pages.lineKey(line, host);
       let dirty = false;
-      const removed = caches?.[host]?.remove(key) ?? -1;
+      const removed = caches?.[host]?.remove(line) ?? -1;
       if (code === Op.Flush) {
         this.counts.flushes++;
         const held = coherence?.flush(host, line) ?? false;
@@ -325,10 +338,10 @@ export class FrontEnd {
         this.counts.invalidates++;
         coherence?.invalidate(host, line);
       }
-      if (dirty) this.#writeBack(now, stream, host, key);
+      if (dirty) this.#writeBack(now, stream, host, line);
     } else if (code === Op.Barrier) {
       this.counts.barriers++;
-      this.#endEpoch(now, false);
+      this.#endEpoch(now, false, now);
     } else if (code === Op.Allocate) {
       if (i + 1 >= accesses.count || ((accesses.op[i + 1] as number) & OP_MASK) !== Op.Size) {
         throw new BusbarError("malformed", "an allocation without its size", { operation: "read a trace" });
@@ -336,11 +349,10 @@ export class FrontEnd {
       pages.allocate(address, accesses.address[i + 1] as number, host);
       return i + 1;
     } else if (code === Op.Free) pages.free(address, host);
-    void epochs;
     return i;
   }
 
-  #endEpoch(now: number, last: boolean): void {
+  #endEpoch(now: number, last: boolean, start = -1): void {
     const { epochs, pages } = this.#parts;
     if (epochs.close(now, last)) {
       pages.endEpoch(epochs.last, (from, to, lines) => {
@@ -348,6 +360,6 @@ export class FrontEnd {
         this.#send(epochs.last, 0, to * 2 + 1, 0, 0, 0, 0, lines);
       });
     }
-    epochs.begin(now);
+    if (!last) epochs.begin(now, start);
   }
 }

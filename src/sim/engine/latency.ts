@@ -3,12 +3,14 @@
  * @module
  */
 
+import { HISTOGRAM_BINS, histogramBin, histogramBinStart } from "../../core/histogram.ts";
+
+/** Steps in a power of two, as in core/histogram.ts, whose bins these are. */
 const STEPS = 128;
-const OCTAVES = 46;
 
 /** Counts latencies; the least and the greatest are exact, the rest is known to 1 part in 128. */
 export class LatencyHistogram {
-  readonly #bins: Float64Array<ArrayBuffer> = new Float64Array(STEPS * (OCTAVES + 1));
+  readonly #bins: Float64Array<ArrayBuffer> = new Float64Array(HISTOGRAM_BINS);
   /** Count, sum, least, greatest. In an array: a field that changes between integer and float64 slows the hot loop. */
   readonly #totals: Float64Array<ArrayBuffer> = Float64Array.of(0, 0, Infinity, 0);
 
@@ -45,7 +47,7 @@ export class LatencyHistogram {
       const value = ticks | 0;
       const shift = 24 - Math.clz32(value | STEPS);
       bin = shift * STEPS + (value >> shift);
-    } else bin = largeBin(ticks);
+    } else bin = histogramBin(ticks);
     bins[bin] = (bins[bin] as number) + 1;
   }
 
@@ -66,7 +68,7 @@ export class LatencyHistogram {
         const value = ticks | 0;
         const shift = 24 - Math.clz32(value | STEPS);
         bin = shift * STEPS + (value >> shift);
-      } else bin = largeBin(ticks);
+      } else bin = histogramBin(ticks);
       bins[bin] = (bins[bin] as number) + 1;
     }
     totals[0] = (totals[0] as number) + count;
@@ -82,7 +84,7 @@ export class LatencyHistogram {
     let seen = 0;
     for (let bin = 0; bin < this.#bins.length; bin++) {
       seen += this.#bins[bin] as number;
-      if (seen >= wanted) return Math.min(this.max, Math.max(this.min, lowerEdge(bin + 1) - 1));
+      if (seen >= wanted) return Math.min(this.max, Math.max(this.min, histogramBinStart(bin + 1) - 1));
     }
     return this.max;
   }
@@ -93,21 +95,8 @@ export class LatencyHistogram {
     for (let bin = 0; bin < this.#bins.length; bin += merge) {
       let count = 0;
       for (let i = bin; i < bin + merge; i++) count += this.#bins[i] ?? 0;
-      if (count > 0) found.push({ fromTicks: lowerEdge(bin), toTicks: lowerEdge(bin + merge), count });
+      if (count > 0) found.push({ fromTicks: histogramBinStart(bin), toTicks: histogramBinStart(bin + merge), count });
     }
     return found;
   }
-}
-
-function largeBin(ticks: number): number {
-  const octave = Math.floor(Math.log2(ticks));
-  // log2 rounds up just below a power of two.
-  const shift = (2 ** octave > ticks ? octave - 1 : octave) - 7;
-  return shift * STEPS + Math.floor(ticks / 2 ** shift);
-}
-
-function lowerEdge(bin: number): number {
-  if (bin < 2 * STEPS) return bin;
-  const shift = Math.floor(bin / STEPS) - 1;
-  return (bin - shift * STEPS) * 2 ** shift;
 }

@@ -57,6 +57,8 @@ export class RequestBatch {
   readonly extra: Float64Array<ArrayBuffer> = new Float64Array(BATCH_REQUESTS);
   /** Ticks beyond the local latency when everything is local: walks. */
   readonly localExtra: Float64Array<ArrayBuffer> = new Float64Array(BATCH_REQUESTS);
+  /** The same with what coherence takes. */
+  readonly coherentExtra: Float64Array<ArrayBuffer> = new Float64Array(BATCH_REQUESTS);
   /** The stream that issues it. */
   readonly stream: Uint32Array<ArrayBuffer> = new Uint32Array(BATCH_REQUESTS);
   /** `node * 2 + (write ? 1 : 0)`. */
@@ -83,6 +85,7 @@ export class RequestBatch {
     flags: number,
     extra: number,
     localExtra: number,
+    coherentExtra: number,
     lines: number,
   ): void {
     const at = this.count++;
@@ -92,6 +95,7 @@ export class RequestBatch {
     this.flags[at] = flags;
     this.extra[at] = extra;
     this.localExtra[at] = localExtra;
+    this.coherentExtra[at] = coherentExtra;
     this.lines[at] = lines;
   }
 
