@@ -7,14 +7,32 @@ import { BusbarError } from "../src/core/error.ts";
 import { type Host, thisMachine } from "../src/core/host.ts";
 import type { Locator } from "../src/core/locator.ts";
 import { type Machine, machineAt, type NvmeAdmin, type RegisterRange } from "../src/core/machine.ts";
+import type { FileMappingOptions, MachineMemory } from "../src/core/memory_loops.ts";
+import type { OradaxDriver } from "../src/core/oradax_driver.ts";
 import { Descriptor } from "./fd.ts";
+import { localFiles } from "./files.ts";
+import { localLoops } from "./membench.ts";
 import { Mapping, pageSizeBytes } from "./memory.ts";
 import { MappedMmio } from "./mmio.ts";
 import { nvmePassthru } from "./nvme_ioctl.ts";
+import { openOradaxDriver } from "./oradax_driver.ts";
+
+const LOCAL_MEMORY: MachineMemory = {
+  get pageBytes(): number {
+    return pageSizeBytes();
+  },
+  loops: localLoops,
+  mapFile: (path: string, sizeBytes: number, options: FileMappingOptions = {}): Mapping =>
+    Mapping.file(path, sizeBytes, options),
+  mapAnonymous: (sizeBytes: number, pages: "base" | "2MiB" | "1GiB"): Mapping =>
+    Mapping.anonymous(sizeBytes, { pages }),
+};
 
 /** This machine: what it does goes through libbusbar in this process. */
 class LocalMachine implements Machine {
   readonly host: Host;
+  readonly files = localFiles;
+  readonly memory: MachineMemory = LOCAL_MEMORY;
 
   constructor(host: Host) {
     this.host = host;
@@ -30,6 +48,10 @@ class LocalMachine implements Machine {
 
   mapWritableRegisters(range: RegisterRange): MappedMmio {
     return mapFile(range, true);
+  }
+
+  openOradax(path: string): OradaxDriver {
+    return openOradaxDriver(path);
   }
 
   openNvmeAdmin(path: string): NvmeAdmin {

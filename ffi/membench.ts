@@ -4,8 +4,18 @@
  */
 
 import { BusbarError } from "../src/core/error.ts";
+import type {
+  HotSet,
+  MemoryLoop,
+  MemoryLoops,
+  MemoryPart,
+  Persistence,
+  Slice,
+  StreamKind,
+  UpdateLoop,
+} from "../src/core/memory_loops.ts";
 import { check, lazyLibrary } from "./library.ts";
-import type { Mapping } from "./memory.ts";
+import { Mapping } from "./memory.ts";
 
 const SYMBOLS = {
   bb_chase_prepare: {
@@ -92,21 +102,6 @@ const library: () => Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] = lazyLibrar
 /** How long one call runs, in microseconds: long against what a call costs, short against what a person waits. */
 const SLICE_US = 100_000;
 
-/** What a loop did in one call. */
-export interface Slice {
-  /** Steps: hops, bytes, blocks or updates. */
-  readonly count: number;
-  /** How long it took. */
-  readonly nanoseconds: number;
-  /** Processor time, user and kernel. */
-  readonly cpuNanoseconds: number;
-  /** The kernel's part of it. */
-  readonly systemNanoseconds: number;
-}
-
-/** A kind of stream; `-nt` stores past the cache. */
-export type StreamKind = "read" | "write" | "copy" | "write-nt" | "copy-nt";
-
 /** Their numbers, as in csrc/busbar.h. */
 export const STREAM_KINDS: Readonly<Record<StreamKind, number>> = {
   read: 0,
@@ -117,21 +112,12 @@ export const STREAM_KINDS: Readonly<Record<StreamKind, number>> = {
 };
 
 /** How blocks are made permanent, as in csrc/busbar.h. */
-const PERSIST = { "none": 0, "cache flush": 1, "msync": 2 } as const;
+const PERSIST = { "none": 0, "cache flush": 1, "msync": 2 } as const satisfies Record<Persistence, number>;
 
-/** A part of mapped memory. */
-export interface MemoryPart {
-  /** The memory. */
-  readonly mapping: Mapping;
-  /** The first byte, a multiple of 64. */
-  readonly offset: number;
-  /** Bytes, a multiple of 64. */
-  readonly sizeBytes: number;
-}
-
-function pointerTo({ mapping, offset, sizeBytes }: MemoryPart): Deno.PointerValue {
-  mapping.checkRange(offset, sizeBytes);
-  return Deno.UnsafePointer.offset(mapping.pointer, offset);
+function pointerTo({ memory, offset, sizeBytes }: MemoryPart): Deno.PointerValue {
+  if (!(memory instanceof Mapping)) throw new BusbarError("bug", `${memory.name}: not memory of this process`);
+  memory.checkRange(offset, sizeBytes);
+  return Deno.UnsafePointer.offset(memory.pointer, offset);
 }
 
 function sliceFrom(out: BigUint64Array): Slice {
@@ -145,7 +131,7 @@ function sliceFrom(out: BigUint64Array): Slice {
 }
 
 /** A random cycle through memory, and where on it one is. */
-export class Chase {
+export class Chase implements MemoryLoop {
   readonly #position: BigUint64Array<ArrayBuffer>;
 
   private constructor(start: bigint) {
@@ -167,7 +153,7 @@ export class Chase {
     const base = pointerTo(part);
     for (;;) {
       const result = await library().bb_chase_prepare(base, BigInt(part.sizeBytes), strideBytes, seed, SLICE_US, done);
-      if (check(result, "prepare a chase", { path: part.mapping.name }) === 1) break;
+      if (check(result, "prepare a chase", { path: part.memory.name }) === 1) break;
       yieldToEventLoop();
     }
     return new Chase(Deno.UnsafePointer.value(base));
@@ -182,7 +168,7 @@ export class Chase {
 }
 
 /** Reads, writes or copies over and over: state that goes from one call to the next. */
-export class Stream {
+export class Stream implements MemoryLoop {
   readonly #kind: StreamKind;
   readonly #to: MemoryPart;
   readonly #from: MemoryPart;
@@ -218,20 +204,20 @@ export class Stream {
       SLICE_US,
       out,
     );
-    check(result, this.#kind, { path: this.#to.mapping.name });
+    check(result, this.#kind, { path: this.#to.memory.name });
     return sliceFrom(out);
   }
 }
 
 /** Writes blocks, each made permanent before the next. */
-export class PersistentWriter {
+export class PersistentWriter implements MemoryLoop {
   readonly #part: MemoryPart;
   readonly #blockBytes: number;
-  readonly #how: keyof typeof PERSIST;
+  readonly #how: Persistence;
   readonly #position: BigUint64Array<ArrayBuffer> = new BigUint64Array(1);
 
   /** @param blockBytes a multiple of 64 that divides the part; with msync of the page size too */
-  constructor(part: MemoryPart, blockBytes: number, how: keyof typeof PERSIST) {
+  constructor(part: MemoryPart, blockBytes: number, how: Persistence) {
     this.#part = part;
     this.#blockBytes = blockBytes;
     this.#how = how;
@@ -250,23 +236,13 @@ export class PersistentWriter {
       SLICE_US,
       out,
     );
-    check(result, "write and persist", { path: this.#part.mapping.name });
+    check(result, "write and persist", { path: this.#part.memory.name });
     return sliceFrom(out);
   }
 }
 
-/** A part of a GUPS table that gets more than its share of the updates. */
-export interface HotSet {
-  /** Its first word. */
-  readonly startWord: number;
-  /** How many words, a power of two. */
-  readonly words: number;
-  /** The share of the updates that fall on it, 0 to 1. */
-  readonly share: number;
-}
-
 /** One stream of updates of a RandomAccess table. */
-export class UpdateStream {
+export class UpdateStream implements UpdateLoop {
   readonly #table: MemoryPart;
   readonly #hot: HotSet | null;
   readonly #state: BigUint64Array<ArrayBuffer>;
@@ -294,7 +270,7 @@ export class UpdateStream {
       SLICE_US,
       out,
     );
-    check(result, "update at random", { path: this.#table.mapping.name });
+    check(result, "update at random", { path: this.#table.memory.name });
     return sliceFrom(out);
   }
 }
@@ -310,7 +286,7 @@ const WORDS_AT_ONCE = 2 ** 23;
 export async function prepareTable(table: MemoryPart, yieldToEventLoop: () => void = () => {}): Promise<void> {
   for (const [first, words] of partsOf(table)) {
     const result = await library().bb_gups_prepare(pointerTo(table), first, words);
-    check(result, "prepare a table", { path: table.mapping.name });
+    check(result, "prepare a table", { path: table.memory.name });
     yieldToEventLoop();
   }
 }
@@ -324,7 +300,7 @@ export async function tableErrors(table: MemoryPart, yieldToEventLoop: () => voi
   const errors = new BigUint64Array(1);
   for (const [first, words] of partsOf(table)) {
     const result = await library().bb_gups_errors(pointerTo(table), first, words, errors);
-    check(result, "check a table", { path: table.mapping.name });
+    check(result, "check a table", { path: table.memory.name });
     yieldToEventLoop();
   }
   return Number(errors[0]);
@@ -336,3 +312,13 @@ function* partsOf({ sizeBytes }: MemoryPart): Generator<[first: bigint, words: b
     yield [BigInt(first), BigInt(Math.min(WORDS_AT_ONCE, words - first))];
   }
 }
+
+/** The loops of libbusbar, on memory of this process. */
+export const localLoops: MemoryLoops = {
+  chase: (part, strideBytes, seed, yieldToEventLoop) => Chase.prepare(part, strideBytes, seed, yieldToEventLoop),
+  stream: (kind, to, from) => new Stream(kind, to, from),
+  persistentWrites: (part, blockBytes, how) => new PersistentWriter(part, blockBytes, how),
+  updates: (table, start, hot) => new UpdateStream(table, start, hot),
+  prepareTable,
+  tableErrors,
+};

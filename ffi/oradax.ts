@@ -4,6 +4,7 @@
  */
 
 import { BusbarError } from "../src/core/error.ts";
+import type { OradaxTaken } from "../src/core/oradax_driver.ts";
 import { check, cString, lazyLibrary } from "./library.ts";
 
 /** Points at an open device. */
@@ -55,16 +56,6 @@ const library: () => Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] = lazyLibrar
 const AREA_BYTES = 128;
 const EUSERS = 87;
 const THREAD_HINT = "open, submit, poll and close it on one thread: a Worker needs a device of its own";
-
-/** How much of a submission was taken, and why not more. */
-export interface OradaxTaken {
-  /** Bytes of CCBs that the device took. */
-  readonly takenBytes: number;
-  /** Submit status of the first CCB that was not taken; 0 when all were, or when there is just no room now. */
-  readonly status: number;
-  /** An address or a scope, by status. */
-  readonly statusData: bigint;
-}
 
 /** An open accelerator. Dispose waits for what is in flight, about a second, then kills it. */
 export class OradaxHandle implements Disposable {

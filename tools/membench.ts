@@ -9,10 +9,10 @@ import { InvalidArgumentError } from "commander";
 import { BusbarError } from "../src/core/error.ts";
 import { thisMachine } from "../src/core/host.ts";
 import { nearest } from "../src/core/locator.ts";
-import { MemoryBackend, type MemoryMachine, parseMemory } from "../src/memory/backend.ts";
+import { MemoryBackend, parseMemory } from "../src/memory/backend.ts";
 import { environmentOf } from "../src/memory/bench_environment.ts";
 import { limitSize, refuseUsedMemory, ScratchFile } from "../src/memory/bench_guard.ts";
-import { localFiles } from "../src/memory/files.ts";
+import { localMachine } from "../ffi/machine.ts";
 import {
   type Benchmark,
   BENCHMARKS,
@@ -96,8 +96,6 @@ export const command: CommandUnknownOpts = new Command("membench")
     for (const file of [options.svg, options.html]) if (file !== undefined) note(`membench: wrote ${file}`);
   });
 
-const MACHINE: MemoryMachine = { host: thisMachine, files: localFiles };
-
 /** Measures one memory after the other; nothing is touched before all were looked at. */
 async function measure(
   words: readonly string[],
@@ -108,13 +106,13 @@ async function measure(
 ): Promise<BenchResult[]> {
   const sizeBytes = size ?? 64n << 20n;
   const requests = words.map((word) => parseMemory(word, sizeBytes));
-  for (const request of requests) refuseUsedMemory(MACHINE, request, mayWrite);
+  for (const request of requests) refuseUsedMemory(localMachine, request, mayWrite);
   begin();
   using progress = new StepProgress(requests.length * countSteps(Number(sizeBytes), bench));
   const results: BenchResult[] = [];
   for (const request of requests) {
-    using _scratch = ScratchFile.forRequest(MACHINE, request, sizeBytes);
-    using backend = MemoryBackend.open(limitSize(MACHINE, request, sizeBytes), MACHINE);
+    using _scratch = ScratchFile.forRequest(localMachine, request, sizeBytes);
+    using backend = MemoryBackend.open(limitSize(localMachine, request, sizeBytes), localMachine);
     results.push(await benchMemory(backend, { ...bench, onStep: (what) => progress.step(what) }));
   }
   return results;

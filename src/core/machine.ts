@@ -7,9 +7,12 @@
  */
 
 import { BusbarError } from "./error.ts";
+import type { Files } from "./files.ts";
 import type { Host } from "./host.ts";
 import type { HostPart } from "./host_part.ts";
+import type { MachineMemory } from "./memory_loops.ts";
 import type { Mmio, WritableMmio } from "./mmio.ts";
+import type { OradaxDriver } from "./oradax_driver.ts";
 
 /** Which registers are wanted. */
 export interface RegisterRange {
@@ -50,12 +53,21 @@ export interface Machine {
   readonly name: string;
   /** Its text interfaces. */
   readonly host: Host;
-  /** Registers for reading. Offsets count from the start of the file; only the range can be read. Dispose lets go of them. */
+  /** What stat and open say about its paths. */
+  readonly files: Files;
+  /** Its memory, to be mapped and measured. */
+  readonly memory: MachineMemory;
+  /**
+   * Registers for reading. Offsets count from the start of the file; the range can be read, and perhaps what lies around it.
+   * Dispose lets go of them.
+   */
   mapRegisters(range: RegisterRange): Mmio & Disposable;
   /** Registers for reading and writing, as {@linkcode Machine.mapRegisters}. */
   mapWritableRegisters(range: RegisterRange): WritableMmio & Disposable;
   /** Opens an NVMe controller for admin commands. @param path `/dev/nvme0` */
   openNvmeAdmin(path: string): NvmeAdmin;
+  /** Opens a data analytics accelerator by its kernel driver. @param path `/dev/oradax1` or `/dev/oradax2` */
+  openOradax(path: string): OradaxDriver;
 }
 
 const openers = new Map<HostPart["scheme"], (host: HostPart) => Machine>();
@@ -95,7 +107,10 @@ export function unsupportedBy(machine: Pick<Machine, "name">, operation: string,
   return new BusbarError("unsupported", `${path}: ${machine.name} cannot ${operation}`, { operation, path });
 }
 
-/** A machine of which only the text interfaces are there. */
+/**
+ * A machine of which only the text interfaces are there: all else is `unsupported`. Recorded machines and test doubles
+ * add to it what they have.
+ */
 export class TextMachine implements Machine {
   readonly host: Host;
 
@@ -112,15 +127,30 @@ export class TextMachine implements Machine {
     return this.host.name;
   }
 
+  get files(): Files {
+    const refuse = (path: string): never => {
+      throw unsupportedBy(this, "say what a path is", path);
+    };
+    return { status: refuse, whyNotOpen: refuse, isDax: refuse };
+  }
+
+  get memory(): MachineMemory {
+    throw unsupportedBy(this, "map memory", this.name);
+  }
+
   mapRegisters(range: RegisterRange): Mmio & Disposable {
     throw unsupportedBy(this, "map registers", range.path);
   }
 
   mapWritableRegisters(range: RegisterRange): WritableMmio & Disposable {
-    throw unsupportedBy(this, "map registers", range.path);
+    throw unsupportedBy(this, "map registers to write to them", range.path);
   }
 
   openNvmeAdmin(path: string): NvmeAdmin {
     throw unsupportedBy(this, "send NVMe commands", path);
+  }
+
+  openOradax(path: string): OradaxDriver {
+    throw unsupportedBy(this, "open an accelerator", path);
   }
 }

@@ -4,11 +4,12 @@
  * @module
  */
 
-import { Mapping, pageSizeBytes } from "../../ffi/memory.ts";
+import { localMachine } from "../../ffi/machine.ts";
 import { BusbarError, isBusbarError } from "../core/error.ts";
-import { type Host, ifReadable, thisMachine } from "../core/host.ts";
+import { type Host, ifReadable } from "../core/host.ts";
+import type { Machine } from "../core/machine.ts";
+import type { FileMappingOptions, MachineMemory, MappedMemory, Persistence } from "../core/memory_loops.ts";
 import { formatBytes } from "../core/units.ts";
-import { type Files, localFiles } from "./files.ts";
 import {
   firstError,
   inspectResource,
@@ -16,12 +17,6 @@ import {
   type ResourceKind,
   type ResourceRequest,
 } from "./resource.ts";
-
-/**
- * How stores become permanent. `cache flush`: writing the lines back is enough. `msync`: the kernel has to write pages.
- * `none`: the memory forgets with the power, and stores are seen by everybody who shares it as they are made.
- */
-export type Persistence = "cache flush" | "msync" | "none";
 
 /** What to open. */
 export type MemoryRequest =
@@ -49,15 +44,8 @@ export type MemoryRequest =
     readonly sizeBytes: bigint;
   };
 
-/** The machine that memory is opened on. */
-export interface MemoryMachine {
-  /** Its text interfaces. */
-  readonly host: Host;
-  /** Its files. */
-  readonly files: Files;
-}
-
-const LOCAL: MemoryMachine = { host: thisMachine, files: localFiles };
+/** What is needed of the machine that memory is looked for on. */
+export type MemoryMachine = Pick<Machine, "host" | "files">;
 
 /** Mapped memory. Dispose empties every view that it gave, then unmaps. */
 export class MemoryBackend implements Disposable {
@@ -73,9 +61,12 @@ export class MemoryBackend implements Disposable {
   readonly pageBytes: number;
   /** What was looked at before it was mapped; null for memory that is no file. */
   readonly resource: MemoryResource | null;
-  readonly #mapping: Mapping;
+  /** The machine whose memory it is, for its loops. */
+  readonly machineMemory: MachineMemory;
+  readonly #mapping: MappedMemory;
 
-  private constructor(opened: Opened) {
+  private constructor(opened: Opened, machineMemory: MachineMemory) {
+    this.machineMemory = machineMemory;
     this.kind = opened.kind;
     this.#mapping = opened.mapping;
     this.sizeBytes = opened.mapping.sizeBytes;
@@ -99,12 +90,15 @@ export class MemoryBackend implements Disposable {
    * console.assert(memory.persistence === "none");
    * ```
    */
-  static open(request: MemoryRequest, machine: MemoryMachine = LOCAL): MemoryBackend {
-    return new MemoryBackend(openRequest(request, machine));
+  static open(
+    request: MemoryRequest,
+    machine: Pick<Machine, "host" | "files" | "memory"> = localMachine,
+  ): MemoryBackend {
+    return new MemoryBackend(openRequest(request, machine), machine.memory);
   }
 
-  /** The mapping underneath, for C loops. */
-  get mapping(): Mapping {
+  /** The memory underneath, for loops. */
+  get memory(): MappedMemory {
     return this.#mapping;
   }
 
@@ -138,24 +132,24 @@ export class MemoryBackend implements Disposable {
 /** What a backend is made of. */
 interface Opened {
   readonly kind: MemoryBackend["kind"];
-  readonly mapping: Mapping;
+  readonly mapping: MappedMemory;
   readonly name: string;
   readonly persistence: Persistence;
   readonly pageBytes: number;
   readonly resource: MemoryResource | null;
 }
 
-function openRequest(request: MemoryRequest, machine: MemoryMachine): Opened {
+function openRequest(request: MemoryRequest, machine: Pick<Machine, "host" | "files" | "memory">): Opened {
   switch (request.backend) {
     case "anonymous":
-      return ofProcess("anonymous", "anonymous", request.sizeBytes);
+      return ofProcess(machine.memory, "anonymous", "anonymous", request.sizeBytes);
     case "huge": {
       const pages = request.pages ?? "2MiB";
-      return ofProcess("huge", `huge:${pages}`, request.sizeBytes, pages);
+      return ofProcess(machine.memory, "huge", `huge:${pages}`, request.sizeBytes, pages);
     }
     case "numa": {
       checkNode(machine.host, request.node, request.sizeBytes);
-      const opened = ofProcess("numa", `numa:${request.node}`, request.sizeBytes);
+      const opened = ofProcess(machine.memory, "numa", `numa:${request.node}`, request.sizeBytes);
       try {
         opened.mapping.bindNode(request.node);
         return opened;
@@ -170,17 +164,21 @@ function openRequest(request: MemoryRequest, machine: MemoryMachine): Opened {
 }
 
 function ofProcess(
+  memory: MachineMemory,
   kind: "anonymous" | "huge" | "numa",
   name: string,
   sizeBytes: bigint,
   pages: "base" | "2MiB" | "1GiB" = "base",
 ): Opened {
-  const pageBytes = { base: pageSizeBytes(), "2MiB": 2 ** 21, "1GiB": 2 ** 30 }[pages];
-  const mapping = Mapping.anonymous(Number(sizeBytes), { pages });
+  const pageBytes = { base: memory.pageBytes, "2MiB": 2 ** 21, "1GiB": 2 ** 30 }[pages];
+  const mapping = memory.mapAnonymous(Number(sizeBytes), pages);
   return { kind, mapping, name, persistence: "none", pageBytes, resource: null };
 }
 
-function openResource({ host, files }: MemoryMachine, request: ResourceRequest): Opened {
+function openResource(
+  { host, files, memory }: Pick<Machine, "host" | "files" | "memory">,
+  request: ResourceRequest,
+): Opened {
   const resource = inspectResource(host, files, request);
   const error = firstError(resource);
   if (error !== null) throw error;
@@ -189,32 +187,33 @@ function openResource({ host, files }: MemoryMachine, request: ResourceRequest):
   const all = (resource.sizeBytes ?? 0n) - offset;
   const sizeBytes = Number(request.sizeBytes ?? all - all % alignBytes);
   const options = { offset, writable: request.writable ?? true };
-  const { mapping, isSync } = mapDirectly(path, sizeBytes, options, kind === "fsdax");
+  const { mapping, isSync } = mapDirectly(memory, path, sizeBytes, options, kind === "fsdax");
   return {
     kind,
     mapping,
     name: path,
     persistence: persistenceOf(kind, isSync),
-    pageBytes: kind === "devdax" ? Number(alignBytes) : pageSizeBytes(),
+    pageBytes: kind === "devdax" ? Number(alignBytes) : memory.pageBytes,
     resource,
   };
 }
 
 /** With MAP_SYNC where the file system can: then a flush of the cache is enough, without msync (mmap(2)). */
 function mapDirectly(
+  memory: MachineMemory,
   path: string,
   sizeBytes: number,
-  options: { offset: bigint; writable: boolean },
+  options: FileMappingOptions,
   isDax: boolean,
-): { mapping: Mapping; isSync: boolean } {
-  if (isDax && options.writable) {
+): { mapping: MappedMemory; isSync: boolean } {
+  if (isDax && options.writable === true) {
     try {
-      return { mapping: Mapping.file(path, sizeBytes, { ...options, sync: true }), isSync: true };
+      return { mapping: memory.mapFile(path, sizeBytes, { ...options, sync: true }), isSync: true };
     } catch (error) {
       if (!isBusbarError(error, "unsupported")) throw error;
     }
   }
-  return { mapping: Mapping.file(path, sizeBytes, options), isSync: false };
+  return { mapping: memory.mapFile(path, sizeBytes, options), isSync: false };
 }
 
 function persistenceOf(kind: ResourceKind, isSync: boolean): Persistence {

@@ -6,7 +6,7 @@
 import { BusbarError } from "../core/error.ts";
 import { type Host, ifReadable } from "../core/host.ts";
 import { isDaxName } from "./devdax.ts";
-import type { Files } from "./files.ts";
+import type { Files } from "../core/files.ts";
 import { daxOption, mountOf, readMounts, unescapeOctal } from "./mounts.ts";
 import { isBarFile } from "./settings.ts";
 

@@ -7,21 +7,9 @@
  * @module
  */
 
-import {
-  Chase,
-  type HotSet,
-  type MemoryPart,
-  PersistentWriter,
-  prepareTable,
-  type Slice,
-  Stream,
-  STREAM_KINDS,
-  type StreamKind,
-  tableErrors,
-  UpdateStream,
-} from "../../ffi/membench.ts";
-import { pageSizeBytes } from "../../ffi/memory.ts";
+import { STREAM_KINDS } from "../../ffi/membench.ts";
 import { BusbarError } from "../core/error.ts";
+import type { HotSet, MemoryLoop, MemoryLoops, MemoryPart, Slice, StreamKind } from "../core/memory_loops.ts";
 import type { MemoryBackend } from "./backend.ts";
 import { startOfStream } from "./random_stream.ts";
 
@@ -167,11 +155,13 @@ class Bench {
   readonly #backend: MemoryBackend;
   readonly #options: BenchOptions;
   readonly #whole: MemoryPart;
+  readonly #loops: MemoryLoops;
 
   constructor(backend: MemoryBackend, options: BenchOptions) {
     this.#backend = backend;
     this.#options = options;
-    const page = pageSizeBytes();
+    this.#loops = backend.machineMemory.loops;
+    const page = backend.machineMemory.pageBytes;
     const sizeBytes = backend.sizeBytes - backend.sizeBytes % (2 * page);
     if (sizeBytes < SMALLEST_BYTES) {
       throw new BusbarError("out-of-range", `${backend.name}: ${backend.sizeBytes} bytes are too few to measure`, {
@@ -180,7 +170,7 @@ class Bench {
         hint: `at least ${SMALLEST_BYTES} bytes`,
       });
     }
-    this.#whole = { mapping: backend.mapping, offset: 0, sizeBytes };
+    this.#whole = { memory: backend.memory, offset: 0, sizeBytes };
     checkOptions(options, backend, sizeBytes, page);
   }
 
@@ -215,7 +205,7 @@ class Bench {
   }
 
   async #touch(): Promise<void> {
-    const stream = new Stream("write", this.#whole);
+    const stream = this.#loops.stream("write", this.#whole);
     for (let done = 0; done < this.#whole.sizeBytes;) {
       done += (await stream.slice(this.#cpu(0))).count;
       this.#options.signal?.throwIfAborted();
@@ -233,9 +223,9 @@ class Bench {
     return samples;
   }
 
-  async #chase(part: MemoryPart): Promise<Chase> {
+  async #chase(part: MemoryPart): Promise<MemoryLoop> {
     const { strideBytes, signal } = this.#options;
-    return await Chase.prepare(part, strideBytes, 1n, () => signal?.throwIfAborted());
+    return await this.#loops.chase(part, strideBytes, 1n, () => signal?.throwIfAborted());
   }
 
   async #latency(): Promise<LatencyPoint[]> {
@@ -258,7 +248,7 @@ class Bench {
       const isCopy = kind === "copy" || kind === "copy-nt";
       rates[kind] = await this.#together((thread, threads) => {
         const [to, from] = this.#parts(isCopy ? 2 * threads : threads, thread, threads);
-        const stream = new Stream(kind, to, isCopy ? from : to);
+        const stream = this.#loops.stream(kind, to, isCopy ? from : to);
         return () => stream.slice(this.#cpu(thread));
       });
     }
@@ -284,7 +274,11 @@ class Bench {
     this.#step("durable writes");
     const { blockBytes } = this.#options;
     const sizeBytes = this.#whole.sizeBytes - this.#whole.sizeBytes % blockBytes;
-    const writer = new PersistentWriter({ ...this.#whole, sizeBytes }, blockBytes, this.#backend.persistence);
+    const writer = this.#loops.persistentWrites(
+      { ...this.#whole, sizeBytes },
+      blockBytes,
+      this.#backend.persistence,
+    );
     return rateOf(await this.#samples(() => writer.slice(this.#cpu(0))));
   }
 
@@ -299,13 +293,13 @@ class Bench {
     };
     const { threads, durationMs, signal } = this.#options;
     const yieldToEventLoop = (): void => signal?.throwIfAborted();
-    await prepareTable(table, yieldToEventLoop);
+    await this.#loops.prepareTable(table, yieldToEventLoop);
     // The rule of RandomAccess: four updates for each word, at most, dealt out to the threads.
     const quota = Math.ceil(4 * words / threads);
     const starts = Array.from({ length: threads }, (_, thread) => startOfStream(BigInt(thread * quota)));
     const end = performance.now() + durationMs;
     const runs = await settled(starts.map(async (start, thread) => {
-      const stream = new UpdateStream(table, start, hot);
+      const stream = this.#loops.updates(table, start, hot);
       const samples: Slice[] = [];
       let made = 0;
       while (made < quota && (samples.length === 0 || performance.now() < end)) {
@@ -318,7 +312,7 @@ class Bench {
     }));
     this.#step("checking the table");
     await this.#undo(table, starts, runs.map(({ made }) => made), hot);
-    const errors = await tableErrors(table, yieldToEventLoop);
+    const errors = await this.#loops.tableErrors(table, yieldToEventLoop);
     // Threads do not wait for each other, so some updates of theirs are lost: the rule allows 1 %.
     if (errors > words / 100 || (threads === 1 && errors > 0)) {
       throw new BusbarError(
@@ -343,7 +337,7 @@ class Bench {
     hot: HotSet | null,
   ): Promise<void> {
     for (const [thread, start] of starts.entries()) {
-      const stream = new UpdateStream(table, start, hot);
+      const stream = this.#loops.updates(table, start, hot);
       for (let left = counts[thread] ?? 0; left > 0;) {
         left -= (await stream.slice(left, this.#cpu(thread))).count;
         this.#options.signal?.throwIfAborted();
@@ -360,7 +354,7 @@ class Bench {
       this.#step(`latency under load, pause ${delay}`);
       const loads = Array.from({ length: readers }, (_, reader) => {
         const sizeBytes = Math.floor(half / readers / 64) * 64;
-        const stream = new Stream("read", { ...this.#whole, offset: half + reader * sizeBytes, sizeBytes });
+        const stream = this.#loops.stream("read", { ...this.#whole, offset: half + reader * sizeBytes, sizeBytes });
         return () => stream.slice(this.#cpu(reader + 1), delay);
       });
       const [times = [], ...rates] = await settled([

@@ -10,7 +10,7 @@ import { BusbarError, type ErrorCode } from "../core/error.ts";
 import { type Host, ifReadable } from "../core/host.ts";
 import { formatBytes, parseBytes } from "../core/units.ts";
 import { type DaxDevice, listDaxDevices, listNamespaces, readDaxDevice } from "./devdax.ts";
-import type { Files, FileStatus } from "./files.ts";
+import type { Files, FileStatus } from "../core/files.ts";
 import { daxOption, type Mount, mountOf, readMounts } from "./mounts.ts";
 import { type BackendName, isBarFile, isDaxNode } from "./settings.ts";
 

@@ -3,12 +3,12 @@
  * @module
  */
 
-import { isBusbarError } from "../core/error.ts";
+import { BusbarError, isBusbarError } from "../core/error.ts";
 import { type Locator, type OptionTable, parseLocator, readOptions, wrongLocatorKind } from "../core/locator.ts";
-import { localHostOf } from "../../ffi/machine.ts";
-import { OradaxHandle } from "../../ffi/oradax.ts";
+import type { Machine } from "../core/machine.ts";
+import { localMachine, machineOf } from "../../ffi/machine.ts";
 import { SoftOradax } from "../../ffi/soft_oradax.ts";
-import { LocalOradax, type OradaxTransport } from "./transport.ts";
+import { DriverOradax, type OradaxTransport } from "./transport.ts";
 
 /** The settings of `soft:oradax`. */
 export const SOFT_ORADAX_OPTIONS: OptionTable = {
@@ -23,7 +23,7 @@ export const SOFT_ORADAX_OPTIONS: OptionTable = {
 export const ORADAX_NODES: readonly string[] = ["/dev/oradax1", "/dev/oradax2"];
 
 /**
- * Opens `soft:oradax`, `/dev/oradax1` or `/dev/oradax2`.
+ * Opens `soft:oradax`, `/dev/oradax1` or `/dev/oradax2`, here or on another machine; of a whole machine, what it has.
  *
  * @throws {BusbarError} `usage` for another kind of locator; as open fails
  *
@@ -35,26 +35,44 @@ export const ORADAX_NODES: readonly string[] = ["/dev/oradax1", "/dev/oradax2"];
  * console.assert(dax.dax === 1);
  * ```
  */
-export function openOradax(locator: Locator, operation: string): OradaxTransport {
+export function openOradax(
+  locator: Locator,
+  operation: string,
+  machine: Machine = machineOf(locator),
+): OradaxTransport {
+  // The machine's own, whichever it is; software devices are of this process.
+  if (locator.kind === "machine") return openPresentOradax(machine, operation);
   if (locator.kind === "soft" && locator.device === "oradax") {
     const settings = readOptions(locator, SOFT_ORADAX_OPTIONS);
-    return LocalOradax.soft(SoftOradax.open(locator.text, settings), settings.get("dax") === "1" ? 1 : 2);
+    return DriverOradax.soft(SoftOradax.open(locator.text, settings), settings.get("dax") === "1" ? 1 : 2);
   }
   if (locator.kind === "node" && ORADAX_NODES.includes(locator.path)) {
-    localHostOf(locator, operation);
-    return LocalOradax.driver(OradaxHandle.open(locator.path), locator.path.endsWith("1") ? 1 : 2);
+    return DriverOradax.driver(machine.openOradax(locator.path), locator.path.endsWith("1") ? 1 : 2);
   }
   throw wrongLocatorKind(locator, operation, ["soft:oradax", ...ORADAX_NODES]);
 }
 
 /** The accelerator of this machine where it has one, else the software one. @throws as opening a present device fails */
 export function openDefaultOradax(operation: string): OradaxTransport {
+  return openPresent(localMachine, operation) ?? openOradax(parseLocator("soft:oradax"), operation);
+}
+
+function openPresent(machine: Machine, operation: string): OradaxTransport | null {
   for (const node of ORADAX_NODES) {
     try {
-      return openOradax(parseLocator(node), operation);
+      return openOradax(parseLocator(node), operation, machine);
     } catch (error) {
       if (!isBusbarError(error, "absent")) throw error;
     }
   }
-  return openOradax(parseLocator("soft:oradax"), operation);
+  return null;
+}
+
+function openPresentOradax(machine: Machine, operation: string): OradaxTransport {
+  const transport = openPresent(machine, operation);
+  if (transport !== null) return transport;
+  throw new BusbarError("absent", `${machine.name} has no accelerator: neither ${ORADAX_NODES.join(" nor ")}`, {
+    operation,
+    path: machine.name,
+  });
 }

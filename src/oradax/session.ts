@@ -8,17 +8,12 @@ import { combineBits, copyNumbers } from "../../ffi/oradax.ts";
 import { Deadline, pause, yieldToEventLoop } from "../core/deadline.ts";
 import { BusbarError } from "../core/error.ts";
 import { parseLocator } from "../core/locator.ts";
+import type { OradaxBuffer } from "../core/oradax_driver.ts";
 import { buildCcb } from "./ccb.ts";
 import { SUBMIT_RETRY } from "./codes.ts";
 import type { Ccb, CcbData, CcbInput, ScanOperand } from "./ccb_command.ts";
 import { openDefaultOradax, openOradax } from "./open.ts";
-import {
-  completionError,
-  type OradaxBuffer,
-  type OradaxCompletion,
-  type OradaxTransport,
-  submitError,
-} from "./transport.ts";
+import { completionError, type OradaxCompletion, type OradaxTransport, submitError } from "./transport.ts";
 import { type ElementSource, type NumberArray, numbers, PIECE_ELEMENTS, primaryInput, sourceBytes } from "./vector.ts";
 
 /** Vectors as they are given: a source, or the numbers of a typed array. */

@@ -5,8 +5,8 @@
 
 import { DecodedTable } from "../core/decoded.ts";
 import { BusbarError, type ErrorCode } from "../core/error.ts";
-import { Mapping, pageSizeBytes } from "../../ffi/memory.ts";
-import type { OradaxHandle } from "../../ffi/oradax.ts";
+import type { OradaxBuffer, OradaxDriver } from "../core/oradax_driver.ts";
+import { LocalOradaxBuffer } from "../../ffi/oradax_driver.ts";
 import type { SoftOradax } from "../../ffi/soft_oradax.ts";
 import { decodeCompletion } from "./ccb.ts";
 import { CCB_BYTES } from "./ccb_tables.ts";
@@ -25,22 +25,6 @@ import {
 export const COMPLETION_AREAS = 128;
 /** Most 64-byte units of one submission. A long CCB is two. */
 export const MOST_SUBMIT_UNITS = 15;
-
-/** Memory that the accelerator reaches. Dispose frees it; not while a CCB uses it. */
-export interface OradaxBuffer extends Disposable {
-  /** What CCBs call its first byte. */
-  readonly address: bigint;
-  /** Its length. */
-  readonly sizeBytes: number;
-  /** Size of the pages it lies in: no stream crosses one. A multiple of it begins every page. */
-  readonly pageBytes: number;
-  /** The memory itself where it is in this process, else null. Empty after dispose. */
-  readonly bytes: Uint8Array<ArrayBuffer> | null;
-  /** A copy of a part. @throws {BusbarError} `out-of-range` */
-  read(offset: number, sizeBytes: number): Uint8Array<ArrayBuffer>;
-  /** Changes a part. @throws {BusbarError} `out-of-range` */
-  write(offset: number, bytes: Uint8Array): void;
-}
 
 /** What became of a submission. */
 export interface OradaxSubmission {
@@ -144,39 +128,40 @@ export function completionError(name: string, completion: OradaxCompletion): Bus
   });
 }
 
-/** A transport over an open device file, whoever is behind it. */
-export class LocalOradax implements OradaxTransport {
+/** A transport over a driver's calls, of this machine or another, or over those of the software coprocessor. */
+export class DriverOradax implements OradaxTransport {
   readonly name: string;
   readonly kind: "driver" | "soft";
   readonly dax: 1 | 2;
   readonly engine: string;
-  readonly #handle: OradaxHandle;
-  readonly #soft: SoftOradax | null;
-  readonly #buffers = new Set<LocalBuffer>();
+  readonly #driver: OradaxDriver;
+  readonly #buffers = new Set<OradaxBuffer>();
 
-  private constructor(handle: OradaxHandle, soft: SoftOradax | null, dax: 1 | 2) {
-    this.name = handle.name;
-    this.kind = soft === null ? "driver" : "soft";
+  private constructor(driver: OradaxDriver, kind: "driver" | "soft", dax: 1 | 2, engine: string) {
+    this.name = driver.name;
+    this.kind = kind;
     this.dax = dax;
-    this.engine = soft === null ? "coprocessor" : `software coprocessor, ${soft.loops} loops`;
-    this.#handle = handle;
-    this.#soft = soft;
+    this.engine = engine;
+    this.#driver = driver;
   }
 
   /** Over the kernel's driver. */
-  static driver(handle: OradaxHandle, dax: 1 | 2): LocalOradax {
-    return new LocalOradax(handle, null, dax);
+  static driver(driver: OradaxDriver, dax: 1 | 2): DriverOradax {
+    return new DriverOradax(driver, "driver", dax, "coprocessor");
   }
 
   /** Over the software coprocessor. */
-  static soft(soft: SoftOradax, dax: 1 | 2): LocalOradax {
-    return new LocalOradax(soft.handle, soft, dax);
+  static soft(soft: SoftOradax, dax: 1 | 2): DriverOradax {
+    return new DriverOradax(softDriver(soft), "soft", dax, `software coprocessor, ${soft.loops} loops`);
   }
 
   allocate(sizeBytes: number, pageBytes: number = 0): OradaxBuffer {
-    const buffer = this.#soft === null
-      ? driverBuffer(sizeBytes, pageBytes, (self) => this.#buffers.delete(self))
-      : softBuffer(this.#soft, sizeBytes, pageBytes, (self) => this.#buffers.delete(self));
+    const buffer = this.#driver.allocate(sizeBytes, pageBytes);
+    const free = buffer[Symbol.dispose].bind(buffer);
+    buffer[Symbol.dispose] = (): void => {
+      this.#buffers.delete(buffer);
+      free();
+    };
     this.#buffers.add(buffer);
     return buffer;
   }
@@ -189,104 +174,54 @@ export class LocalOradax implements OradaxTransport {
   }
 
   submit(index: number, ccbs: Uint8Array<ArrayBuffer>): OradaxSubmission {
-    const { takenBytes, status, statusData } = this.#handle.submit(index, ccbs);
+    const { takenBytes, status, statusData } = this.#driver.submit(index, ccbs);
     return { units: takenBytes / CCB_BYTES, status, statusData };
   }
 
   poll(index: number, limitUs: number = 0): OradaxCompletion | null {
-    return this.#handle.wait(index, limitUs) === 0 ? null : readCompletion(this.#handle.completion(index));
+    return this.#driver.wait(index, limitUs) === 0 ? null : readCompletion(this.#driver.completion(index));
   }
 
   info(index: number): ReturnType<OradaxTransport["info"]> {
-    const [state, unit, queue, position] = this.#handle.info(index);
+    const [state, unit, queue, position] = this.#driver.info(index);
     return { state: CCB_STATES[state] ?? "not found", unit, queue, position };
   }
 
   kill(index: number): KillAction {
-    return KILL_ACTIONS[this.#handle.kill(index)] ?? "not found";
+    return KILL_ACTIONS[this.#driver.kill(index)] ?? "not found";
   }
 
   dequeue(): void {
-    this.#handle.dequeue();
+    this.#driver.dequeue();
   }
 
   /** Closes the device and frees what was allocated of it. */
   [Symbol.dispose](): void {
-    if (this.#soft !== null) this.#soft[Symbol.dispose]();
     // The driver stops using memory when the device is closed, so it is closed first.
-    else this.#handle[Symbol.dispose]();
+    this.#driver[Symbol.dispose]();
     for (const buffer of this.#buffers) buffer[Symbol.dispose]();
   }
 }
 
-class LocalBuffer implements OradaxBuffer {
-  readonly address: bigint;
-  readonly sizeBytes: number;
-  readonly pageBytes: number;
-  readonly #view: () => Uint8Array<ArrayBuffer>;
-  readonly #release: (self: LocalBuffer) => void;
-
-  constructor(
-    place: { readonly address: bigint; readonly sizeBytes: number; readonly pageBytes: number },
-    view: () => Uint8Array<ArrayBuffer>,
-    release: (self: LocalBuffer) => void,
-  ) {
-    this.address = place.address;
-    this.sizeBytes = place.sizeBytes;
-    this.pageBytes = place.pageBytes;
-    this.#view = view;
-    this.#release = release;
-  }
-
-  get bytes(): Uint8Array<ArrayBuffer> {
-    return this.#view();
-  }
-
-  read(offset: number, sizeBytes: number): Uint8Array<ArrayBuffer> {
-    this.#check(offset, sizeBytes);
-    return this.bytes.slice(offset, offset + sizeBytes);
-  }
-
-  write(offset: number, bytes: Uint8Array): void {
-    this.#check(offset, bytes.length);
-    this.bytes.set(bytes, offset);
-  }
-
-  #check(offset: number, sizeBytes: number): void {
-    if (offset >= 0 && sizeBytes >= 0 && offset + sizeBytes <= this.sizeBytes) return;
-    throw new BusbarError("out-of-range", `${sizeBytes} bytes at ${offset} lie outside a buffer of ${this.sizeBytes}`);
-  }
-
-  [Symbol.dispose](): void {
-    this.#release(this);
-  }
-}
-
 const SMALLEST_PAGE = 8192;
-const HUGE_PAGE = 2 << 20;
 
-function softBuffer(
-  soft: SoftOradax,
-  sizeBytes: number,
-  pageBytes: number,
-  forget: (self: LocalBuffer) => void,
-): LocalBuffer {
-  const page = Math.max(SMALLEST_PAGE, 2 ** Math.ceil(Math.log2(Math.max(1, pageBytes))));
-  const memory = soft.allocate(sizeBytes, page);
-  return new LocalBuffer({ address: memory.address, sizeBytes, pageBytes: page }, () => memory.bytes, (self) => {
-    memory[Symbol.dispose]();
-    forget(self);
-  });
-}
-
-function driverBuffer(sizeBytes: number, pageBytes: number, forget: (self: LocalBuffer) => void): LocalBuffer {
-  const wantsHuge = pageBytes > pageSizeBytes();
-  const mapping = Mapping.anonymous(sizeBytes, { pages: wantsHuge ? "2MiB" : "base", populate: true });
-  const address = Deno.UnsafePointer.value(mapping.pointer);
-  const view = mapping.bytes();
-  const page = wantsHuge ? HUGE_PAGE : pageSizeBytes();
-  return new LocalBuffer({ address, sizeBytes, pageBytes: page }, () => view, (self) => {
-    mapping[Symbol.dispose]();
-    forget(self);
-  });
+/** The software coprocessor by the calls of a driver. */
+function softDriver(soft: SoftOradax): OradaxDriver {
+  const { handle } = soft;
+  return {
+    name: handle.name,
+    allocate(sizeBytes: number, pageBytes: number): OradaxBuffer {
+      const page = Math.max(SMALLEST_PAGE, 2 ** Math.ceil(Math.log2(Math.max(1, pageBytes))));
+      const memory = soft.allocate(sizeBytes, page);
+      const free = (): void => memory[Symbol.dispose]();
+      return new LocalOradaxBuffer({ address: memory.address, sizeBytes, pageBytes: page }, () => memory.bytes, free);
+    },
+    submit: (index, ccbs) => handle.submit(index, ccbs),
+    wait: (index, limitUs) => handle.wait(index, limitUs),
+    completion: (index) => handle.completion(index),
+    info: (index) => handle.info(index),
+    kill: (index) => handle.kill(index),
+    dequeue: () => handle.dequeue(),
+    [Symbol.dispose]: () => soft[Symbol.dispose](),
+  };
 }

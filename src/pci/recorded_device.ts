@@ -5,12 +5,13 @@
 
 import type { DmaBuffer } from "../core/dma.ts";
 import { BusbarError } from "../core/error.ts";
-import type { Host } from "../core/host.ts";
+import { type Host, ifPresent } from "../core/host.ts";
 import { type FileLocator, type OptionTable, readOptions } from "../core/locator.ts";
+import { type Machine, type RegisterRange, TextMachine } from "../core/machine.ts";
 import { accessError, type Mmio, RecordedMmio } from "../core/mmio.ts";
 import { formatPciAddress, parsePciAddress } from "../core/pci_address.ts";
 import type { PciDevice } from "./device.ts";
-import { type PciFunction, readPciFunction, UNKNOWN_TO_SYSFS } from "./function.ts";
+import { PCI_DEVICES, type PciFunction, readPciFunction, UNKNOWN_TO_SYSFS } from "./function.ts";
 import { readMachineFile, type RecordedMachine } from "./machine_file.ts";
 import type { BarOptions } from "./resources.ts";
 
@@ -73,19 +74,13 @@ class RecordedPciDevice implements PciDevice {
   }
 
   bar(index: number, options: BarOptions = {}): Mmio {
-    const region = this.#machine.regions.find((one) => one.device === this.#recordedAs && one.bar === index);
-    if (region === undefined) {
-      throw new BusbarError("absent", `${this.function.name}: the registers of BAR${index} were not recorded`, {
-        operation: `open BAR${index}`,
-        path: this.function.name,
-        hint: `record them on that machine: dump_bar0 ${this.function.name} --bar ${index} --save FILE`,
-      });
-    }
-    const mmio = new RecordedMmio(`BAR${index} of ${this.function.name}`, region.sizeBytes, region.pieces);
-    if ((options.offset ?? 0) + (options.sizeBytes ?? 0) > region.sizeBytes) {
-      throw accessError(mmio, options.offset ?? 0, options.sizeBytes ?? 0, 1);
-    }
-    return mmio;
+    return recordedRegisters(this.#machine, {
+      device: this.#recordedAs,
+      bar: index,
+      shownAs: this.function.name,
+      offset: options.offset ?? 0,
+      sizeBytes: options.sizeBytes ?? 0,
+    });
   }
 
   allocDma(): DmaBuffer {
@@ -96,4 +91,50 @@ class RecordedPciDevice implements PciDevice {
   }
 
   [Symbol.dispose](): void {}
+}
+
+/** The registers of a BAR, as far as they were recorded. */
+function recordedRegisters(
+  machine: RecordedMachine,
+  wanted: { device: string; bar: number; shownAs: string; offset: number; sizeBytes: number },
+): RecordedMmio {
+  const { device, bar, shownAs, offset, sizeBytes } = wanted;
+  const region = machine.regions.find((one) => one.device === device && one.bar === bar);
+  if (region === undefined) {
+    throw new BusbarError("absent", `${shownAs}: the registers of BAR${bar} were not recorded`, {
+      operation: `open BAR${bar}`,
+      path: shownAs,
+      hint: `record them on that machine: dump_bar0 ${shownAs} --bar ${bar} --save FILE`,
+    });
+  }
+  const mmio = new RecordedMmio(`BAR${bar} of ${shownAs}`, region.sizeBytes, region.pieces);
+  if (offset + sizeBytes > region.sizeBytes) throw accessError(mmio, offset, sizeBytes, 1);
+  return mmio;
+}
+
+/** A recorded machine as a whole: its files, and the registers that were recorded. Nothing of it can be written. */
+export function recordedMachine(machine: RecordedMachine): Machine {
+  return new RecordedWhole(machine);
+}
+
+class RecordedWhole extends TextMachine {
+  readonly #machine: RecordedMachine;
+
+  constructor(machine: RecordedMachine) {
+    super(machine.host);
+    this.#machine = machine;
+  }
+
+  override mapRegisters({ path, offset, sizeBytes }: RegisterRange): Mmio & Disposable {
+    const [, folder = "", bar] = /^(.*)\/resource([0-5])$/.exec(path) ?? [];
+    const real = ifPresent(() => this.host.realPath(folder));
+    const device = this.#machine.devices.find((name) =>
+      real !== null && ifPresent(() => this.host.realPath(`${PCI_DEVICES}/${name}`)) === real
+    );
+    if (device === undefined || bar === undefined) {
+      throw new BusbarError("absent", `${path}: no registers in ${this.name}`, { operation: "map registers", path });
+    }
+    const mmio = recordedRegisters(this.#machine, { device, bar: Number(bar), shownAs: device, offset, sizeBytes });
+    return Object.assign(mmio, { [Symbol.dispose]: (): void => {} });
+  }
 }

@@ -11,7 +11,7 @@ import { BusbarError } from "../../src/core/error.ts";
 import { thisMachine } from "../../src/core/host.ts";
 import { MemoryBackend, parseMemory } from "../../src/memory/backend.ts";
 import { examineProcess } from "../../src/memory/evidence.ts";
-import { localFiles } from "../../src/memory/files.ts";
+import { localFiles } from "../../ffi/files.ts";
 import { firstError, inspectResource } from "../../src/memory/resource.ts";
 import type { BackendName } from "../../src/memory/settings.ts";
 import type { Lab } from "./lab.ts";

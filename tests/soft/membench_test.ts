@@ -4,17 +4,15 @@ import { closeAll } from "../../ffi/library.ts";
 import { Mapping } from "../../ffi/memory.ts";
 import {
   Chase,
-  type HotSet,
-  type MemoryPart,
   PersistentWriter,
   prepareTable,
   Stream,
   STREAM_KINDS,
-  type StreamKind,
   tableErrors,
   UpdateStream,
 } from "../../ffi/membench.ts";
 import { BusbarError } from "../../src/core/error.ts";
+import type { HotSet, MemoryPart, StreamKind } from "../../src/core/memory_loops.ts";
 import { MemoryBackend } from "../../src/memory/backend.ts";
 import { BENCHMARKS, benchMemory, countSteps } from "../../src/memory/membench.ts";
 import { nextInStream, startOfStream } from "../../src/memory/random_stream.ts";
@@ -25,12 +23,12 @@ import { runTool, toolArgs } from "./tool.ts";
 withLibraries();
 Deno.test.beforeAll(async () => {
   using mapping = Mapping.anonymous(4096);
-  await prepareTable({ mapping, offset: 0, sizeBytes: 4096 });
+  await prepareTable({ memory: mapping, offset: 0, sizeBytes: 4096 });
 });
 Deno.test.afterAll(closeAll);
 
 function part(mapping: Mapping, offset = 0, sizeBytes = mapping.sizeBytes - offset): MemoryPart {
-  return { mapping, offset, sizeBytes };
+  return { memory: mapping, offset, sizeBytes };
 }
 
 Deno.test("a pointer chase is one cycle through every slot, in an order that is no pattern", async () => {
@@ -148,7 +146,7 @@ Deno.test("durable writes write every block, with each way of making it permanen
 
 Deno.test("what would reach outside the memory is refused before C is called", async () => {
   using mapping = Mapping.anonymous(8192);
-  const outside = { mapping, offset: 4096, sizeBytes: 8192 };
+  const outside = { memory: mapping, offset: 4096, sizeBytes: 8192 };
   await assertRejects(() => new Stream("read", outside).slice(-1), BusbarError, "outside");
   await assertRejects(() => Chase.prepare(outside, 64, 1n, () => {}), BusbarError, "outside");
   await assertRejects(() => new Stream("write", part(mapping, 8, 64)).slice(-1), BusbarError, "EINVAL");

@@ -6,7 +6,8 @@ import { SoftOradax } from "../../ffi/soft_oradax.ts";
 import { buildCcb } from "../../src/oradax/ccb.ts";
 import type { Ccb } from "../../src/oradax/ccb_command.ts";
 import { openOradax } from "../../src/oradax/open.ts";
-import { type OradaxBuffer, type OradaxTransport, submitError } from "../../src/oradax/transport.ts";
+import type { OradaxBuffer } from "../../src/core/oradax_driver.ts";
+import { type OradaxTransport, submitError } from "../../src/oradax/transport.ts";
 import { finished, withOradax } from "./oradax_device.ts";
 
 withOradax();

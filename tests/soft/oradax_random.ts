@@ -5,7 +5,7 @@
  */
 
 import type { Random } from "../unit/random.ts";
-import type { OradaxBuffer } from "../../src/oradax/transport.ts";
+import type { OradaxBuffer } from "../../src/core/oradax_driver.ts";
 
 /** Where streams lie in a buffer of several pages of 8 KiB: sometimes close to the end of a page. */
 const PAGE = 8192;

@@ -2,7 +2,8 @@ import { assert, assertEquals } from "@std/assert";
 
 import { parseLocator } from "../../src/core/locator.ts";
 import { openOradax } from "../../src/oradax/open.ts";
-import type { OradaxBuffer, OradaxTransport } from "../../src/oradax/transport.ts";
+import type { OradaxBuffer } from "../../src/core/oradax_driver.ts";
+import type { OradaxTransport } from "../../src/oradax/transport.ts";
 import { Random } from "../unit/random.ts";
 import { compareWithModel } from "./oradax_compare.ts";
 import { fromHex, WORKED_EXAMPLES, type WorkedExample } from "./oradax_cases.ts";

@@ -3,7 +3,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import { BusbarError } from "../../src/core/error.ts";
 import { environmentOf } from "../../src/memory/bench_environment.ts";
 import { limitSize, refuseUsedMemory } from "../../src/memory/bench_guard.ts";
-import type { Files } from "../../src/memory/files.ts";
+import type { Files } from "../../src/core/files.ts";
 import { daxMachine } from "./dax_machines.ts";
 import { MadeUpMachine } from "./machines.ts";
 

@@ -2,7 +2,7 @@ import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 
 import { BusbarError, errnoError } from "../../src/core/error.ts";
 import { examineProcess, parseMappings, processesNamed, readLog } from "../../src/memory/evidence.ts";
-import type { FileKind, Files, FileStatus } from "../../src/memory/files.ts";
+import type { FileKind, Files, FileStatus } from "../../src/core/files.ts";
 import { daxOption, mountOf, readMounts } from "../../src/memory/mounts.ts";
 import {
   firstError,

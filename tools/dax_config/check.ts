@@ -8,7 +8,7 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { BusbarError, systemError } from "../../src/core/error.ts";
 import { thisMachine } from "../../src/core/host.ts";
 import { examineProcess, processesNamed, readLog } from "../../src/memory/evidence.ts";
-import { localFiles } from "../../src/memory/files.ts";
+import { localFiles } from "../../ffi/files.ts";
 import { inspectResource } from "../../src/memory/resource.ts";
 import { VARIABLES } from "../../src/memory/settings.ts";
 import { memorySize, wholeNumber } from "../cli/arguments.ts";

@@ -11,7 +11,7 @@ import { formatBytes } from "../../src/core/units.ts";
 import { runsLabGuest } from "../../src/lab/description.ts";
 import { parseMachine } from "../../src/lab/machine_file.ts";
 import { planMachine, shellText } from "../../src/lab/qemu.ts";
-import { localFiles } from "../../src/memory/files.ts";
+import { localFiles } from "../../ffi/files.ts";
 import { firstError, inspectResource, type MemoryResource, resourcePath } from "../../src/memory/resource.ts";
 import { printedPlaces } from "../lab/places.ts";
 import { memorySize, wholeNumber } from "../cli/arguments.ts";

@@ -43,7 +43,7 @@ async function peer(what: "copy" | "chase" | "gups"): Promise<number> {
 }
 
 async function ours(what: "copy" | "chase" | "gups"): Promise<number> {
-  const whole = { mapping, offset: 0, sizeBytes: size };
+  const whole = { memory: mapping, offset: 0, sizeBytes: size };
   const half = size / 2;
   let slice: () => Promise<{ count: number; cpuNanoseconds: number }>;
   if (what === "copy") {
