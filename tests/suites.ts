@@ -76,7 +76,12 @@ function namesIn(folder: string): string[] {
 export function allSuites(): Suite[] {
   return [
     { name: "unit", args: ["--sanitize-ops", "--sanitize-resources", "tests/unit"], env: {}, missing: null },
-    { name: "soft", args: ["--sanitize-ops", "--sanitize-resources", "tests/soft"], env: {}, missing: noCompiler() },
+    {
+      name: "soft",
+      args: ["--sanitize-ops", "--sanitize-resources", "tests/soft", "tests/conformance"],
+      env: {},
+      missing: noCompiler(),
+    },
     // Examples open libraries and rely on the end of the process to close them, so they run without sanitizers.
     { name: "doc", args: ["--doc", "mod.ts", "src", "ffi"], env: {}, missing: noCompiler() },
     { name: "lab", args: labFiles((name) => !NVME_MACHINES.test(name)), env: {}, missing: null },
@@ -112,7 +117,7 @@ function asanSuite(): Suite {
   const runtime = sanitizerRuntime("libasan.so");
   return {
     name: "soft-asan",
-    args: ["--sanitize-ops", "--sanitize-resources", "tests/soft"],
+    args: ["--sanitize-ops", "--sanitize-resources", "tests/soft", "tests/conformance"],
     env: {
       BUSBAR_VARIANT: "asan",
       LD_PRELOAD: runtime ?? "",

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { BusbarError } from "./error.ts";
+import { BusbarError, errnoError } from "./error.ts";
 import { answerEach, type Host } from "./host.ts";
 import type { HostAnswer, HostRequest } from "./host_requests.ts";
 import { type TreeSource, walkTree } from "./host_tree.ts";
@@ -18,6 +18,10 @@ export interface Recording {
 
 /** As many links as Linux follows in one path. */
 const MAX_LINKS = 40;
+
+/** What Linux says to a call that reads a link where there is none, and a file where there is a folder. */
+const EINVAL = 22;
+const EISDIR = 21;
 
 /** A {@linkcode Host} that answers from a {@linkcode Recording}. Nothing can be written. */
 export class RecordedHost implements Host {
@@ -53,8 +57,8 @@ export class RecordedHost implements Host {
   readLink(path: string): string {
     const { folder, name } = split(path);
     const link = this.#recording.links.get(`${this.#resolve(folder)}/${name}`);
-    if (link === undefined) throw this.#absent(path);
-    return link;
+    if (link !== undefined) return link;
+    throw this.#isThere(path) ? errnoError(EINVAL, "read link", { path }) : this.#absent(path);
   }
 
   realPath(path: string): string {
@@ -116,8 +120,13 @@ export class RecordedHost implements Host {
 
   #file(path: string): Uint8Array {
     const bytes = this.#recording.files.get(this.#resolve(path));
-    if (bytes === undefined) throw this.#absent(path);
-    return bytes;
+    if (bytes !== undefined) return bytes;
+    throw this.#isThere(path) ? errnoError(EISDIR, "read", { path }) : this.#absent(path);
+  }
+
+  #isThere(path: string): boolean {
+    const resolved = this.#resolve(path);
+    return this.#recording.files.has(resolved) || this.#folders.has(resolved);
   }
 
   /** The path without symbolic links, `.` and `..`. Whether anything is there is another question. */

@@ -98,6 +98,10 @@ export class MadeUpMachine implements Host {
 
   makeFolder(path: string): void {
     if (ifPresent(() => this.realPath(path)) !== null) throw new BusbarError("busy", `${path}: exists`, { path });
+    const parent = path.slice(0, path.lastIndexOf("/"));
+    if (ifPresent(() => this.realPath(parent)) === null) {
+      throw new BusbarError("absent", `${path}: no parent`, { path });
+    }
     this.onWrite(path, "");
     this.writes.push(`mkdir ${path}`);
     this.file(`${path}/.folder`, "");
