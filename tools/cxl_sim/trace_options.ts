@@ -25,3 +25,8 @@ export function environmentEntry(text: string, before: Record<string, string> | 
   if (at < 1) throw new InvalidArgumentError(`'${text}' is no environment entry: write NAME=VALUE`);
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
+
+/** Numbers above zero, separated by commas. */
+export function numberList(text: string): number[] {
+  return text.split(",").map((part) => positiveNumber(part.trim()));
+}

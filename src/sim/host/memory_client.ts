@@ -235,7 +235,10 @@ class SharedMemoryClient implements MemoryClient {
   }
 
   [Symbol.dispose](): void {
-    if (this.#bytes.length > 0) Atomics.store(this.#words, this.#slot / 4, SlotState.Free);
+    if (this.#bytes.length > 0) {
+      this.#words[this.#slot / 4 + 1] = 0;
+      Atomics.store(this.#words, this.#slot / 4, SlotState.Free);
+    }
     this.#mapping[Symbol.dispose]();
   }
 }

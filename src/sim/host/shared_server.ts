@@ -21,6 +21,9 @@ import {
 /** Maps a file shared and writable; the tool hands it in, since mapping needs C. */
 export type MapFile = (path: string, sizeBytes: number) => Disposable & { bytes(): Uint8Array<ArrayBuffer> };
 
+/** Says whether a process lives; the tool hands it in. */
+export type ProcessIsAlive = (process: number) => boolean;
+
 /** A round without any request is followed by another at once this often, then the server sleeps for a millisecond. */
 const SPIN_ROUNDS = 2000;
 
@@ -38,9 +41,18 @@ export class SharedServer implements Disposable {
   readonly #slots: number;
   readonly #clients: (ServiceClient | null)[];
   readonly #processes: number[];
+  readonly #isAlive: ProcessIsAlive;
   #open = true;
 
-  private constructor(path: string, service: MemoryService, slots: number, file: Deno.FsFile, map: MapFile) {
+  private constructor(
+    path: string,
+    service: MemoryService,
+    slots: number,
+    file: Deno.FsFile,
+    map: MapFile,
+    isAlive: ProcessIsAlive,
+  ) {
+    this.#isAlive = isAlive;
     this.#path = path;
     this.#service = service;
     this.#slots = slots;
@@ -57,7 +69,13 @@ export class SharedServer implements Disposable {
    *
    * @throws {BusbarError} `usage` when another server has it, or it is somebody's file of another kind
    */
-  static create(path: string, service: MemoryService, slots: number, map: MapFile): SharedServer {
+  static create(
+    path: string,
+    service: MemoryService,
+    slots: number,
+    map: MapFile,
+    isAlive: ProcessIsAlive,
+  ): SharedServer {
     let file: Deno.FsFile;
     try {
       file = Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
@@ -70,7 +88,7 @@ export class SharedServer implements Disposable {
       Deno.chmodSync(path, 0o600);
       file.truncateSync(0);
       file.truncateSync(sharedFileBytes(slots));
-      const server = new SharedServer(path, service, slots, file, map);
+      const server = new SharedServer(path, service, slots, file, map, isAlive);
       server.#writeHeader();
       return server;
     } catch (cause) {
@@ -89,6 +107,7 @@ export class SharedServer implements Disposable {
       if (performance.now() - beat > BEAT_MS) {
         beat = performance.now();
         Atomics.add(this.#words, SharedHeader.Beat / 4, 1);
+        this.#freeSlotsOfTheDead();
         await yieldToEventLoop();
       } else if (idle > SPIN_ROUNDS) await pause(1);
     }
@@ -134,6 +153,17 @@ export class SharedServer implements Disposable {
       answered++;
     }
     return answered;
+  }
+
+  /** A client that was killed cannot give its slot back. Process 0 is a client elsewhere, of which nothing is known. */
+  #freeSlotsOfTheDead(): void {
+    for (let slot = 0; slot < this.#slots; slot++) {
+      const at = (SHARED_HEADER_BYTES + slot * SLOT_BYTES) / 4;
+      const process = this.#words[at + 1] as number;
+      if (Atomics.load(this.#words, at) === SlotState.Free || process === 0 || this.#isAlive(process)) continue;
+      this.#words[at + 1] = 0;
+      Atomics.store(this.#words, at, SlotState.Free);
+    }
   }
 
   /** The client of a slot: another process in it is another client. */
