@@ -1,5 +1,5 @@
 /**
- * A submission queue, its completion queue, and the commands in flight on them.
+ * An owner of a queue pair: the commands in flight on it, and who waits for them.
  *
  * Commands that are issued in the same turn of the event loop go to the controller together, with one doorbell. While any is
  * in flight the pair polls, in short slices; where it has an interrupt and nothing comes for a while, it waits for that.
@@ -8,12 +8,11 @@
  */
 
 import { Deadline, pause, yieldToEventLoop } from "../../core/deadline.ts";
-import type { DmaBuffer } from "../../core/dma.ts";
 import { BusbarError } from "../../core/error.ts";
-import { CQE_BYTES, CQE_WORDS, NvmeQueue, SQE_BYTES, SQE_WORDS } from "../../../ffi/nvme_queue.ts";
-import type { MappedMmio } from "../../../ffi/mmio.ts";
+import { CQE_WORDS, NvmeQueue, SQE_WORDS } from "../../../ffi/nvme_queue.ts";
 import type { PciInterrupts } from "../../pci/claimed_device.ts";
 import type { NvmeCompletion } from "./command.ts";
+import type { QueueRings } from "./rings.ts";
 
 /** A command as 32-bit words, ready but for its identifier. Its memory stays untouched until it is done. */
 export interface PreparedCommand {
@@ -23,24 +22,12 @@ export interface PreparedCommand {
   readonly name: string;
 }
 
-/** Where a queue pair lies and how it waits. */
+/** Which queue pair is driven, and how it waits. */
 export interface QueuePairOptions {
-  /** Queue identifier: 0 is the admin queue. */
-  readonly id: number;
-  /** Entries of each queue, 2 to 65536. */
-  readonly entries: number;
-  /** BAR0. */
-  readonly registers: MappedMmio;
-  /** Bytes between doorbells: 4 << CAP.DSTRD. */
-  readonly strideBytes: number;
+  /** Its memory and doorbells. */
+  readonly rings: QueueRings;
   /** Whose it is, for messages. */
   readonly device: string;
-  /** Memory for the submission queue. */
-  readonly sq: DmaBuffer;
-  /** True when that memory is the controller's own. */
-  readonly isSqInDevice: boolean;
-  /** Memory for the completion queue. */
-  readonly cq: DmaBuffer;
   /** Interrupts, and this pair's vector, where it has one. */
   readonly interrupts: { readonly from: PciInterrupts; readonly vector: number } | null;
   /** Asked now and then while commands are in flight; throws when there is no use in waiting on. */
@@ -63,8 +50,6 @@ const SPIN_MS = 2;
 const IDLE_PAUSE_MS = 10;
 /** The event loop gets a turn at least this often. */
 const YIELD_MS = 20;
-
-const FIRST_DOORBELL = 0x1000;
 
 /** A queue pair of a running controller. */
 export class QueuePair implements Disposable {
@@ -90,15 +75,21 @@ export class QueuePair implements Disposable {
 
   /** The controller is told of it by whoever makes it. */
   constructor(options: QueuePairOptions) {
-    const { id, entries, registers, strideBytes, device, sq, cq, isSqInDevice } = options;
+    const { rings, device } = options;
+    const { id, entries, submission, completion } = rings;
     this.id = id;
     this.depth = entries - 1;
     this.#options = options;
-    const name = id === 0 ? `admin queue of ${device}` : `queue ${id} of ${device}`;
-    const sqDoorbell = FIRST_DOORBELL + 2 * id * strideBytes;
-    const cqDoorbell = sqDoorbell + strideBytes;
-    const place = { name, sq: sq.pointer, cq: cq.pointer, isSqInDevice, entries };
-    this.#queue = new NvmeQueue({ ...place, registers, sqDoorbell, cqDoorbell });
+    this.#queue = new NvmeQueue({
+      name: id === 0 ? `admin queue of ${device}` : `queue ${id} of ${device}`,
+      sq: submission.memory.pointer,
+      isSqInDevice: submission.isInDevice,
+      cq: completion.memory.pointer,
+      entries,
+      registers: rings.registers,
+      sqDoorbell: rings.tailDoorbell,
+      cqDoorbell: rings.headDoorbell,
+    });
     this.#flights = Array.from({ length: entries }, () => null);
     this.#freeIds = Uint16Array.from({ length: this.depth }, (_, i) => i);
     this.#freeCount = this.depth;
@@ -106,9 +97,9 @@ export class QueuePair implements Disposable {
     this.#completions = new Uint32Array(entries * CQE_WORDS);
   }
 
-  /** Bytes of memory that `entries` of each queue take. */
-  static memoryBytes(entries: number): { readonly sq: number; readonly cq: number } {
-    return { sq: entries * SQE_BYTES, cq: entries * CQE_BYTES };
+  /** Its memory and doorbells. */
+  get rings(): QueueRings {
+    return this.#options.rings;
   }
 
   /** Commands in flight or waiting for a place. */
@@ -158,7 +149,7 @@ export class QueuePair implements Disposable {
   /** Ready again after a controller reset: both queues are empty. */
   restart(): void {
     this.fail(new BusbarError("device-failed", `${this.#options.device}: the controller was reset`));
-    this.#options.cq.bytes.fill(0);
+    this.rings.completion.memory.bytes.fill(0);
     this.#queue.reset();
     this.#failure = null;
   }

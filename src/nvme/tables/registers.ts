@@ -5,6 +5,7 @@
  * @module
  */
 
+import { BusbarError } from "../../core/error.ts";
 import { type BitField, bitField, type Layout, type UintRow } from "../../core/layout.ts";
 import { addressBits, code, flag, listed, number, register } from "../../core/rows.ts";
 import { formatBytes, formatDurationMs } from "../../core/units.ts";
@@ -220,3 +221,14 @@ function cmbSizeText(cmbsz: bigint): string {
 export const CAP_CMBS: BitField = bitField(NVME_REGISTERS, "CAP", "CMBS");
 /** CMBMSC.CRE: the registers of that buffer show their contents. */
 export const CMBMSC_CRE: BitField = bitField(NVME_REGISTERS, "CMBMSC", "CRE");
+
+/**
+ * Where a register is in BAR0.
+ *
+ * @throws {BusbarError} `bug` for a name that the table does not have
+ */
+export function registerOffset(name: string): number {
+  const row = NVME_REGISTERS.rows.find((one) => one.name === name);
+  if (row === undefined) throw new BusbarError("bug", `there is no NVMe register ${name}`);
+  return row.offset;
+}
