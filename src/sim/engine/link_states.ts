@@ -22,7 +22,7 @@ export class LinkStates {
   readonly longestWait: Float64Array<ArrayBuffer>;
   /** Accesses that found no credit. */
   readonly creditStalls: Float64Array<ArrayBuffer>;
-  /** The most ticks that a link was given to carry in one epoch of simulated time. */
+  /** The greatest share of an epoch of simulated time that each link was given to carry. */
   readonly peak: Float64Array<ArrayBuffer>;
 
   /** When each link is free. */
@@ -72,20 +72,29 @@ export class LinkStates {
 
   /** Ends a link's epoch because an access begins after it. */
   nextEpoch(link: number, start: number): void {
-    this.#closeEpoch(link);
+    this.#closeEpoch(link, this.#epochTicks);
     this.epochEnd[link] = (Math.floor(start / this.#epochTicks) + 1) * this.#epochTicks;
   }
 
-  #closeEpoch(link: number): void {
+  #closeEpoch(link: number, lengthTicks: number): void {
     const busy = this.epochBusy[link] as number;
     this.busy[link] = (this.busy[link] as number) + busy;
-    this.peak[link] = Math.max(this.peak[link] as number, busy);
+    this.peak[link] = Math.max(this.peak[link] as number, Math.min(1, busy / lengthTicks));
     this.epochBusy[link] = 0;
   }
 
-  /** Ends every link's epoch, so that {@linkcode LinkStates.busy} and {@linkcode LinkStates.peak} are complete. */
-  close(): void {
-    for (let link = 0; link < this.busy.length; link++) this.#closeEpoch(link);
+  /**
+   * Ends every link's epoch, so that {@linkcode LinkStates.busy} and {@linkcode LinkStates.peak} are complete. The last
+   * epoch counts for the peak as long as it is, and not as less than a tenth.
+   *
+   * @param end ticks at which the run ends
+   */
+  close(end: number): void {
+    for (let link = 0; link < this.busy.length; link++) {
+      const begun = (this.epochEnd[link] as number) - this.#epochTicks;
+      const length = Math.min(this.#epochTicks, Math.max(end - begun, begun === 0 ? 1 : this.#epochTicks / 10));
+      this.#closeEpoch(link, Math.max(1, length));
+    }
   }
 
   /** Adds a wait for a credit to a link's waits. */

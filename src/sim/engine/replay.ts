@@ -50,7 +50,7 @@ export class Replay {
   /** Ends the replay: everything that was given completes. */
   finish(): void {
     this.events.advance(Infinity);
-    this.events.links.close();
+    this.events.links.close(this.events.totals[END] as number);
   }
 
   /**
