@@ -6,7 +6,9 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../src/core/error.ts";
-import { findJournals, type FoundJournal, keptName, type Restored, UndoJournal } from "../src/core/undo/journal.ts";
+import { findJournals, type FoundJournal, keptName } from "../src/core/undo/found_journals.ts";
+import type { Restored } from "../src/core/undo/roll_back.ts";
+import { UndoJournal } from "../src/core/undo/journal.ts";
 import { print, printJson } from "./cli/output.ts";
 import { raiseExitStatus, run } from "./cli/run.ts";
 

@@ -8,7 +8,9 @@
 import { Deadline, waitFor } from "../core/deadline.ts";
 import { BusbarError, errnoNameOf } from "../core/error.ts";
 import type { Host } from "../core/host.ts";
-import type { Change, Restored, UndoJournal, UndoWrite } from "../core/undo/journal.ts";
+import type { Change, UndoWrite } from "../core/undo/change.ts";
+import type { Restored } from "../core/undo/roll_back.ts";
+import type { UndoJournal } from "../core/undo/journal.ts";
 import { hex } from "../core/units.ts";
 import { type BlockWait, holdBackNewMemory, type OnlineZone } from "../memory/blocks.ts";
 import { checkDaxFree, daxToDevdax, detachDax, offlineDax, onlineDax } from "../memory/dax_mode.ts";

@@ -4,7 +4,7 @@
  */
 
 import { BusbarError, systemError } from "../core/error.ts";
-import { processStartTime } from "../core/undo/journal.ts";
+import { processStartTime } from "../core/process.ts";
 import { ifPresent, thisMachine } from "../core/host.ts";
 import { labFolder, labSubfolder, writeWhole } from "./cache.ts";
 import type { BackingFile } from "./qemu.ts";

@@ -7,7 +7,9 @@
 
 import { BusbarError, errnoNameOf } from "../core/error.ts";
 import { exists, type Host, ifPresent, ifReadable } from "../core/host.ts";
-import { findJournals, journalFolder, keptName, UndoJournal } from "../core/undo/journal.ts";
+import { findJournals, keptName } from "../core/undo/found_journals.ts";
+import { journalFolder } from "../core/undo/journal_file.ts";
+import { UndoJournal } from "../core/undo/journal.ts";
 import {
   cgroupMount,
   checkKdamond,

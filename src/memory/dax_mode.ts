@@ -7,7 +7,8 @@
 
 import { BusbarError } from "../core/error.ts";
 import { exists, type Host } from "../core/host.ts";
-import type { UndoJournal, UndoWrite } from "../core/undo/journal.ts";
+import type { UndoJournal } from "../core/undo/journal.ts";
+import type { UndoWrite } from "../core/undo/change.ts";
 import {
   blocksInRanges,
   type BlockWait,

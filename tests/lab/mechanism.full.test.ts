@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 
 import { Deadline, waitFor } from "../../src/core/deadline.ts";
-import { processStartTime } from "../../src/core/undo/journal.ts";
+import { processStartTime } from "../../src/core/process.ts";
 import { labFolder } from "../../src/lab/cache.ts";
 import { cannotStart } from "../../src/lab/parts.ts";
 import { type GuestRecord, runningGuests } from "../../src/lab/run_folder.ts";

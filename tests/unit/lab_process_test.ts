@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { waitFor } from "../../src/core/deadline.ts";
 import { Deadline } from "../../src/core/deadline.ts";
 import { BusbarError } from "../../src/core/error.ts";
-import { processStartTime } from "../../src/core/undo/journal.ts";
+import { processStartTime } from "../../src/core/process.ts";
 import { labSubfolder, writeWhole } from "../../src/lab/cache.ts";
 import { GuestControl, type GuestProcess } from "../../src/lab/control.ts";
 import { GuestStalled, hasStalled, whyEnded } from "../../src/lab/guest_log.ts";

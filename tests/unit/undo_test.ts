@@ -4,7 +4,8 @@ import { Deadline, pause } from "../../src/core/deadline.ts";
 import { BusbarError } from "../../src/core/error.ts";
 import { FaultyHost } from "../../src/core/faulty_host.ts";
 import type { Host } from "../../src/core/host.ts";
-import { findJournals, rollBackAll, UndoJournal } from "../../src/core/undo/journal.ts";
+import { findJournals } from "../../src/core/undo/found_journals.ts";
+import { rollBackAll, UndoJournal } from "../../src/core/undo/journal.ts";
 import { MadeUpMachine } from "./machines.ts";
 
 /** Runs `body` with a folder for journals, which must be gone or empty afterwards. */

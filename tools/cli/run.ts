@@ -7,7 +7,8 @@ import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { CommanderError } from "commander";
 
 import { BusbarError, type ErrorCode, EXIT_STATUS } from "../../src/core/error.ts";
-import { findJournals, rollBackAll, UndoJournal } from "../../src/core/undo/journal.ts";
+import { findJournals } from "../../src/core/undo/found_journals.ts";
+import { rollBackAll, UndoJournal } from "../../src/core/undo/journal.ts";
 import { type Host, thisMachine } from "../../src/core/host.ts";
 import { closedObject, type JsonObject } from "../../src/core/layout_json.ts";
 import { note, PipeClosed, printJson, setUpColors } from "./output.ts";
