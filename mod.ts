@@ -42,11 +42,12 @@ export * from "./src/core/oradax_driver.ts";
 export * from "./src/core/pci_address.ts";
 export * from "./src/core/process_uses.ts";
 export * from "./src/core/recorded_host.ts";
-export * from "./src/core/process.ts";
-export * from "./src/core/undo/change.ts";
-export * from "./src/core/undo/found_journals.ts";
+export { processStartTime } from "./src/core/process.ts";
+export type { Change, UndoProbe, UndoWrite } from "./src/core/undo/change.ts";
+export { findJournals, type FoundJournal, keptName } from "./src/core/undo/found_journals.ts";
 export * from "./src/core/undo/journal.ts";
-export * from "./src/core/undo/roll_back.ts";
+export { journalFolder } from "./src/core/undo/journal_file.ts";
+export type { Restored } from "./src/core/undo/roll_back.ts";
 export * from "./src/core/units.ts";
 
 export { CudaLibrary } from "./ffi/cuda.ts";
