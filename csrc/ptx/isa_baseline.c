@@ -1,0 +1,3 @@
+/* The lanes' handlers for any processor. */
+#define TABLE ptx_lanes_baseline
+#include "lanes.inc"
