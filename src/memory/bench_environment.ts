@@ -3,7 +3,9 @@
  * @module
  */
 
+import { BatchedReads } from "../core/batched_reads.ts";
 import { type Host, ifReadable } from "../core/host.ts";
+import { textOf } from "../core/host_requests.ts";
 
 /** A machine, as far as its memory's speed depends on it. Null is what it does not tell. */
 export interface BenchEnvironment {
@@ -25,15 +27,22 @@ export interface BenchEnvironment {
   readonly largestCache: string | null;
 }
 
-/** Reads it. */
-export function environmentOf(host: Host): BenchEnvironment {
+/** Reads it, in one batch. */
+export function environmentOf(machine: Host): BenchEnvironment {
+  const cpu = "/sys/devices/system/cpu";
+  const thp = "/sys/kernel/mm/transparent_hugepage";
+  const host = new BatchedReads(machine);
+  host.fetch([
+    ...["/proc/cpuinfo", `${cpu}/online`, "/proc/sys/kernel/osrelease", "/sys/devices/system/node/online"].map(textOf),
+    textOf(`${thp}/shmem_enabled`),
+    textOf(`${cpu}/cpu0/cpufreq/scaling_governor`),
+    { call: "readTree", path: `${cpu}/cpu0/cache`, depth: 1, files: ["level", "size"] },
+  ]);
   const read = (path: string): string | null => ifReadable(() => host.readText(path).trim());
   const cpuinfo = read("/proc/cpuinfo");
-  const cpu = "/sys/devices/system/cpu";
   const caches = (ifReadable(() => host.list(`${cpu}/cpu0/cache`)) ?? []).filter((name) => /^index\d+$/.test(name));
   const last = caches.at(-1);
   const cache = last === undefined ? null : `${cpu}/cpu0/cache/${last}`;
-  const thp = "/sys/kernel/mm/transparent_hugepage";
   return {
     processor: /^model name\s*: (.*)$/m.exec(cpuinfo ?? "")?.[1] ?? null,
     cpus: read(`${cpu}/online`),

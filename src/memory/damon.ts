@@ -5,6 +5,7 @@
  * @module
  */
 
+import { BatchedReads } from "../core/batched_reads.ts";
 import { BusbarError, errnoNameOf } from "../core/error.ts";
 import { exists, type Host, ifPresent, ifReadable } from "../core/host.ts";
 import { findJournals, keptName } from "../core/undo/found_journals.ts";
@@ -303,21 +304,34 @@ function explainOn(error: unknown, path: string): unknown {
 export function readDamon(host: Host, journals: string = journalFolder()): DamonStatus {
   checkDamon(host);
   using journal = new UndoJournal(host, { command: "damon_config status" });
-  const kdamonds = Array.from({ length: readCount(host) }, (_, index) => {
-    const folder = `${KDAMONDS}/${index}`;
-    const running = ifReadable(() => host.readText(`${folder}/state`).trim()) === "on";
+  const states = Array.from({ length: readCount(host) }, (_, index) => {
+    const path = `${KDAMONDS}/${index}/state`;
+    const running = ifReadable(() => host.readText(path).trim()) === "on";
     if (running) {
       // A kdamond may end between the two lines.
-      const state = { path: `${folder}/state`, text: "update_schemes_stats" };
+      const state = { path, text: "update_schemes_stats" };
       ifReadable(() => journal.changeInside(`statistics of kdamond ${index}`, state));
     }
-    const pid = Number(ifReadable(() => host.readText(`${folder}/pid`).trim()) ?? "-1");
-    const count = Number(ifPresent(() => host.readText(`${folder}/contexts/0/schemes/nr_schemes`).trim()) ?? "0");
-    const schemes = Array.from({ length: count }, (_, s) => readScheme(host, `${folder}/contexts/0/schemes/${s}`));
+    return running;
+  });
+  const reads = new BatchedReads(host);
+  reads.fetch([{ call: "readTree", path: KDAMONDS, depth: STATS_DEPTH, files: STATUS_FILES }]);
+  const kdamonds = states.map((running, index) => {
+    const folder = `${KDAMONDS}/${index}`;
+    const pid = Number(ifReadable(() => reads.readText(`${folder}/pid`).trim()) ?? "-1");
+    const count = Number(ifPresent(() => reads.readText(`${folder}/contexts/0/schemes/nr_schemes`).trim()) ?? "0");
+    const schemes = Array.from({ length: count }, (_, s) => readScheme(reads, `${folder}/contexts/0/schemes/${s}`));
     return { index, running, pid: pid > 0 ? pid : null, schemes };
   });
   return { owner: ownerOf(host, journals), kdamonds };
 }
+
+/** How far below the kdamonds the statistics lie: 0/contexts/0/schemes/0/stats. */
+const STATS_DEPTH = 6;
+const STATUS_FILES: readonly string[] = [
+  ...["pid", "nr_schemes", "action", "target_nid"],
+  ...["nr_tried", "sz_tried", "nr_applied", "sz_applied", "qt_exceeds"],
+];
 
 function readScheme(host: Host, folder: string): SchemeStatus {
   const stat = (name: string): bigint => {

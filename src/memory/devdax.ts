@@ -262,12 +262,19 @@ export function listNamespaces(host: Host): PmemNamespace[] {
   const names = (ifReadable(() => host.list("/sys/bus/nd/devices")) ?? []).filter((name) =>
     /^namespace\d+\.\d+$/.test(name)
   );
+  const reads = new BatchedReads(host);
+  reads.fetch(names.map((name) => realPathOf(`/sys/bus/nd/devices/${name}`)));
+  const folders = names.flatMap((name) => ifReadable(() => reads.realPath(`/sys/bus/nd/devices/${name}`)) ?? []);
+  reads.fetchNew(folders.flatMap((folder) => [
+    ...["size", "mode", "holder"].map((file) => textOf(`${folder}/${file}`)),
+    namesIn(`${folder}/block`),
+  ]));
   return names.flatMap((name) => {
-    const folder = ifPresent(() => host.realPath(`/sys/bus/nd/devices/${name}`));
-    const sizeBytes = ifReadable(() => readNumber(host, `${folder}/size`));
+    const folder = ifPresent(() => reads.realPath(`/sys/bus/nd/devices/${name}`));
+    const sizeBytes = ifReadable(() => readNumber(reads, `${folder}/size`));
     if (folder === null || sizeBytes === null || sizeBytes === 0n) return [];
-    const mode = NAMESPACE_MODES[ifReadable(() => host.readText(`${folder}/mode`).trim()) ?? ""] ?? "raw";
-    return [{ name, folder, mode, sizeBytes, blockDevice: blockDeviceOf(host, folder) }];
+    const mode = NAMESPACE_MODES[ifReadable(() => reads.readText(`${folder}/mode`).trim()) ?? ""] ?? "raw";
+    return [{ name, folder, mode, sizeBytes, blockDevice: blockDeviceOf(reads, folder) }];
   });
 }
 

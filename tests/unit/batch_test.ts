@@ -8,6 +8,8 @@ import { FaultyHost } from "../../src/core/faulty_host.ts";
 import { type Host, ifPresent } from "../../src/core/host.ts";
 import { linkAt, namesIn, realPathOf, sizeOf, textOf } from "../../src/core/host_requests.ts";
 import { readCxl } from "../../src/cxl/topology.ts";
+import { driverChecks } from "../../src/gpu/p2p/driver_checks.ts";
+import { environmentOf } from "../../src/memory/bench_environment.ts";
 import { blocksOfNode } from "../../src/memory/blocks.ts";
 import { readCounters } from "../../src/memory/counters.ts";
 import { listDaxDevices } from "../../src/memory/devdax.ts";
@@ -105,6 +107,8 @@ Deno.test("other readers of a whole machine need few batches too, and read littl
     ["counters", new TiersMachine(), (host) => ifPresent(() => readCounters(host, 0)), 1, 0],
     ["CXL", new CxlMachine(), readCxl, 2, 1],
     ["dax", daxMachine(), listDaxDevices, 3, 1],
+    ["benchmark environment", new TiersMachine(), environmentOf, 1, 0],
+    ["GPU driver", pciMachine({ functions: manyFunctions(3) }).host, (host) => driverChecks(host, null), 1, 0],
     ["memory blocks", blocksMachine(), (host) => assertEquals(blocksOfNode(host, 0).length, 50), 2, 2],
   ];
   for (const [what, host, read, mostBatches, mostSingle] of readers) {

@@ -6,7 +6,9 @@
  * @module
  */
 
+import { BatchedReads } from "../../core/batched_reads.ts";
 import { type Host, ifReadable } from "../../core/host.ts";
+import { textOf } from "../../core/host_requests.ts";
 import type { TopologyNode } from "../../pci/topology.ts";
 import { type P2pCheck, ruleText } from "./check.ts";
 
@@ -21,6 +23,14 @@ export interface NvidiaModule {
   /** The kernel's release. */
   readonly kernel: string;
 }
+
+const MODULE_FILES: readonly string[] = [
+  "/proc/driver/nvidia/version",
+  "/sys/module/nvidia/version",
+  "/proc/driver/nvidia/params",
+  "/proc/sys/kernel/osrelease",
+];
+const PROCESS_STATUS = "/proc/self/status";
 
 /** Reads what is known of NVIDIA's driver without asking it. */
 export function readNvidiaModule(host: Host): NvidiaModule {
@@ -46,7 +56,9 @@ export function hasPeerMappingOverride(module: NvidiaModule): boolean {
 }
 
 /** Step 4: the GPU's driver, and who asks. */
-export function driverChecks(host: Host, gpu: TopologyNode | null): P2pCheck[] {
+export function driverChecks(machine: Host, gpu: TopologyNode | null): P2pCheck[] {
+  const host = new BatchedReads(machine);
+  host.fetch([...MODULE_FILES, PROCESS_STATUS].map(textOf));
   const module = readNvidiaModule(host);
   return [moduleCheck(module, gpu), kernelCheck(module), privilegeCheck(host, module)];
 }
@@ -125,7 +137,7 @@ function kernelCheck(module: NvidiaModule): P2pCheck {
 const CAP_SYS_ADMIN = 21n;
 
 function privilegeCheck(host: Host, module: NvidiaModule): P2pCheck {
-  const digits = /^CapEff:\s*([0-9a-f]+)/m.exec(ifReadable(() => host.readText("/proc/self/status")) ?? "")?.[1];
+  const digits = /^CapEff:\s*([0-9a-f]+)/m.exec(ifReadable(() => host.readText(PROCESS_STATUS)) ?? "")?.[1];
   const base = { step: 4, name: "privilege", rule: ruleText("hostRegister") };
   const override = hasPeerMappingOverride(module);
   const evidence = `/proc/self/status: CapEff ${digits ?? "not readable"}; PeerMappingOverride ${
