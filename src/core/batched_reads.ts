@@ -45,7 +45,10 @@ export class BatchedReads implements Host {
       const answer = answers[i];
       if (answer === undefined) throw new BusbarError("bug", `${this.name}: a batch of ${requests.length} was cut`);
       this.#keep(keyOf(request), answer);
-      if (request.call === "readTree" && !(answer instanceof BusbarError)) this.#keepTree(answer as HostTree);
+      if (request.call !== "readTree") continue;
+      // A folder that cannot be looked into cannot be listed either.
+      if (answer instanceof BusbarError) this.#keep(`list ${request.path}`, answer);
+      else this.#keepTree(answer as HostTree);
     }
   }
 

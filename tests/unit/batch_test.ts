@@ -100,6 +100,17 @@ Deno.test("what a function's batches say is what was there, function by function
   assertEquals([gone.code, absent.code], ["device-gone", "absent"]);
 });
 
+Deno.test("a virtual function that vanishes before its IDs are read is gone, not one without IDs", () => {
+  const machine = nvmeMachine().link(`${NVME_FOLDER}/physfn`, "../0000:01:00.1").file(
+    `${NVME_FOLDER}/vendor`,
+    "0x144d",
+  );
+  machine.file(`${NVME_FOLDER}/device`, "0xa80a");
+  assertEquals(readPciFunction(machine, "01:00.0").deviceId, 0xa80a);
+  const vanishing = new FaultyHost(machine, [{ path: /\/vendor$/, action: () => machine.remove(NVME_FOLDER) }]);
+  assertEquals(assertThrows(() => readPciFunction(vanishing, "01:00.0"), BusbarError).code, "device-gone");
+});
+
 Deno.test("other readers of a whole machine need few batches too, and read little outside of them", () => {
   const readers: readonly [string, Host, (host: Host) => unknown, batches: number, single: number][] = [
     ["doctor", pciMachine({ functions: manyFunctions(30) }).host, examineMachine, 4, 0],
