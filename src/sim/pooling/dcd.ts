@@ -1,135 +1,130 @@
 /**
- * Dynamic capacity: extents of a device that are given to hosts and taken back.
+ * A dynamic capacity device: extents of its memory are added to hosts and released.
  * @module
  */
 
-import { BusbarError } from "../../core/error.ts";
-
-/** Extents that a device may have at once. */
-const EXTENT_LIMIT = 65536;
-
-/** A piece of a device that a host has. */
+/** A piece of capacity that a host has. */
 export interface Extent {
-  readonly baseAddress: number;
+  /** First byte, a multiple of the granularity. */
+  readonly base: number;
+  /** Bytes, a multiple of the granularity. */
   readonly sizeBytes: number;
-  /** The host's own name for it. */
-  readonly tag: string;
+  /** What the request called it. */
+  readonly tag: bigint;
+  /** The host that asked. */
   readonly host: number;
 }
 
-/** How much of a device is given away. */
-export interface CapacityState {
+/** Why a request was refused. The numbers stand on the wire. */
+export const DcdStatus = {
+  Ok: 0,
+  OutOfCapacity: 1,
+  Overlap: 2,
+  NotFound: 3,
+  InvalidRequest: 4,
+} as const;
+
+/** What there is and what is used. */
+export interface DcdState {
   readonly totalBytes: number;
   readonly allocatedBytes: number;
   readonly freeBytes: number;
   readonly extents: number;
+  readonly failedRequests: number;
 }
 
-/** A device whose capacity is dynamic. */
+/** Capacity that is handed out in extents. */
 export class DynamicCapacity {
   readonly #totalBytes: number;
   readonly #granularityBytes: number;
-  /** By base address. */
+  /** In order of their base. */
   #extents: Extent[] = [];
+  #failed = 0;
 
   /**
-   * @param granularityBytes extents begin and end on multiples of it: a power of two
-   * @throws {BusbarError} `usage` when the sizes make no sense
+   * @param totalBytes a multiple of the granularity
+   * @param granularityBytes a power of two
    */
   constructor(totalBytes: number, granularityBytes: number) {
-    const power = Number.isInteger(Math.log2(granularityBytes)) && granularityBytes >= 1;
-    if (!power || !Number.isSafeInteger(totalBytes) || totalBytes <= 0 || totalBytes % granularityBytes !== 0) {
-      throw new BusbarError("usage", `a device of ${totalBytes} bytes in pieces of ${granularityBytes}`, {
-        operation: "make a dynamic capacity device",
-        hint: "the granularity is a power of two, and the size a multiple of it",
-      });
-    }
-    this.#totalBytes = totalBytes;
+    this.#totalBytes = totalBytes - totalBytes % granularityBytes;
     this.#granularityBytes = granularityBytes;
   }
 
-  /**
-   * Gives an extent to a host.
-   *
-   * @param baseAddress where, or null for the first place where it fits
-   * @throws {BusbarError} `usage` off the granularity, `busy` when it overlaps, `out-of-range` when there is no room
-   */
-  add(baseAddress: number | null, sizeBytes: number, host: number, tag = ""): Extent {
-    this.#check(sizeBytes, "size");
-    if (sizeBytes === 0) throw this.#wrong("usage", "an extent of 0 bytes");
-    if (this.#extents.length >= EXTENT_LIMIT) {
-      throw this.#wrong("out-of-range", `there are ${EXTENT_LIMIT} extents already`);
-    }
-    const base = baseAddress ?? this.#firstFit(sizeBytes);
-    if (base === null) {
-      throw this.#wrong("out-of-range", `no room for ${sizeBytes} bytes: ${this.state().freeBytes} are free`);
-    }
-    this.#check(base, "base");
-    if (base + sizeBytes > this.#totalBytes) {
-      throw this.#wrong("out-of-range", `${hex(base)} + ${sizeBytes} lies past the end`);
-    }
-    const other = this.#extents.find((one) =>
-      base < one.baseAddress + one.sizeBytes && one.baseAddress < base + sizeBytes
-    );
-    if (other !== undefined) {
-      throw this.#wrong(
-        "busy",
-        `${hex(base)} + ${sizeBytes} overlaps the extent of host ${other.host} at ${hex(other.baseAddress)}`,
-      );
-    }
-    const extent = { baseAddress: base, sizeBytes, host, tag };
-    this.#extents = [...this.#extents, extent].sort((a, b) => a.baseAddress - b.baseAddress);
-    return extent;
+  /** The extents, in order of their base. */
+  get extents(): readonly Extent[] {
+    return this.#extents;
   }
 
-  /**
-   * Takes an extent back.
-   *
-   * @throws {BusbarError} `absent` when no extent of this host begins there and has this size
-   */
-  release(baseAddress: number, sizeBytes: number, host: number): void {
-    const at = this.#extents.findIndex((one) =>
-      one.baseAddress === baseAddress && one.sizeBytes === sizeBytes && one.host === host
-    );
-    if (at < 0) throw this.#wrong("absent", `host ${host} has no extent of ${sizeBytes} bytes at ${hex(baseAddress)}`);
-    this.#extents = this.#extents.filter((_, i) => i !== at);
-  }
-
-  /** How much is given away. */
-  state(): CapacityState {
-    const allocatedBytes = this.#extents.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  /** Totals. */
+  get state(): DcdState {
+    const allocatedBytes = this.#extents.reduce((sum, extent) => sum + extent.sizeBytes, 0);
     return {
       totalBytes: this.#totalBytes,
       allocatedBytes,
       freeBytes: this.#totalBytes - allocatedBytes,
       extents: this.#extents.length,
+      failedRequests: this.#failed,
     };
   }
 
-  /** The extents, by base address. */
-  extents(): readonly Extent[] {
-    return this.#extents;
+  /**
+   * Adds an extent.
+   *
+   * @param base where, or null for the first place that fits
+   * @returns the extent, or the status that says why not
+   */
+  add(base: number | null, sizeBytes: number, tag: bigint, host: number): Extent | number {
+    const fits = (value: number): boolean => Number.isSafeInteger(value) && value % this.#granularityBytes === 0;
+    if (!(sizeBytes > 0) || !fits(sizeBytes) || (base !== null && !fits(base))) {
+      return this.#fail(DcdStatus.InvalidRequest);
+    }
+    const at = base ?? this.#firstFit(sizeBytes);
+    if (at === null || at + sizeBytes > this.#totalBytes) return this.#fail(DcdStatus.OutOfCapacity);
+    if (this.#extents.some((extent) => extent.base < at + sizeBytes && at < extent.base + extent.sizeBytes)) {
+      return this.#fail(DcdStatus.Overlap);
+    }
+    const extent: Extent = { base: at, sizeBytes, tag, host };
+    this.#extents = [...this.#extents, extent].sort((a, b) => a.base - b.base);
+    return extent;
+  }
+
+  /**
+   * Releases an extent, which has to be named exactly.
+   *
+   * @param tag 0 for any
+   */
+  release(base: number, sizeBytes: number, tag: bigint): number {
+    const at = this.#extents.findIndex((extent) =>
+      extent.base === base && extent.sizeBytes === sizeBytes && (tag === 0n || tag === extent.tag)
+    );
+    if (at < 0) return this.#fail(DcdStatus.NotFound);
+    this.#extents.splice(at, 1);
+    return DcdStatus.Ok;
+  }
+
+  /** True when every byte of a range lies in extents. */
+  holds(base: number, sizeBytes: number): boolean {
+    let at = base;
+    for (const extent of this.#extents) {
+      if (extent.base > at) return false;
+      if (extent.base + extent.sizeBytes <= at) continue;
+      at = extent.base + extent.sizeBytes;
+      if (at >= base + sizeBytes) return true;
+    }
+    return false;
   }
 
   #firstFit(sizeBytes: number): number | null {
-    let from = 0;
-    for (const { baseAddress, sizeBytes: taken } of this.#extents) {
-      if (baseAddress - from >= sizeBytes) return from;
-      from = baseAddress + taken;
+    let at = 0;
+    for (const extent of this.#extents) {
+      if (extent.base - at >= sizeBytes) return at;
+      at = extent.base + extent.sizeBytes;
     }
-    return this.#totalBytes - from >= sizeBytes ? from : null;
+    return this.#totalBytes - at >= sizeBytes ? at : null;
   }
 
-  #check(value: number, what: string): void {
-    if (Number.isSafeInteger(value) && value >= 0 && value % this.#granularityBytes === 0) return;
-    throw this.#wrong("usage", `a ${what} of ${value} is no multiple of ${this.#granularityBytes}`);
+  #fail(status: number): number {
+    this.#failed++;
+    return status;
   }
-
-  #wrong(code: "usage" | "busy" | "out-of-range" | "absent", message: string): BusbarError {
-    return new BusbarError(code, message, { operation: "change dynamic capacity" });
-  }
-}
-
-function hex(address: number): string {
-  return `0x${address.toString(16)}`;
 }

@@ -1,118 +1,135 @@
 /**
- * Global fabric-attached memory: which host may do what with which range, and what an access takes.
+ * Global fabric-attached memory: which host may do what with which range.
  * @module
  */
-
-import { BusbarError } from "../../core/error.ts";
 
 /** Permissions, as bits. */
 export const Permission = { Read: 1, Write: 2, Atomic: 4, Shared: 8 } as const;
 
-/** Bandwidth of the reference's fabric: 32,768 MB/s. */
-export const FABRIC_GBS = 32.768;
+/** All of {@linkcode Permission}. */
+export const ALL_PERMISSIONS = 15;
 
-/** Latency of the fabric in ns. */
-export const FABRIC_NS = 150;
-
-const GRANT_LIMIT = 65536;
+/** Why a request was refused. The numbers stand on the wire. */
+export const GfamStatus = { Ok: 0, Overlap: 2, NotFound: 3, InvalidRequest: 4, AccessDenied: 5 } as const;
 
 /** A range that a host may use. */
 export interface Grant {
   readonly host: number;
-  readonly baseAddress: number;
+  readonly base: number;
   readonly sizeBytes: number;
-  /** {@linkcode Permission} bits. */
+  /** Bits of {@linkcode Permission}. */
   readonly permissions: number;
 }
 
-/**
- * What an access over the fabric takes, in ns: the fabric, the transfer, and the contention of hosts that share it.
- *
- * @param share of the fabric's bandwidth that the host has, above 0 and at most 1
- */
-export function fabricLatencyNs(sizeBytes: number, share: number, GBs = FABRIC_GBS, fabricNs = FABRIC_NS): number {
-  if (!(share > 0 && share <= 1)) {
-    throw new BusbarError("usage", `a share of ${share} is not above 0 and at most 1`, {
-      operation: "find a fabric latency",
-    });
-  }
-  return fabricNs + sizeBytes / (GBs * share) + fabricNs * (1 / share - 1) * 0.25;
+/** The fabric's figures. */
+export interface FabricSettings {
+  /** One traversal, in ns. */
+  readonly latencyNs: number;
+  /** Bandwidth of the fabric, in GB/s. */
+  readonly bandwidthGBs: number;
 }
 
-/** Memory that hosts are granted ranges of. */
+/** The reference's fabric: 150 ns, 32,768 MB/s. */
+export const REFERENCE_FABRIC: FabricSettings = { latencyNs: 150, bandwidthGBs: 32.768 };
+
+/**
+ * Latency of an access over the fabric, in ns: fabric + size / (bandwidth · share) + fabric · (1/share − 1) · 0.25.
+ *
+ * @param share the part of the fabric that this host gets, above 0, at most 1
+ */
+export function fabricLatencyNs(settings: FabricSettings, sizeBytes: number, share: number): number {
+  const { latencyNs, bandwidthGBs } = settings;
+  return latencyNs + sizeBytes / (bandwidthGBs * share) + latencyNs * (1 / share - 1) * 0.25;
+}
+
+/** What was granted and used. */
+export interface GfamState {
+  readonly hosts: number;
+  readonly grants: number;
+  readonly sharedGrants: number;
+  readonly reads: number;
+  readonly writes: number;
+  readonly atomics: number;
+  readonly denied: number;
+}
+
+/** The table of grants. */
 export class FabricMemory {
-  /** Accesses that were refused. */
-  denied = 0;
-  readonly #sizeBytes: number;
+  readonly #totalBytes: number;
   #grants: Grant[] = [];
+  #reads = 0;
+  #writes = 0;
+  #atomics = 0;
+  #denied = 0;
 
-  /** Memory of `sizeBytes`, granted to nobody. */
-  constructor(sizeBytes: number) {
-    this.#sizeBytes = sizeBytes;
+  /** Memory of `totalBytes`, from address 0. */
+  constructor(totalBytes: number) {
+    this.#totalBytes = totalBytes;
   }
 
-  /**
-   * Grants a range to a host. Hosts may have the same range only when every grant of it says shared.
-   *
-   * @throws {BusbarError} `usage` for permissions that do not exist, `out-of-range` past the end, `busy` when another
-   * host has some of it alone
-   */
-  grant(host: number, baseAddress: number, sizeBytes: number, permissions: number): void {
-    if (!Number.isInteger(permissions) || permissions < 1 || permissions > 15) {
-      throw wrong("usage", `permissions ${permissions}: read 1, write 2, atomic 4, shared 8, added up`);
-    }
-    if (!(baseAddress >= 0 && sizeBytes > 0 && baseAddress + sizeBytes <= this.#sizeBytes)) {
-      throw wrong(
-        "out-of-range",
-        `0x${baseAddress.toString(16)} + ${sizeBytes} does not lie in ${this.#sizeBytes} bytes`,
-      );
-    }
-    if (this.#grants.length >= GRANT_LIMIT) throw wrong("out-of-range", `there are ${GRANT_LIMIT} grants already`);
-    const other = this.#grants.find((one) =>
-      overlaps(one, baseAddress, sizeBytes) &&
-      (one.host === host || ((one.permissions & permissions) & Permission.Shared) === 0)
-    );
-    if (other !== undefined) {
-      throw wrong("busy", `host ${other.host} has 0x${other.baseAddress.toString(16)} + ${other.sizeBytes} already`);
-    }
-    this.#grants.push({ host, baseAddress, sizeBytes, permissions });
-  }
-
-  /**
-   * Takes a grant back.
-   *
-   * @throws {BusbarError} `absent` when the host has none that begins there and has this size
-   */
-  revoke(host: number, baseAddress: number, sizeBytes: number): void {
-    const at = this.#grants.findIndex((one) =>
-      one.host === host && one.baseAddress === baseAddress && one.sizeBytes === sizeBytes
-    );
-    if (at < 0) {
-      throw wrong("absent", `host ${host} has no grant of ${sizeBytes} bytes at 0x${baseAddress.toString(16)}`);
-    }
-    this.#grants.splice(at, 1);
-  }
-
-  /** True when one grant of the host covers the access with these permissions; a refusal is counted. */
-  check(host: number, address: number, sizeBytes: number, permissions: number): boolean {
-    const allowed = this.#grants.some((one) =>
-      one.host === host && address >= one.baseAddress && address + sizeBytes <= one.baseAddress + one.sizeBytes &&
-      (one.permissions & permissions) === permissions
-    );
-    if (!allowed) this.denied++;
-    return allowed;
-  }
-
-  /** The grants, in the order they were made. */
-  grants(): readonly Grant[] {
+  /** The grants, in the order in which they were made. */
+  get grants(): readonly Grant[] {
     return this.#grants;
   }
-}
 
-function overlaps(grant: Grant, baseAddress: number, sizeBytes: number): boolean {
-  return baseAddress < grant.baseAddress + grant.sizeBytes && grant.baseAddress < baseAddress + sizeBytes;
-}
+  /** Totals. */
+  get state(): GfamState {
+    return {
+      hosts: new Set(this.#grants.map((grant) => grant.host)).size,
+      grants: this.#grants.length,
+      sharedGrants: this.#grants.filter((grant) => (grant.permissions & Permission.Shared) !== 0).length,
+      reads: this.#reads,
+      writes: this.#writes,
+      atomics: this.#atomics,
+      denied: this.#denied,
+    };
+  }
 
-function wrong(code: "usage" | "busy" | "out-of-range" | "absent", message: string): BusbarError {
-  return new BusbarError(code, message, { operation: "change fabric memory" });
+  /**
+   * Grants a range to a host. Ranges of two hosts may overlap when both are shared; ranges of one host may not overlap.
+   *
+   * @returns a {@linkcode GfamStatus}
+   */
+  grant(host: number, base: number, sizeBytes: number, permissions: number): number {
+    const inside = Number.isSafeInteger(base) && Number.isSafeInteger(sizeBytes) && sizeBytes > 0 && base >= 0 &&
+      base + sizeBytes <= this.#totalBytes;
+    if (!inside || (permissions & ~ALL_PERMISSIONS) !== 0 || (permissions & ~Permission.Shared) === 0) {
+      return GfamStatus.InvalidRequest;
+    }
+    const shared = (permissions & Permission.Shared) !== 0;
+    const conflict = this.#grants.some((grant) =>
+      grant.base < base + sizeBytes && base < grant.base + grant.sizeBytes &&
+      (grant.host === host || !shared || (grant.permissions & Permission.Shared) === 0)
+    );
+    if (conflict) return GfamStatus.Overlap;
+    this.#grants.push({ host, base, sizeBytes, permissions });
+    return GfamStatus.Ok;
+  }
+
+  /** Takes a grant back, which has to be named exactly. */
+  revoke(host: number, base: number, sizeBytes: number): number {
+    const at = this.#grants.findIndex((grant) =>
+      grant.host === host && grant.base === base && grant.sizeBytes === sizeBytes
+    );
+    if (at < 0) return GfamStatus.NotFound;
+    this.#grants.splice(at, 1);
+    return GfamStatus.Ok;
+  }
+
+  /**
+   * Asks whether a host may do something, and counts the access or the refusal.
+   *
+   * @param needed one bit of {@linkcode Permission}: Read, Write or Atomic
+   */
+  check(host: number, base: number, sizeBytes: number, needed: number): boolean {
+    const allowed = this.#grants.some((grant) =>
+      grant.host === host && grant.base <= base && base + sizeBytes <= grant.base + grant.sizeBytes &&
+      (grant.permissions & needed) !== 0
+    );
+    if (!allowed) this.#denied++;
+    else if (needed === Permission.Read) this.#reads++;
+    else if (needed === Permission.Write) this.#writes++;
+    else this.#atomics++;
+    return allowed;
+  }
 }

@@ -1,92 +1,108 @@
 /**
- * A multi-headed device: one memory with several host ports.
+ * A multi-headed single logical device: up to 32 host ports to one memory, and what happens when they meet on a line.
  * @module
  */
 
-import { BusbarError } from "../../core/error.ts";
-
-/** Ports of a device. */
+/** Heads that a device may have. */
 export const HEAD_LIMIT = 32;
 
-/** Latency of an access in ns. */
-export const HEAD_NS = 200;
+/** Latency of an access through a head, in ns: what the reference says. */
+export const HEAD_LATENCY_NS = 200;
 
-/** Lines whose last use is remembered; the oldest are forgotten. */
-const LINE_MEMORY = 65536;
+/** Bytes of a line. */
+const LINE_BYTES = 64;
 
-/** What one port counts. */
-export interface HeadCounters {
+/** Lines whose last users are remembered: more cost memory for lines that nobody shares. */
+const LINE_LIMIT = 1 << 20;
+
+/** What went through a head. */
+export interface HeadState {
+  readonly head: number;
+  readonly reads: number;
+  readonly writes: number;
+  readonly latencyNs: number;
+  readonly conflicts: number;
+}
+
+interface Head {
   reads: number;
   writes: number;
   latencyNs: number;
-  /** Accesses to a line that another port used last, one of the two writing. */
   conflicts: number;
 }
 
-/** A device with heads. */
-export class MultiHeadedDevice {
-  readonly #heads = new Map<number, HeadCounters>();
-  /** By line: the head that used it last and whether it wrote. In order of use. */
-  readonly #lines = new Map<number, { head: number; wrote: boolean }>();
-  readonly #lineBytes: number;
-
-  /** A device without heads. */
-  constructor(lineBytes = 64) {
-    this.#lineBytes = lineBytes;
-  }
-
-  /**
-   * Attaches a head.
-   *
-   * @throws {BusbarError} `out-of-range` beyond head 31, `busy` when it is attached already
-   */
-  attach(head: number): void {
-    if (!Number.isInteger(head) || head < 0 || head >= HEAD_LIMIT) {
-      throw wrong("out-of-range", `head ${head}: a device has heads 0 to ${HEAD_LIMIT - 1}`);
-    }
-    if (this.#heads.has(head)) throw wrong("busy", `head ${head} is attached already`);
-    this.#heads.set(head, { reads: 0, writes: 0, latencyNs: 0, conflicts: 0 });
-  }
-
-  /**
-   * Detaches a head.
-   *
-   * @throws {BusbarError} `absent` when it is not attached
-   */
-  detach(head: number): void {
-    if (!this.#heads.delete(head)) throw wrong("absent", `head ${head} is not attached`);
-  }
-
-  /**
-   * An access through a head.
-   *
-   * @returns its latency in ns
-   * @throws {BusbarError} `absent` when the head is not attached
-   */
-  access(head: number, address: number, write: boolean): number {
-    const counters = this.#heads.get(head);
-    if (counters === undefined) throw wrong("absent", `head ${head} is not attached`);
-    if (write) counters.writes++;
-    else counters.reads++;
-    counters.latencyNs += HEAD_NS;
-    const line = Math.floor(address / this.#lineBytes);
-    const last = this.#lines.get(line);
-    if (last !== undefined && last.head !== head && (last.wrote || write)) counters.conflicts++;
-    this.#lines.delete(line);
-    this.#lines.set(line, { head, wrote: write });
-    if (this.#lines.size > LINE_MEMORY) {
-      const [oldest] = this.#lines.keys();
-      if (oldest !== undefined) this.#lines.delete(oldest);
-    }
-    return HEAD_NS;
-  }
-
-  /** The counters of each attached head, by number. */
-  heads(): readonly (readonly [number, Readonly<HeadCounters>])[] {
-    return [...this.#heads].sort(([a], [b]) => a - b);
-  }
+/** Which heads touched a line since it was last written by one of them, as bits. */
+interface Line {
+  readers: number;
+  writer: number;
 }
 
-function wrong(code: "busy" | "out-of-range" | "absent", message: string): BusbarError {
-  return new BusbarError(code, message, { operation: "use a multi-headed device" });
+/** The heads of one device. */
+export class MultiHeadedDevice {
+  readonly #heads = new Map<number, Head>();
+  readonly #lines = new Map<number, Line>();
+
+  /** The heads that are attached, in order of their numbers. */
+  get heads(): HeadState[] {
+    return [...this.#heads].sort(([a], [b]) => a - b).map(([head, state]) => ({ head, ...state }));
+  }
+
+  /** What went through a head, or null when it is not attached. */
+  head(number: number): HeadState | null {
+    const state = this.#heads.get(number);
+    return state === undefined ? null : { head: number, ...state };
+  }
+
+  /** Attaches a head; false when there is no such number, or it is attached. */
+  attach(number: number): boolean {
+    if (!Number.isInteger(number) || number < 0 || number >= HEAD_LIMIT || this.#heads.has(number)) return false;
+    this.#heads.set(number, { reads: 0, writes: 0, latencyNs: 0, conflicts: 0 });
+    return true;
+  }
+
+  /** Detaches a head; false when it is not attached. */
+  detach(number: number): boolean {
+    return this.#heads.delete(number);
+  }
+
+  /**
+   * Counts an access through a head. It conflicts when another head touched a line of it since, and one of the two wrote.
+   *
+   * @returns true when it conflicts; false too for a head that is not attached
+   */
+  access(number: number, address: number, sizeBytes: number, write: boolean, latencyNs: number): boolean {
+    const head = this.#heads.get(number);
+    if (head === undefined) return false;
+    const bit = (1 << number) >>> 0;
+    let conflict = false;
+    for (let line = Math.floor(address / LINE_BYTES); line * LINE_BYTES < address + sizeBytes; line++) {
+      const known = this.#lines.get(line) ?? { readers: 0, writer: 0 };
+      const others = write ? (known.readers | known.writer) & ~bit : known.writer & ~bit;
+      if (others !== 0) conflict = true;
+      if (write) {
+        known.writer = bit;
+        known.readers = 0;
+      } else {
+        known.readers |= bit;
+        // A conflict is counted once: the reader has the new data now.
+        if (others !== 0) known.writer = 0;
+      }
+      this.#remember(line, known);
+    }
+    if (write) head.writes++;
+    else head.reads++;
+    head.latencyNs += latencyNs;
+    if (conflict) head.conflicts++;
+    return conflict;
+  }
+
+  #remember(line: number, known: Line): void {
+    this.#lines.delete(line);
+    this.#lines.set(line, known);
+    if (this.#lines.size <= LINE_LIMIT) return;
+    for (const oldest of this.#lines.keys()) {
+      this.#lines.delete(oldest);
+      return;
+    }
+  }
 }
