@@ -1,14 +1,16 @@
 /**
- * `cxl_sim run|sweep|record|convert|topology|presets|check`: a simulator of CXL memory. Options without a word mean `run`.
+ * `cxl_sim run|sweep|record|convert|topology|serve|client|presets|check`: a simulator of CXL memory. Options without a word mean `run`.
  * @module
  */
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { run as runTool } from "./cli/run.ts";
+import { client } from "./cxl_sim/client.ts";
 import { convert } from "./cxl_sim/convert.ts";
 import { record } from "./cxl_sim/record.ts";
 import { run } from "./cxl_sim/run.ts";
+import { serve } from "./cxl_sim/serve.ts";
 
 /** The command line of `cxl_sim`. */
 export const command: CommandUnknownOpts = new Command("cxl_sim")
@@ -16,6 +18,8 @@ export const command: CommandUnknownOpts = new Command("cxl_sim")
   .enablePositionalOptions()
   .addCommand(run, { isDefault: true })
   .addCommand(record)
-  .addCommand(convert);
+  .addCommand(convert)
+  .addCommand(serve)
+  .addCommand(client);
 
 if (import.meta.main) await runTool(command);
