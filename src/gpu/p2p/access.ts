@@ -11,13 +11,14 @@ import { pause } from "../../core/deadline.ts";
 import { BusbarError, isBusbarError } from "../../core/error.ts";
 import type { WritableMmio } from "../../core/mmio.ts";
 import { hex } from "../../core/units.ts";
+import { registerOffset } from "../../nvme/tables/registers.ts";
 import type { Gpu } from "../gpu.ts";
 import type { PinnedBuffer, RegisteredMemory } from "../memory.ts";
 import type { GpuFunction } from "../module.ts";
 import mmioPtx from "../kernels/mmio.ptx" with { type: "text" };
 import { type P2pCheck, ruleText } from "./check.ts";
 
-const VS = 0x08, CC = 0x14, CSTS = 0x1c, AQA = 0x24;
+const VS = registerOffset("VS"), CC = registerOffset("CC"), CSTS = registerOffset("CSTS"), AQA = registerOffset("AQA");
 
 /** How long a posted write may take to arrive, and a kernel to end. */
 const ARRIVAL_MS = 200;

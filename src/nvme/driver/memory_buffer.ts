@@ -13,7 +13,7 @@ import { bitField, fieldOf } from "../../core/layout.ts";
 import { goneError, pollRegister } from "../../core/mmio.ts";
 import type { MappedMmio } from "../../../ffi/mmio.ts";
 import type { ClaimedPciDevice } from "../../pci/claimed_device.ts";
-import { CAP_CMBS, NVME_REGISTERS } from "../tables/registers.ts";
+import { CAP_CMBS, NVME_REGISTERS, registerOffset } from "../tables/registers.ts";
 
 const field = (register: string, name: string): ReturnType<typeof bitField> => bitField(NVME_REGISTERS, register, name);
 
@@ -23,10 +23,10 @@ const SQS = field("CMBSZ", "SQS");
 const SZU = field("CMBSZ", "SZU");
 const SZ = field("CMBSZ", "SZ");
 
-const CMBLOC = 0x38;
-const CMBSZ = 0x3c;
-const CMBMSC = 0x50;
-const CMBSTS = 0x58;
+const CMBLOC = registerOffset("CMBLOC");
+const CMBSZ = registerOffset("CMBSZ");
+const CMBMSC = registerOffset("CMBMSC");
+const CMBSTS = registerOffset("CMBSTS");
 const CRE = 1;
 const CMSE = 2;
 const CBAI = 1n;

@@ -1,5 +1,5 @@
 /**
- * Which way leads to a controller.
+ * Opening a controller: to drive it from here, or through the kernel's driver.
  * @module
  */
 
@@ -15,12 +15,13 @@ import { claimPciDevice } from "../../pci/claim.ts";
 import { decodesMemory } from "../../pci/accessibility.ts";
 import { localHostOf, localMachineWith, machineOf } from "../../../ffi/machine.ts";
 import type { NvmeTransport } from "../queue/command.ts";
+import { registerOffset } from "../tables/registers.ts";
 import { type DriverOptions, NvmeDriver } from "./driver.ts";
 import { kernelName, KernelTransport } from "./kernel.ts";
 
 /** How a controller is opened. */
 export interface OpenNvmeOptions extends DriverOptions {
-  /** Drive it from here; a controller that the kernel has is then an error. Else the kernel's way is taken to it. */
+  /** Drive it from here; a controller that the kernel has is then an error. Else its commands go through the kernel. */
   readonly drive?: boolean;
   /** Drive it without an IOMMU: nothing then keeps it from writing to any memory. */
   readonly noIommu?: boolean;
@@ -85,8 +86,8 @@ function openThroughKernel(machine: Machine, fn: PciFunction): KernelTransport {
   return new KernelTransport(fn.name, `/dev/${name}`, machine);
 }
 
-const CC = 0x14;
-const CSTS = 0x1c;
+const CC = registerOffset("CC");
+const CSTS = registerOffset("CSTS");
 const SHUTDOWN_COMPLETE = 2;
 
 /**
