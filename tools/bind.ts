@@ -5,6 +5,7 @@
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
+import { valueOf } from "../src/core/fact.ts";
 import { thisMachine } from "../src/core/host.ts";
 import { closedObject, type JsonObject } from "../src/core/layout_json.ts";
 import { parseLocator, wrongLocatorKind } from "../src/core/locator.ts";
@@ -49,10 +50,16 @@ const status: CommandUnknownOpts = new Command("status")
   .option("--json", "print one JSON document")
   .action((text, options) => {
     const fn = functionAt(text);
-    const members = fn.iommuGroup === null ? [] : groupMembers(thisMachine, fn.iommuGroup);
+    const group = valueOf(fn.iommuGroup);
+    const members = group === null ? [] : groupMembers(thisMachine, group);
     const obstacles = fn.driver === VFIO_DRIVER ? [] : vfioObstacles(thisMachine, fn);
     if (options.json) {
-      return printJson({ schema: "bind/1", device: functionJson(fn), group: members, obstacles });
+      return printJson({
+        schema: "bind/1",
+        device: functionJson(fn),
+        group: members.map(({ name, driver }) => ({ name, driver: valueOf(driver) })),
+        obstacles,
+      });
     }
     print(functionLine(fn));
     for (const { name, driver } of members) print(`  IOMMU group ${fn.iommuGroup}: ${name} (${driver ?? "no driver"})`);

@@ -6,14 +6,15 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../src/core/error.ts";
-import { parseLocator, readOptions, wrongLocatorKind } from "../src/core/locator.ts";
+import type { Host } from "../src/core/host.ts";
+import { type FileLocator, parseLocator, readOptions, wrongLocatorKind } from "../src/core/locator.ts";
 import { parsePciAddress } from "../src/core/pci_address.ts";
 import { machineOf } from "../ffi/machine.ts";
 import { openCudaDriver } from "../src/gpu/driver.ts";
 import { checkP2p, type P2pOptions } from "../src/gpu/p2p/chain.ts";
 import { readMachineFile } from "../src/pci/machine_file.ts";
 import { p2pLines, p2pSchema } from "./render/gpu/check_p2p.ts";
-import { print, printJson } from "./cli/output.ts";
+import { note, print, printJson } from "./cli/output.ts";
 import { documentSchema, raiseExitStatus, run } from "./cli/run.ts";
 
 /** An ordinal, a PCI address, or a CUDA device by its locator. */
@@ -42,9 +43,8 @@ function otherMachine(text: string): Pick<P2pOptions, "host" | "openCuda"> {
   if (locator.kind !== "file" && locator.kind !== "machine") {
     throw wrongLocatorKind(locator, "check_p2p", ["file:RECORDING", "ssh:HOST/ for another machine"]);
   }
-  if (locator.kind === "file") readOptions(locator, {});
   return {
-    host: locator.kind === "file" ? readMachineFile(locator.path).host : machineOf(locator).host,
+    host: locator.kind === "file" ? recordedHost(locator) : machineOf(locator).host,
     openCuda: () => {
       const what = locator.kind === "file" ? "a recorded machine" : "another machine";
       throw new BusbarError("unsupported", `the CUDA driver of ${what} cannot be asked`, {
@@ -53,6 +53,13 @@ function otherMachine(text: string): Pick<P2pOptions, "host" | "openCuda"> {
       });
     },
   };
+}
+
+function recordedHost(locator: FileLocator): Host {
+  readOptions(locator, {});
+  const { host, problems } = readMachineFile(locator.path);
+  for (const problem of problems) note(`check_p2p: ${problem}`);
+  return host;
 }
 
 function isMachine(text: string): boolean {

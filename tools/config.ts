@@ -8,13 +8,13 @@ import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-
 import { BusbarError } from "../src/core/error.ts";
 import { thisMachine } from "../src/core/host.ts";
 import { type Locator, parseLocator } from "../src/core/locator.ts";
-import { findRegister, maskedValue } from "../src/core/named_register.ts";
+import { maskedValue } from "../src/core/named_register.ts";
 import { hex } from "../src/core/units.ts";
 import { readPciFunction } from "../src/pci/function.ts";
 import { lockFunction } from "../src/pci/lock.ts";
-import { configTables, configValue, openConfig, refuseHeld, writeConfig } from "../src/pci/register_access.ts";
+import { configValue, findConfigRegister, openConfig, refuseHeld, writeConfig } from "../src/pci/register_access.ts";
 import { accessBytes, unsigned } from "./cli/arguments.ts";
-import { print, printJson } from "./cli/output.ts";
+import { note, print, printJson } from "./cli/output.ts";
 import { accessJson, accessLines, accessSchema, type RegisterAccess } from "./render/pci/register_access.ts";
 import { documentSchema, openJournal, run } from "./cli/run.ts";
 
@@ -28,9 +28,10 @@ interface Options {
 
 function read(locator: Locator, text: string, options: Options): RegisterAccess {
   using config = openConfig(locator, "config");
-  const register = findRegister(configTables(config.bytes), text, options.width);
+  for (const problem of config.problems) note(`config: ${problem}`);
+  const register = findConfigRegister(config.bytes, text, options.width, config.function);
   const { name } = config.function;
-  const before = configValue(config.bytes, register.offset, register.accessBytes, name);
+  const before = configValue(config.bytes, register.offset, register.accessBytes, config.function);
   return { region: `configuration space of ${name}`, register, before, after: null, undo: null };
 }
 

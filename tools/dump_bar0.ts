@@ -28,7 +28,7 @@ import { accessBytes, barIndex, byteRange, durationMs } from "./cli/arguments.ts
 import { bytesJson, changeJson, diffJson, dumpBar0Schema, registersJson } from "./render/pci/dump_bar0.ts";
 import { writeOutput } from "./cli/files.ts";
 import { hexLines } from "./render/pci/hexdump.ts";
-import { print, printJson, printJsonLine } from "./cli/output.ts";
+import { note, print, printJson, printJsonLine } from "./cli/output.ts";
 import { barLine, functionLine } from "./render/pci/pci.ts";
 import { changeLines, registerLines } from "./render/pci/registers.ts";
 import { interruption, openJournal, raiseExitStatus, run } from "./cli/run.ts";
@@ -60,6 +60,7 @@ export const command: CommandUnknownOpts = new Command("dump_bar0")
       });
     }
     using device = openPciDevice(parseLocator(text), "dump_bar0");
+    for (const problem of device.problems ?? []) note(`dump_bar0: ${problem}`);
     using journal = openJournal("dump_bar0", options.dryRun ? print : undefined, device.host ?? undefined);
     if (options.enableMemory) enableMemory(journal, device);
     if (options.dryRun) return;

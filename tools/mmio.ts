@@ -16,7 +16,7 @@ import { openPciDevice } from "../src/pci/open_device.ts";
 import { CLASS_NVME, type PciFunction } from "../src/pci/function.ts";
 import { openWritableBar, readRegister, writeRegister } from "../src/pci/register_access.ts";
 import { accessBytes, barIndex, durationMs, unsigned } from "./cli/arguments.ts";
-import { print, printJson } from "./cli/output.ts";
+import { note, print, printJson } from "./cli/output.ts";
 import { accessJson, accessLines, accessSchema, type RegisterAccess } from "./render/pci/register_access.ts";
 import { documentSchema, interruption, run } from "./cli/run.ts";
 
@@ -37,6 +37,7 @@ function registerOf(fn: PciFunction, text: string, { bar, width }: Options): Nam
 
 function read(locator: Locator, text: string, options: Options): RegisterAccess {
   using device = openPciDevice(locator, "mmio");
+  for (const problem of device.problems ?? []) note(`mmio: ${problem}`);
   const register = registerOf(device.function, text, options);
   const bar = device.bar(options.bar, { offset: register.offset, sizeBytes: register.accessBytes });
   const before = readRegister(bar, register.offset, register.accessBytes);

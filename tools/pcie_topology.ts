@@ -33,8 +33,9 @@ export const command: CommandUnknownOpts = new Command("pcie_topology")
   .option("--json-schema", "print the schema of --json, and stop")
   .action((texts, options) => {
     if (options.jsonSchema) return printJson(topologySchema());
-    const { host, addresses } = placeOf(texts);
-    const topology = readTopology(host);
+    const { host, addresses, problems } = placeOf(texts);
+    const read = readTopology(host);
+    const topology: Topology = { ...read, problems: [...problems, ...read.problems] };
     const chosen = addresses.map((address) => findNode(topology, address));
     const shown = new Set(chosen.length === 0 ? topology.nodes : chosen.flatMap((node) => [node, ...nodesAbove(node)]));
     const names = readPciNames();
@@ -49,9 +50,10 @@ export const command: CommandUnknownOpts = new Command("pcie_topology")
   });
 
 /** The machine that is meant, and the functions of it. */
-function placeOf(texts: readonly string[]): { host: Host; addresses: string[] } {
+function placeOf(texts: readonly string[]): { host: Host; addresses: string[]; problems: readonly string[] } {
   const machines = new Map<string, () => Host>();
   const addresses: string[] = [];
+  let problems: readonly string[] = [];
   let recordings = 0;
   for (const text of texts) {
     const locator = parseLocator(text);
@@ -60,13 +62,18 @@ function placeOf(texts: readonly string[]): { host: Host; addresses: string[] } 
     else if (locator.kind === "file") {
       recordings++;
       readOptions(locator, {});
-      machines.set(text, () => readMachineFile(locator.path).host);
+      machines.set(text, () => {
+        const machine = readMachineFile(locator.path);
+        problems = machine.problems;
+        return machine.host;
+      });
     } else if (locator.kind !== "machine") throw wrongLocatorKind(locator, "pcie_topology", TAKES);
   }
   if (recordings > 1) throw new BusbarError("usage", "one machine at a time: two recordings are given");
   if (machines.size > 1) throw new BusbarError("usage", `one machine at a time: ${[...machines.keys()].join(" or ")}`);
   const [open] = machines.values();
-  return { host: open?.() ?? thisMachine, addresses };
+  const host = open?.() ?? thisMachine;
+  return { host, addresses, problems };
 }
 
 const TAKES: readonly string[] = [

@@ -26,6 +26,7 @@ import type { HostAnswer, HostRequest, HostTree } from "./host_requests.ts";
  */
 export class BatchedReads implements Host {
   readonly name: string;
+  readonly isPartial: boolean;
   readonly #host: Host;
   readonly #answers = new Map<string, HostAnswer[]>();
   /** Folders whose names are all known, by a tree. */
@@ -34,6 +35,7 @@ export class BatchedReads implements Host {
   /** Nothing is fetched yet. */
   constructor(host: Host) {
     this.name = host.name;
+    this.isPartial = host.isPartial === true;
     this.#host = host;
   }
 

@@ -26,6 +26,8 @@ export const EXIT_STATUS = {
   "out-of-range": 2,
   /** A path, device or process does not exist. */
   "absent": 3,
+  /** A recording does not hold it; the machine may have it. */
+  "not-recorded": 3,
   /** This user may not do it. */
   "permission": 3,
   /** Somebody else is using it. */

@@ -5,6 +5,7 @@
  */
 
 import { BusbarError, isBusbarError, systemError } from "./error.ts";
+import { type Fact, Unknown } from "./fact.ts";
 import type { HostAnswer, HostRequest, HostTree, TreeRequest } from "./host_requests.ts";
 import { type TreeSource, walkTree } from "./host_tree.ts";
 
@@ -14,12 +15,17 @@ const MAX_READ_BYTES = 16 << 20;
 /**
  * A machine. All paths are absolute. Calls are synchronous.
  *
- * Every method throws {@linkcode BusbarError}: `absent` when the path does not exist (also when it vanishes in the
+ * Every method throws {@linkcode BusbarError}: `not-recorded` where a recording does not say, `absent` when the path does not exist (also when it vanishes in the
  * middle of a call), `permission`, or `io`. The methods that change something are for the undo journal alone.
  */
 export interface Host {
   /** What to call it in messages: `this machine`, `recorded machine saved.dump`. */
   readonly name: string;
+  /**
+   * True of a recording that does not hold all of its machine: what it was never asked for is the error `not-recorded`,
+   * and only what was looked for and not found is `absent`.
+   */
+  readonly isPartial?: boolean;
   /** The whole file as text, with one trailing line break removed. */
   readText(path: string): string;
   /** Up to `sizeBytes` bytes from `offset`; fewer where the file ends or the kernel stops. */
@@ -236,6 +242,24 @@ export function ifReadable<T>(read: () => T): T | null {
     if (error instanceof BusbarError) return null;
     throw error;
   }
+}
+
+/** What `read` returns, null when the path does not exist, and why it is not known after any other failure. */
+export function factOf<T>(read: () => T): Fact<T> {
+  try {
+    return read();
+  } catch (error) {
+    if (isBusbarError(error, "absent")) return null;
+    if (isBusbarError(error, "not-recorded")) return new Unknown("not recorded");
+    if (error instanceof BusbarError) return new Unknown(error.message);
+    throw error;
+  }
+}
+
+/** Whether `path` exists on `host`, where that can be told. */
+export function presence(host: Host, path: string): boolean | Unknown {
+  const size = factOf(() => host.sizeBytes(path));
+  return size instanceof Unknown ? size : size !== null;
 }
 
 /** True when `path` exists on `host`. */

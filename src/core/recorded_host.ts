@@ -14,6 +14,11 @@ export interface Recording {
   readonly files: ReadonlyMap<string, Uint8Array>;
   /** Link texts by path; relative ones count from the folder that holds the link, as on a file system. */
   readonly links: ReadonlyMap<string, string>;
+  /**
+   * Paths that were looked for and not found. Where it is given, all else that is missing was not recorded; where it is
+   * not, what is missing is absent.
+   */
+  readonly absent?: ReadonlySet<string>;
 }
 
 /** As many links as Linux follows in one path. */
@@ -26,6 +31,8 @@ const EISDIR = 21;
 /** A {@linkcode Host} that answers from a {@linkcode Recording}. Nothing can be written. */
 export class RecordedHost implements Host {
   readonly name: string;
+  /** What it does not hold may be on the machine. */
+  readonly isPartial: boolean;
   readonly #recording: Recording;
   readonly #folders = new Map<string, Set<string>>();
 
@@ -36,6 +43,7 @@ export class RecordedHost implements Host {
    */
   constructor(name: string, recording: Recording) {
     this.name = name;
+    this.isPartial = recording.absent !== undefined;
     this.#recording = recording;
     for (const path of [...recording.files.keys(), ...recording.links.keys()]) this.#addToFolders(path);
   }
@@ -157,6 +165,9 @@ export class RecordedHost implements Host {
   }
 
   #absent(path: string): BusbarError {
+    if (this.isPartial && this.#recording.absent?.has(this.#resolve(path)) !== true) {
+      return new BusbarError("not-recorded", `${path}: not recorded in ${this.name}`, { operation: "read", path });
+    }
     return new BusbarError("absent", `${path}: not in ${this.name}`, { operation: "read", path });
   }
 

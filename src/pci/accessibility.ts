@@ -7,7 +7,8 @@
  */
 
 import { BusbarError, errnoOf, isBusbarError } from "../core/error.ts";
-import { type Host, ifReadable } from "../core/host.ts";
+import { type Fact, Unknown, valueOf } from "../core/fact.ts";
+import { factOf, type Host, presence } from "../core/host.ts";
 import { hex } from "../core/units.ts";
 import { findCapability, listCapabilities } from "./capabilities.ts";
 import { configUint, PCI_COMMAND, PCI_COMMAND_MEMORY } from "./config_space.ts";
@@ -27,7 +28,7 @@ export function shownPowerState(fn: PciFunction): string | null {
  * switches all of them on (PCI Express Base 6.0 §9.3.4.1.3).
  */
 export function decodesMemory(fn: PciFunction): boolean {
-  return fn.physicalFunction !== null || (configUint(fn.config, PCI_COMMAND, 2) & PCI_COMMAND_MEMORY) !== 0;
+  return valueOf(fn.physicalFunction) !== null || (configUint(fn.config, PCI_COMMAND, 2) & PCI_COMMAND_MEMORY) !== 0;
 }
 
 /** True when configuration space reads all ones. The IDs of a virtual function do too, but not its class. */
@@ -60,11 +61,13 @@ function powerHint(fn: PciFunction): string {
 /**
  * The memory BAR `index` of a function, when its registers can be read as things stand.
  *
- * @throws {BusbarError} `absent` no such BAR; `unsupported` an I/O BAR; `unreachable` unassigned, powered down or
- * memory decoding off. Each says why and what to do.
+ * @throws {BusbarError} `absent` no such BAR; `not-recorded` where nothing tells its size; `unsupported` an I/O BAR;
+ * `unreachable` unassigned, powered down or memory decoding off. Each says why and what to do.
  */
 export function usableBar(fn: PciFunction, index: number): Resource {
   checkAnswers(fn);
+  // What stands in the way for certain comes before what is not known.
+  if (fn.resources === null) checkDecoding(fn, index);
   const bar = existingBar(fn, index);
   const details = { operation: `open BAR${index}`, path: fn.name };
   if (bar.space === "I/O") {
@@ -83,6 +86,13 @@ export function usableBar(fn: PciFunction, index: number): Resource {
       },
     );
   }
+  checkDecoding(fn, index);
+  return bar;
+}
+
+/** @throws {BusbarError} `unreachable` when the function is powered down or does not decode memory */
+function checkDecoding(fn: PciFunction, index: number): void {
+  const details = { operation: `open BAR${index}`, path: fn.name };
   const state = powerDown(fn);
   if (state !== null) {
     throw new BusbarError("unreachable", `${fn.name}: is powered down (${state}): its registers read all ones`, {
@@ -98,27 +108,43 @@ export function usableBar(fn: PciFunction, index: number): Resource {
       { ...details, hint: "--enable-memory turns it on for the time of the command" },
     );
   }
-  return bar;
 }
 
-function powerDown(fn: PciFunction): string | null {
-  const states = [fn.powerState, shownPowerState(fn)];
+/** D3hot or D3cold, by what the kernel or the function itself says; null where neither says so. */
+export function powerDown(fn: PciFunction): string | null {
+  const states = [valueOf(fn.powerState), shownPowerState(fn)];
   return states.find((state) => state === "D3hot" || state === "D3cold") ?? null;
 }
 
 function existingBar(fn: PciFunction, index: number): Resource {
   const bar = (fn.resources ?? []).find((resource) => resource.role === "BAR" && resource.index === index);
   if (bar !== undefined) return bar;
+  if (fn.resources === null) throw sizeNotKnown(fn, index);
   const below = barRegisters(fn.config).find((register) => register.index === index - 1 && register.is64Bit);
-  const why = fn.resources === null
-    ? "its BARs were not recorded"
-    : below === undefined
+  const why = below === undefined
     ? "the function does not implement it"
     : `it is the upper half of the 64-bit BAR${index - 1}`;
   throw new BusbarError("absent", `${fn.name}: no BAR${index}: ${why}`, {
     operation: `open BAR${index}`,
     path: fn.name,
     hint: `its memory BARs are ${memoryBars(fn).join(", ") || "none"}`,
+  });
+}
+
+/** What the registers say of a BAR, where nobody says how large it is. */
+function sizeNotKnown(fn: PciFunction, index: number): BusbarError {
+  const registers = barRegisters(fn.config);
+  const register = registers.find((one) => one.index === index);
+  const upper = registers.find((one) => one.index === index - 1 && one.is64Bit);
+  const shown = register !== undefined
+    ? `its register holds ${hex(register.address)} (${register.space}); its size is not known`
+    : upper !== undefined
+    ? `its register is the upper half of the 64-bit BAR${index - 1}`
+    : "its register is zero: it is not implemented, or has no address";
+  return new BusbarError(upper === undefined ? "not-recorded" : "absent", `${fn.name}: BAR${index}: ${shown}`, {
+    operation: `open BAR${index}`,
+    path: fn.name,
+    hint: "lspci -vv on that machine shows sizes; busbar pcie_topology --save FILE records them",
   });
 }
 
@@ -140,19 +166,29 @@ export function explainMapError(host: Host, fn: PciFunction, index: number, erro
   const details = { operation: `map BAR${index}`, path: `${fn.folder}/resource${index}`, cause: error };
   const errno = errnoOf(error) ?? errnoInMessage(error);
   if (error.code === "absent") {
-    return new BusbarError("device-gone", `${fn.name}: the function vanished before BAR${index} could be mapped`, {
-      ...details,
-      hint: "look at the kernel's log (dmesg) for a hot-unplug",
-    });
+    const isThere = fn.folder === null ? new Unknown("no folder") : presence(host, fn.folder);
+    if (isThere === false) {
+      return new BusbarError("device-gone", `${fn.name}: the function vanished before BAR${index} could be mapped`, {
+        ...details,
+        hint: "look at the kernel's log (dmesg) for a hot-unplug",
+      });
+    }
+    return new BusbarError(
+      "absent",
+      `${fn.name}: sysfs has no resource${index} to map BAR${index} by, although ${
+        isThere === true ? "the function is there" : "nothing says that the function is gone"
+      }`,
+      { ...details, hint: `ls ${fn.folder}/ shows what there is` },
+    );
   }
   const lockdown = lockdownMode(host);
-  if (errno === EPERM && lockdown !== null && lockdown !== "none") {
+  if (errno === EPERM && typeof lockdown === "string" && lockdown !== "none") {
     return new BusbarError("permission", `${fn.name}: the kernel is locked down (${lockdown}): BARs cannot be mapped`, {
       ...details,
       hint: "turn Secure Boot off, or bind the function to vfio-pci",
     });
   }
-  if (errno === EINVAL && fn.driver !== null) {
+  if (errno === EINVAL && valueOf(fn.driver) !== null) {
     return new BusbarError(
       "busy",
       `${fn.name}: the driver ${fn.driver} holds BAR${index}, and this kernel lets nobody else map it (CONFIG_IO_STRICT_DEVMEM)`,
@@ -179,8 +215,18 @@ function errnoInMessage(error: BusbarError): number | null {
 /** Where the kernel shows its lockdown mode. */
 export const LOCKDOWN_FILE = "/sys/kernel/security/lockdown";
 
-/** The kernel's lockdown mode: `none`, `integrity`, `confidentiality`; null when the kernel has no lockdown. */
-export function lockdownMode(host: Host): string | null {
-  const text = ifReadable(() => host.readText(LOCKDOWN_FILE));
-  return /\[(\w+)\]/.exec(text ?? "")?.[1] ?? null;
+/** The security modules of the kernel. securityfs has it always: where it is missing, securityfs is not mounted. */
+export const SECURITY_MODULES_FILE = "/sys/kernel/security/lsm";
+
+/**
+ * The kernel's lockdown mode: `none`, `integrity`, `confidentiality`; null when the kernel has no lockdown, which shows only
+ * where securityfs is mounted.
+ */
+export function lockdownMode(host: Host): Fact<string> {
+  const text = factOf(() => host.readText(LOCKDOWN_FILE));
+  if (text instanceof Unknown) return text;
+  if (text !== null) return /\[(\w+)\]/.exec(text)?.[1] ?? new Unknown(`'${text.slice(0, 40)}' is no lockdown mode`);
+  const modules = presence(host, SECURITY_MODULES_FILE);
+  if (modules instanceof Unknown) return modules;
+  return modules ? null : new Unknown("securityfs is not mounted");
 }

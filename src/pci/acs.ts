@@ -6,7 +6,7 @@
  */
 
 import { type CapabilityList, findCapability } from "./capabilities.ts";
-import { CONFIG_BYTES, configUint } from "./config_space.ts";
+import { configUint } from "./config_space.ts";
 
 /** ACS of one function. */
 export interface AcsState {
@@ -45,7 +45,6 @@ export const ACS_SERVICES: readonly AcsService[] = [
 
 const ALL = 0x7f;
 const ACS = 0x0d;
-const PCIE = 0x10;
 
 /** Reads ACS of a function from its configuration space. */
 export function readAcs(config: Uint8Array, capabilities: CapabilityList): AcsState {
@@ -54,10 +53,9 @@ export function readAcs(config: Uint8Array, capabilities: CapabilityList): AcsSt
     const capable = configUint(config, acs.offset + 4, 2) & ALL;
     return { state: "present", capable, enabled: configUint(config, acs.offset + 6, 2) & ALL, offset: acs.offset };
   }
-  // Conventional functions have no extended space; of others that were read in part nothing can be said.
-  const isWhole = config.length > CONFIG_BYTES;
-  const isConventional = config.length === CONFIG_BYTES && findCapability(capabilities, "standard", PCIE) === null;
-  return { state: isWhole || isConventional ? "absent" : "unknown", capable: 0, enabled: 0, offset: null };
+  // Of a function that was read in part nothing can be said.
+  const isAbsent = acs === null && capabilities.isWhole.extended;
+  return { state: isAbsent ? "absent" : "unknown", capable: 0, enabled: 0, offset: null };
 }
 
 /** The services that send peers' requests to the root complex and are on. */

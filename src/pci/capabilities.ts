@@ -9,7 +9,7 @@
 import { decodeBytes, type DecodedRow, type Layout } from "../core/layout.ts";
 import { hex } from "../core/units.ts";
 import { CXL_VENDOR_ID, EXTENDED_TABLES, STANDARD_TABLES } from "./capability_tables.ts";
-import { CONFIG_BYTES, configUint } from "./config_space.ts";
+import { CONFIG_BYTES, configUint, headerType } from "./config_space.ts";
 
 /** One entry of a capability list. */
 export interface Capability {
@@ -29,8 +29,13 @@ export interface Capability {
 export interface CapabilityList {
   /** The entries in the order of the lists. */
   readonly capabilities: readonly Capability[];
-  /** Why the walk ended early, each in one sentence: not permitted, a loop, a pointer into nowhere. */
+  /** Why the walk ended early, each in one sentence: not read that far, a loop, a pointer into nowhere. */
   readonly problems: readonly string[];
+  /**
+   * Which lists were read to their end. What is not in a list that was not may be there all the same. The extended list is
+   * also not known where 256 bytes of a PCI Express function were read.
+   */
+  readonly isWhole: Readonly<Record<Capability["list"], boolean>>;
 }
 
 const STANDARD_NAMES: Readonly<Record<number, string>> = {
@@ -116,21 +121,30 @@ const MAX_EXTENDED = (4096 - 256) / 8;
  */
 export function listCapabilities(config: Uint8Array): CapabilityList {
   const problems: string[] = [];
-  const capabilities = [...standardList(config, problems), ...extendedList(config, problems)];
-  return { capabilities, problems };
+  const missing: Missing = { standard: false, extended: false };
+  const standard = standardList(config, problems, missing);
+  const extended = extendedList(config, problems, missing);
+  // Only PCI Express functions have an extended list; of one that was read to 256 bytes it is not known.
+  const mayHaveExtended = missing.standard || standard.some(({ id }) => id === 0x10);
+  if (config.length <= CONFIG_BYTES && mayHaveExtended) missing.extended = true;
+  const isWhole = { standard: !missing.standard, extended: !missing.extended };
+  return { capabilities: [...standard, ...extended], problems, isWhole };
 }
 
-function standardList(config: Uint8Array, problems: string[]): Capability[] {
+/** Which of the two lists end beyond what was read. */
+type Missing = Record<Capability["list"], boolean>;
+
+function standardList(config: Uint8Array, problems: string[], missing: Missing): Capability[] {
   const found: Capability[] = [];
   const hasList = (configUint(config, 0x06, 2) & 0x10) !== 0;
   if (!hasList || config.length < 64 || headerIsMissing(config)) return found;
-  if (config.length < CONFIG_BYTES) {
-    problems.push("capabilities: permission denied (the kernel shows the first 64 bytes only; root sees all)");
-    return found;
-  }
   const seen = new Set<number>();
-  let offset = configUint(config, 0x34, 1) & 0xfc;
+  let offset = configUint(config, headerType(config) === 2 ? 0x14 : 0x34, 1) & 0xfc;
   while (offset !== 0) {
+    if (offset >= 0x40 && offset + 2 > config.length) {
+      missing.standard = true;
+      return stop(`capabilities from ${hex(offset)} on are not known: only ${config.length} bytes were read`);
+    }
     if (offset < 0x40) return stop(`standard capability list points into the header (${hex(offset)})`);
     if (seen.has(offset) || seen.size >= MAX_STANDARD) return stop(`standard capability list loops at ${hex(offset)}`);
     seen.add(offset);
@@ -149,7 +163,7 @@ function standardList(config: Uint8Array, problems: string[]): Capability[] {
   }
 }
 
-function extendedList(config: Uint8Array, problems: string[]): Capability[] {
+function extendedList(config: Uint8Array, problems: string[], missing: Missing): Capability[] {
   const found: Capability[] = [];
   if (config.length <= CONFIG_BYTES) return found;
   const seen = new Set<number>();
@@ -164,7 +178,12 @@ function extendedList(config: Uint8Array, problems: string[]): Capability[] {
       found.push({ list: "extended", id, version: header >>> 16 & 0xf, offset, name });
     }
     const next = header >>> 20;
-    if (next !== 0 && (next < 0x100 || next % 4 !== 0 || next + 4 > config.length)) {
+    if (next >= 0x100 && next % 4 === 0 && next + 4 > config.length) {
+      missing.extended = true;
+      problems.push(`extended capabilities from ${hex(next)} on are not known: only ${config.length} bytes were read`);
+      break;
+    }
+    if (next !== 0 && (next < 0x100 || next % 4 !== 0)) {
       problems.push(`extended capability list points to ${hex(next)}`);
       break;
     }
@@ -208,6 +227,22 @@ export function capabilityLayout(capability: Capability, config: Uint8Array): La
     ? table.rows(config.subarray(capability.offset), portType(config))
     : table.rows;
   return { name: capability.name, source: table.source, rows };
+}
+
+/** Every capability that has a table, by list and name, whether the function has it or not. */
+export function capabilityTables(
+  config: Uint8Array,
+): { readonly list: Capability["list"]; readonly title: string; readonly layout: Layout }[] {
+  const lists = [["standard", STANDARD_TABLES, STANDARD_NAMES], ["extended", EXTENDED_TABLES, EXTENDED_NAMES]] as const;
+  return lists.flatMap(([list, tables, names]) =>
+    Object.keys(tables).flatMap((key) => {
+      const id = Number(key);
+      const name = names[id] ?? "unknown";
+      // Beyond what was read, so that tables that depend on the capability's own bytes show what all of them have.
+      const layout = capabilityLayout({ list, id, version: 0, offset: config.length, name }, config);
+      return layout === null ? [] : [{ list, title: name, layout }];
+    })
+  );
 }
 
 /** Device or port type of the PCIe capability; null without one. */

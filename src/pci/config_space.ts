@@ -1,5 +1,5 @@
 /**
- * The configuration header of a PCI function, types 0 and 1.
+ * The configuration header of a PCI function, types 0, 1 and 2.
  *
  * Source: PCI Local Bus 3.0 §6.1–6.2, PCI-to-PCI Bridge 1.2 §3.2, PCI Express Base 6.0 §7.5.1; names as in Linux
  * include/uapi/linux/pci_regs.h.
@@ -152,10 +152,43 @@ export const TYPE1_HEADER: Layout = {
   ],
 };
 
-/** The header's layout by the type in byte 0x0e: `device`, `bridge`, or null for types this module does not know. */
+/** The header of a PCI-to-CardBus bridge; it goes on behind the 64 bytes that the other types have. */
+export const TYPE2_HEADER: Layout = {
+  name: "CardBus bridge header",
+  source: "PC Card Standard 8.1, PCI-to-PCMCIA CardBus Bridge Register Description §2; Linux pci_regs.h (PCI_CB_*)",
+  rows: [
+    ...COMMON,
+    register("BASE_0", 0x10, 4, "Socket registers' base address"),
+    register("CAPABILITY_LIST", 0x14, 1, "First capability"),
+    register("SEC_STATUS", 0x16, 2, "Secondary status", SECONDARY_STATUS_FIELDS),
+    register("PRIMARY_BUS", 0x18, 1, "Primary bus"),
+    register("CARD_BUS", 0x19, 1, "CardBus bus"),
+    register("SUBORDINATE_BUS", 0x1a, 1, "Subordinate bus"),
+    register("CARDBUS_LATENCY_TIMER", 0x1b, 1, "CardBus latency timer", undefined, { kind: "quantity" }),
+    ...[0, 1].flatMap((n): Row[] => [
+      register(`MEMORY_BASE_${n}`, 0x1c + 8 * n, 4, `Memory window ${n} base`),
+      register(`MEMORY_LIMIT_${n}`, 0x20 + 8 * n, 4, `Memory window ${n} limit`),
+    ]),
+    ...[0, 1].flatMap((n): Row[] => [
+      register(`IO_BASE_${n}`, 0x2c + 8 * n, 4, `I/O window ${n} base`),
+      register(`IO_LIMIT_${n}`, 0x30 + 8 * n, 4, `I/O window ${n} limit`),
+    ]),
+    ...TAIL,
+    register("BRIDGE_CONTROL", 0x3e, 2, "Bridge control"),
+    register("SUBSYSTEM_VENDOR_ID", 0x40, 2, "Subsystem vendor ID"),
+    register("SUBSYSTEM_ID", 0x42, 2, "Subsystem ID"),
+    register("LEGACY_MODE_BASE", 0x44, 4, "16-bit legacy mode base address"),
+  ],
+};
+
+/** The header type: 0 a device, 1 a bridge, 2 a CardBus bridge. */
+export function headerType(config: Uint8Array): number {
+  return (config[0x0e] ?? 0xff) & 0x7f;
+}
+
+/** The header's layout by its type, or null for types that this module does not know. */
 export function headerLayout(config: Uint8Array): Layout | null {
-  const type = (config[0x0e] ?? 0xff) & 0x7f;
-  return type === 0 ? TYPE0_HEADER : type === 1 ? TYPE1_HEADER : null;
+  return [TYPE0_HEADER, TYPE1_HEADER, TYPE2_HEADER][headerType(config)] ?? null;
 }
 
 /** An unsigned little-endian integer of configuration space; all ones where it lies beyond what was read. */

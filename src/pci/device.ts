@@ -17,6 +17,8 @@ export interface PciDevice extends Disposable {
   readonly host: Host | null;
   /** What the machine said of it when it was opened. */
   readonly function: PciFunction;
+  /** What of a recording could not be used, each in one sentence; missing where nothing was recorded. */
+  readonly problems?: readonly string[];
   /** Configuration space as it is now; 64 bytes without privilege. */
   readConfig(): Uint8Array;
   /** True when the function is still there: its machine lists it, and configuration space does not read all ones. */

@@ -8,12 +8,13 @@
 
 import { BatchedReads } from "../core/batched_reads.ts";
 import { BusbarError } from "../core/error.ts";
-import { exists, type Host, ifReadable } from "../core/host.ts";
+import { Unknown, valueOf } from "../core/fact.ts";
+import { factOf, type Host, ifReadable, presence } from "../core/host.ts";
 import { namesIn, sizeOf, textOf } from "../core/host_requests.ts";
 import { isSysfsPciAddress } from "../core/pci_address.ts";
 import { formatBytes } from "../core/units.ts";
 import { PCI_DEVICES, type PciFunction, readPciFunctions } from "./function.ts";
-import { LOCKDOWN_FILE, lockdownMode } from "./accessibility.ts";
+import { LOCKDOWN_FILE, lockdownMode, SECURITY_MODULES_FILE } from "./accessibility.ts";
 import { VFIO_DRIVER } from "./vfio.ts";
 
 /** One point that was looked at. */
@@ -58,7 +59,8 @@ export function examineMachine(machine: Host): Finding[] {
 
 const OSRELEASE = "/proc/sys/kernel/osrelease";
 const GROUPS = "/sys/kernel/iommu_groups";
-const VFIO_FOLDER = `/sys/bus/pci/drivers/${VFIO_DRIVER}`;
+const DRIVERS = "/sys/bus/pci/drivers";
+const VFIO_FOLDER = `${DRIVERS}/${VFIO_DRIVER}`;
 
 /** What the points below read. */
 const TEXTS: readonly string[] = [
@@ -67,7 +69,18 @@ const TEXTS: readonly string[] = [
   ...["cmdline", "meminfo", "mounts", "self/limits", "driver/nvidia/version"].map((file) => `/proc/${file}`),
 ];
 const FOLDERS: readonly string[] = ["/dev/vfio", PCI_DEVICES];
-const PLACES: readonly string[] = ["/.dockerenv", "/run/.containerenv", VFIO_FOLDER, "/dev/iommu", "/dev/vfio/vfio"];
+const PLACES: readonly string[] = [
+  "/.dockerenv",
+  "/run/.containerenv",
+  VFIO_FOLDER,
+  DRIVERS,
+  "/dev/iommu",
+  "/dev/vfio/vfio",
+  "/sys/kernel",
+  "/sys/module",
+  "/sys/module/nvidia",
+  SECURITY_MODULES_FILE,
+];
 
 function kernelConfigFile(release: string): string {
   return `/boot/config-${release}`;
@@ -85,11 +98,7 @@ function environment(host: Host): Finding {
       remedy: "boot Linux on the machine itself",
     };
   }
-  const container = exists(host, "/.dockerenv")
-    ? "/.dockerenv"
-    : exists(host, "/run/.containerenv")
-    ? "/run/.containerenv"
-    : null;
+  const container = ["/.dockerenv", "/run/.containerenv"].find((path) => presence(host, path) === true) ?? null;
   if (container !== null) {
     return {
       name,
@@ -99,12 +108,25 @@ function environment(host: Host): Finding {
       remedy: "run it with --privileged -v /sys:/sys -v /dev/vfio:/dev/vfio, or outside",
     };
   }
+  if (release === "") {
+    return { name, result: "unknown", text: "the kernel's release cannot be read", evidence: OSRELEASE, remedy: null };
+  }
   return { name, result: "good", text: `Linux ${release}`, evidence: "/proc/sys/kernel/osrelease", remedy: null };
+}
+
+/** Why it says nothing that something is missing from a folder: the folder is missing too. Null where it is there. */
+function whyUnseen(host: Host, folder: string): Unknown | null {
+  const isThere = presence(host, folder);
+  if (isThere instanceof Unknown) return isThere;
+  return isThere ? null : new Unknown(`${folder} is not there`);
 }
 
 function iommu(host: Host): Finding {
   const name = "IOMMU";
-  const groups = ifReadable(() => host.list(GROUPS)) ?? [];
+  const listed = factOf(() => host.list(GROUPS));
+  const unseen = listed instanceof Unknown ? listed : listed === null ? whyUnseen(host, "/sys/kernel") : null;
+  if (unseen !== null) return { name, result: "unknown", text: `${unseen}`, evidence: GROUPS, remedy: null };
+  const groups = valueOf(listed) ?? [];
   const commandLine = ifReadable(() => host.readText("/proc/cmdline").trim()) ?? "";
   const words = commandLine.split(/\s+/).filter((word) => word.includes("iommu"));
   if (groups.length === 0) {
@@ -112,7 +134,9 @@ function iommu(host: Host): Finding {
       name,
       result: "bad",
       text: "off: no device can be given to user space safely",
-      evidence: `/sys/kernel/iommu_groups is empty; kernel arguments: ${words.join(" ") || "none about it"}`,
+      evidence: `${GROUPS} ${listed === null ? "is not there" : "is empty"}; kernel arguments: ${
+        words.join(" ") || "none about it"
+      }`,
       remedy: "turn VT-d or AMD-Vi on in the firmware, and boot with intel_iommu=on (AMD: nothing more)",
     };
   }
@@ -129,9 +153,11 @@ function iommu(host: Host): Finding {
 
 function vfioDriver(host: Host): Finding {
   const name = "VFIO driver";
-  const loaded = exists(host, VFIO_FOLDER);
-  const iommufd = exists(host, "/dev/iommu");
+  const loaded = presence(host, VFIO_FOLDER);
+  const iommufd = presence(host, "/dev/iommu") === true;
   const evidence = VFIO_FOLDER;
+  const unseen = loaded instanceof Unknown ? loaded : loaded ? null : whyUnseen(host, DRIVERS);
+  if (unseen !== null) return { name, result: "unknown", text: `${unseen}`, evidence, remedy: null };
   if (!loaded) {
     return { name, result: "bad", text: "not loaded", evidence, remedy: `modprobe ${VFIO_DRIVER}` };
   }
@@ -146,7 +172,11 @@ function vfioDriver(host: Host): Finding {
 
 function vfioAccess(host: Host): Finding {
   const name = "VFIO access";
-  if (!exists(host, "/dev/vfio/vfio")) {
+  const node = presence(host, "/dev/vfio/vfio");
+  if (node instanceof Unknown) {
+    return { name, result: "unknown", text: `${node}`, evidence: "/dev/vfio/vfio", remedy: null };
+  }
+  if (!node) {
     return {
       name,
       result: "bad",
@@ -218,6 +248,7 @@ function lockdown(host: Host): Finding {
   const name = "kernel lockdown";
   const mode = lockdownMode(host);
   const evidence = "/sys/kernel/security/lockdown";
+  if (mode instanceof Unknown) return { name, result: "unknown", text: `${mode}`, evidence, remedy: null };
   if (mode === null || mode === "none") {
     return { name, result: "good", text: mode ?? "the kernel has none", evidence, remedy: null };
   }
@@ -255,7 +286,7 @@ function addressSpace(names: readonly string[], functions: readonly PciFunction[
   const without = functions.filter((fn) => fn.resources?.some((bar) => bar.role === "BAR" && !bar.assigned) === true)
     .map((fn) => fn.name);
   if (names.length === 0) {
-    return { name, result: "unknown", text: "this machine has no PCI functions", evidence: PCI_DEVICES, remedy: null };
+    return { name, result: "unknown", text: "no PCI functions are shown", evidence: PCI_DEVICES, remedy: null };
   }
   const high = functions.some((fn) => fn.resources?.some((bar) => bar.start >= 1n << 32n && bar.role === "BAR"));
   if (without.length === 0) {
@@ -287,16 +318,24 @@ const LIBCUDA: readonly string[] = [
 
 function cuda(host: Host): Finding {
   const name = "CUDA driver";
-  const found = LIBCUDA.find((path) => exists(host, path));
+  const found = LIBCUDA.find((path) => presence(host, path) === true);
   const module = ifReadable(() => host.readText("/proc/driver/nvidia/version"))?.split("\n")[0];
   if (found !== undefined && module !== undefined) {
     return { name, result: "good", text: module, evidence: `${found}, /proc/driver/nvidia/version`, remedy: null };
   }
+  const loaded = presence(host, "/sys/module/nvidia");
+  const isUnseen = loaded instanceof Unknown || (!loaded && whyUnseen(host, "/sys/module") !== null);
   return {
     name,
     result: "limited",
-    text: found === undefined ? "libcuda.so.1 is not there" : "the kernel module is not loaded",
-    evidence: found ?? LIBCUDA.join(", "),
+    text: found === undefined
+      ? "libcuda.so.1 is in none of the usual places"
+      : isUnseen
+      ? "whether the kernel module is loaded cannot be seen"
+      : loaded
+      ? "the kernel module is loaded, but shows no version"
+      : "the kernel module is not loaded",
+    evidence: found === undefined ? LIBCUDA.join(", ") : `${found}, /sys/module/nvidia`,
     remedy: "only GPU work needs it: install NVIDIA's driver",
   };
 }

@@ -5,7 +5,8 @@
 
 import { BatchedReads } from "../core/batched_reads.ts";
 import { BusbarError, isBusbarError } from "../core/error.ts";
-import { exists, type Host, ifPresent, ifReadable } from "../core/host.ts";
+import { type Fact, Unknown, valueOf } from "../core/fact.ts";
+import { exists, factOf, type Host, ifReadable } from "../core/host.ts";
 import { type HostRequest, linkAt, realPathOf, sizeOf, textOf } from "../core/host_requests.ts";
 import { formatPciAddress, isSysfsPciAddress, parsePciAddress, type PciAddress } from "../core/pci_address.ts";
 import { configUint, EXTENDED_CONFIG_BYTES, formatId, HEADER_BYTES } from "./config_space.ts";
@@ -17,7 +18,10 @@ export const PCI_DEVICES = "/sys/bus/pci/devices";
 /** NVM Express, I/O controller: base class, subclass and programming interface. */
 export const CLASS_NVME = 0x010802;
 
-/** A PCI function as a machine describes it. What is not known is null. */
+/**
+ * A PCI function as a machine describes it. A {@linkcode Fact} tells apart what there is none of and what is not known; the
+ * other fields are null where they are not known.
+ */
 export interface PciFunction {
   /** Its address as sysfs writes it, or a software device's locator. */
   readonly name: string;
@@ -25,8 +29,10 @@ export interface PciFunction {
   readonly address: PciAddress | null;
   /** Its folder in sysfs; null for a software device. */
   readonly folder: string | null;
-  /** Configuration space as far as it could be read: 64 bytes without privilege, else 256 or 4096. */
+  /** Configuration space as far as it could be read: 64 bytes without privilege, else 256 or 4096; any length recorded. */
   readonly config: Uint8Array;
+  /** Why configuration space ends before its end; null where it is whole, or where nothing shows that it goes on. */
+  readonly configEnds: string | null;
   /** Vendor ID; 0xffff when the function does not answer. */
   readonly vendorId: number;
   /** Device ID. */
@@ -36,13 +42,13 @@ export interface PciFunction {
   /** Address ranges; null when they are not known (what lspci printed has none). */
   readonly resources: readonly Resource[] | null;
   /** Name of the kernel driver that holds it; null when none does. */
-  readonly driver: string | null;
+  readonly driver: Fact<string>;
   /** Number of its IOMMU group; null without an IOMMU. */
-  readonly iommuGroup: string | null;
+  readonly iommuGroup: Fact<string>;
   /** NUMA node; null when the firmware does not say (sysfs says -1). */
-  readonly numaNode: number | null;
+  readonly numaNode: Fact<number>;
   /** Power state as the kernel keeps it: `D0`, `D3hot`, `D3cold`; null when it does not say. */
-  readonly powerState: string | null;
+  readonly powerState: Fact<string>;
   /** How often the kernel was asked to enable it. */
   readonly enableCount: number | null;
   /** The functions on the path from the root complex to it, outermost first, itself left out. */
@@ -50,7 +56,7 @@ export interface PciFunction {
   /** The host bridge it hangs below: `pci0000:00`; null when not known. */
   readonly hostBridge: string | null;
   /** The physical function of an SR-IOV virtual function; null for all others. */
-  readonly physicalFunction: string | null;
+  readonly physicalFunction: Fact<string>;
 }
 
 /**
@@ -100,6 +106,7 @@ function functionRequests(folder: string): HostRequest[] {
   return [
     sizeOf(folder),
     { call: "readBytes", path: `${folder}/config`, offset: 0, sizeBytes: EXTENDED_CONFIG_BYTES },
+    sizeOf(`${folder}/config`),
     textOf(`${folder}/resource`),
     ...FUNCTION_LINKS.map((link) => linkAt(`${folder}/${link}`)),
     ...FUNCTION_TEXTS.map((file) => textOf(`${folder}/${file}`)),
@@ -116,11 +123,11 @@ export function readFetchedFunction(host: BatchedReads, address: PciAddress | st
   const where = typeof address === "string" ? parsePciAddress(address) : address;
   const name = formatPciAddress(where);
   const folder = `${PCI_DEVICES}/${name}`;
-  if (!exists(host, folder)) throw absentError(host, name);
+  if (!isThere(host, folder)) throw absentError(host, name);
   try {
     return describe(host, name, where, folder);
   } catch (error) {
-    if (!isBusbarError(error, "absent") || exists(host, folder)) throw error;
+    if (!isBusbarError(error, "absent") || isThere(host, folder)) throw error;
     throw new BusbarError("device-gone", `${name}: the function vanished while it was being read`, {
       operation: "read PCI function",
       path: name,
@@ -130,8 +137,24 @@ export function readFetchedFunction(host: BatchedReads, address: PciAddress | st
   }
 }
 
+/** A recording that does not have a function says nothing of whether the machine does; there the error says so. */
+function isThere(host: Host, folder: string): boolean {
+  return host.isPartial === true ? ifReadable(() => host.sizeBytes(folder)) !== null : exists(host, folder);
+}
+
 function absentError(host: Host, name: string): BusbarError {
   const known = ifReadable(() => host.list(PCI_DEVICES).length);
+  if (host.isPartial === true) {
+    return new BusbarError(
+      "not-recorded",
+      `${name}: not recorded: ${host.name} holds ${known ?? 0} other PCI functions`,
+      {
+        operation: "open PCI function",
+        path: name,
+        hint: "pcie_topology file:RECORDING lists them",
+      },
+    );
+  }
   const why = known === null
     ? `${host.name} has no PCI bus`
     : `${host.name} has ${known} PCI functions, and this is none of them`;
@@ -151,9 +174,10 @@ function describe(host: Host, name: string, address: PciAddress, folder: string)
     });
   }
   const text = (file: string): string | null => ifReadable(() => host.readText(`${folder}/${file}`).trim());
-  const link = (file: string): string | null =>
-    ifPresent(() => host.readLink(`${folder}/${file}`))?.split("/").at(-1) ?? null;
-  const resources = ifPresent(() => host.readText(`${folder}/resource`));
+  const link = (file: string): Fact<string> => factOf(() => host.readLink(`${folder}/${file}`).split("/").at(-1) ?? "");
+  const fact = (file: string): Fact<string> => factOf(() => host.readText(`${folder}/${file}`).trim());
+  const resources = valueOf(factOf(() => host.readText(`${folder}/resource`)));
+  const physicalFunction = link("physfn");
   const path = (ifReadable(() => host.realPath(folder)) ?? folder).split("/");
   const fn: PciFunction = {
     name,
@@ -161,19 +185,20 @@ function describe(host: Host, name: string, address: PciAddress, folder: string)
     folder,
     config,
     ...identityOf(config),
-    ...(link("physfn") === null ? {} : virtualIdentity(text)),
+    configEnds: configEnds(host, folder, config),
+    ...(valueOf(physicalFunction) === null ? {} : virtualIdentity(text)),
     resources: resources === null ? null : parseResources(resources),
     driver: link("driver"),
     iommuGroup: link("iommu_group"),
-    numaNode: nodeOf(text("numa_node")),
-    powerState: powerStateOf(text("power_state")),
+    numaNode: nodeOf(fact("numa_node")),
+    powerState: powerStateOf(fact("power_state")),
     enableCount: countOf(text("enable")),
     ancestors: path.slice(0, -1).filter(isSysfsPciAddress),
     hostBridge: path.find((part) => /^pci[0-9a-f]{4,}:[0-9a-f]{2}$/.test(part)) ?? null,
-    physicalFunction: link("physfn"),
+    physicalFunction,
   };
   // A function that has vanished loses its files at once: without this last look, "no driver" might be a lie.
-  if (!exists(host, folder)) throw absentError(host, name);
+  if (!isThere(host, folder)) throw absentError(host, name);
   return fn;
 }
 
@@ -201,7 +226,18 @@ export function identityOf(config: Uint8Array): Pick<PciFunction, "vendorId" | "
   };
 }
 
-function nodeOf(text: string | null): number | null {
+/** Why less of configuration space was read than the file has: the kernel shows 64 bytes without CAP_SYS_ADMIN. */
+function configEnds(host: Host, folder: string, config: Uint8Array): string | null {
+  if (config.length >= EXTENDED_CONFIG_BYTES) return null;
+  const sizeBytes = ifReadable(() => host.sizeBytes(`${folder}/config`));
+  if (host.isPartial === true) return `only ${config.length} bytes were recorded`;
+  return sizeBytes !== null && sizeBytes > config.length
+    ? `the kernel shows this user ${config.length} of ${sizeBytes} bytes`
+    : null;
+}
+
+function nodeOf(text: Fact<string>): Fact<number> {
+  if (text instanceof Unknown) return text;
   const node = countOf(text);
   return node === null || node < 0 ? null : node;
 }
@@ -210,7 +246,7 @@ function countOf(text: string | null): number | null {
   return text !== null && /^-?\d+$/.test(text) ? Number(text) : null;
 }
 
-function powerStateOf(text: string | null): string | null {
+function powerStateOf(text: Fact<string>): Fact<string> {
   return text === null || text === "unknown" || text === "error" ? null : text;
 }
 
@@ -218,9 +254,10 @@ function powerStateOf(text: string | null): string | null {
 export function summarize(fn: PciFunction): string {
   const parts = [`${className(fn.classCode)} ${formatId(fn.vendorId, fn.deviceId)}`];
   if (fn.address === null) parts.push("software device");
+  else if (fn.driver instanceof Unknown) parts.push(`driver ${fn.driver.reason}`);
   else parts.push(fn.driver === null ? "no driver" : `driver ${fn.driver}`);
-  if (fn.iommuGroup !== null) parts.push(`IOMMU group ${fn.iommuGroup}`);
-  if (fn.numaNode !== null) parts.push(`NUMA node ${fn.numaNode}`);
+  if (valueOf(fn.iommuGroup) !== null) parts.push(`IOMMU group ${fn.iommuGroup}`);
+  if (valueOf(fn.numaNode) !== null) parts.push(`NUMA node ${fn.numaNode}`);
   return parts.join(", ");
 }
 
@@ -274,6 +311,7 @@ export const UNKNOWN_TO_SYSFS: Pick<
   PciFunction,
   | "address"
   | "folder"
+  | "configEnds"
   | "driver"
   | "iommuGroup"
   | "numaNode"
@@ -285,6 +323,7 @@ export const UNKNOWN_TO_SYSFS: Pick<
 > = {
   address: null,
   folder: null,
+  configEnds: null,
   driver: null,
   iommuGroup: null,
   numaNode: null,

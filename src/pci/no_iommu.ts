@@ -13,7 +13,7 @@
 import { Deadline } from "../core/deadline.ts";
 import type { DmaBuffer } from "../core/dma.ts";
 import { BusbarError, isBusbarError, systemError } from "../core/error.ts";
-import { type Host, ifPresent, ifReadable } from "../core/host.ts";
+import { factOf, type Host, ifPresent } from "../core/host.ts";
 import { UndoJournal } from "../core/undo/journal.ts";
 import { formatBytes } from "../core/units.ts";
 import { findProgram, NVME_GUARDIAN } from "../../ffi/build.ts";
@@ -86,7 +86,7 @@ function refuseUnsuitable(host: Host, fn: PciFunction): void {
   }
   const type = fn.iommuGroup === null
     ? null
-    : ifReadable(() => host.readText(`/sys/kernel/iommu_groups/${fn.iommuGroup}/type`).trim());
+    : factOf(() => host.readText(`/sys/kernel/iommu_groups/${fn.iommuGroup}/type`).trim());
   if (type !== null && type !== "identity") {
     throw new BusbarError(
       "unsupported",

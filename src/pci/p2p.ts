@@ -7,12 +7,14 @@
  * @module
  */
 
+import { Unknown, valueOf } from "../core/fact.ts";
 import { formatBytes, hex } from "../core/units.ts";
 import { redirectingServices } from "./acs.ts";
+import { findCapability } from "./capabilities.ts";
 import { bridgeWindows, configUint, PCI_COMMAND, PCI_COMMAND_MASTER, PCI_COMMAND_MEMORY } from "./config_space.ts";
 import { barRegisters } from "./resources.ts";
 import { judgeRootComplex } from "./root_complexes.ts";
-import { decodesMemory, isUnresponsive, shownPowerState } from "./accessibility.ts";
+import { decodesMemory, isUnresponsive, powerDown } from "./accessibility.ts";
 import { nodesAbove, type Topology, type TopologyNode } from "./topology.ts";
 
 /** A rule that a verdict rests on. */
@@ -109,7 +111,8 @@ export type P2pRoute =
   | "same device"
   | "below one bridge"
   | "through the root complex"
-  | "across root complexes";
+  | "across root complexes"
+  | "not known";
 
 /** What `nvidia-smi topo` would call the way. */
 export type TopologyClass = "X" | "PIX" | "PXB" | "PHB" | "NODE" | "SYS";
@@ -124,10 +127,13 @@ export interface P2pPath {
   readonly up: readonly TopologyNode[];
   /** From there down to the target, which is left out. */
   readonly down: readonly TopologyNode[];
-  /** Links from the initiator up to where the ways meet and down again, as the kernel counts them (0: same function). */
-  readonly hops: number;
-  /** As `nvidia-smi topo` names it. */
-  readonly class: TopologyClass;
+  /**
+   * Links from the initiator up to where the ways meet and down again, as the kernel counts them (0: same function); null
+   * where bridges above one of them are not known.
+   */
+  readonly hops: number | null;
+  /** As `nvidia-smi topo` names it; null where it is not known. */
+  readonly class: TopologyClass | null;
 }
 
 /** The verdict on a pair. */
@@ -193,11 +199,14 @@ export function findPath(initiator: TopologyNode, target: TopologyNode): P2pPath
   const meet = upWithSelf.find((node) => downWithSelf.includes(node)) ?? null;
   const above = meet === null ? up : upWithSelf.slice(1, Math.max(1, upWithSelf.indexOf(meet)));
   const below = meet === null ? down : downWithSelf.slice(1, Math.max(1, downWithSelf.indexOf(meet)));
-  const hops = meet === null
+  const route = routeOf(initiator, target, meet);
+  const hops = route === "not known"
+    ? null
+    : meet === null
     ? upWithSelf.length + downWithSelf.length
     : upWithSelf.indexOf(meet) + downWithSelf.indexOf(meet);
   return {
-    route: routeOf(initiator, target, meet),
+    route,
     commonAncestor: meet,
     up: above,
     down: below.toReversed(),
@@ -210,6 +219,7 @@ function routeOf(a: TopologyNode, b: TopologyNode, meet: TopologyNode | null): P
   if (a === b) return "same function";
   if (isSameDevice(a, b)) return "same device";
   if (meet !== null) return "below one bridge";
+  if (a.rootComplex.isBelowUnknown || b.rootComplex.isBelowUnknown) return "not known";
   return a.rootComplex === b.rootComplex ? "through the root complex" : "across root complexes";
 }
 
@@ -220,12 +230,15 @@ function isSameDevice(a: TopologyNode, b: TopologyNode): boolean {
 }
 
 /** NVIDIA's classes: at most one bridge, several bridges, one host bridge, one NUMA node, the rest. */
-function classOf(a: TopologyNode, b: TopologyNode, meet: TopologyNode | null, between: number): TopologyClass {
+function classOf(a: TopologyNode, b: TopologyNode, meet: TopologyNode | null, between: number): TopologyClass | null {
   if (a === b) return "X";
+  if (routeOf(a, b, meet) === "not known") return null;
   // A switch is two ports deep on each side: its upstream port is where the ways meet, its downstream ports lie between.
   if (meet !== null) return between <= 2 ? "PIX" : "PXB";
   if (a.rootComplex === b.rootComplex) return "PHB";
   const [one, other] = [a.function.numaNode, b.function.numaNode];
+  // Without nodes the two may hang below one processor or below two.
+  if (one instanceof Unknown || other instanceof Unknown) return null;
   return one !== null && one === other ? "NODE" : "SYS";
 }
 
@@ -242,21 +255,29 @@ function functionsOnPath(initiator: TopologyNode, target: TopologyNode, path: P2
 function pathFinding(path: P2pPath): P2pFinding {
   const names = [...path.up, ...(path.commonAncestor === null ? [] : [path.commonAncestor]), ...path.down]
     .map((node) => node.function.name);
-  const evidence = names.length === 0 ? "no bridge lies between them" : `by way of ${names.join(", ")}`;
+  const evidence = names.length > 0
+    ? `by way of ${names.join(", ")}`
+    : path.route === "not known"
+    ? "no bridge above them is known"
+    : "no bridge lies between them";
   const texts: Readonly<Record<P2pRoute, string>> = {
     "same function": "a function reaches its own memory without leaving the device",
     "same device": "functions of one device: the device decides whether their traffic leaves it",
     "below one bridge": `the ways meet at ${path.commonAncestor?.function.name ?? "a bridge"}, below the root complex`,
     "through the root complex": "the ways meet in the root complex only",
     "across root complexes": "the two hang below different host bridges",
+    "not known": "the bridges above at least one of the two are not known, and so the way between them is not",
   };
+  const answer = path.route === "not known" ? "unknown" : "yes";
   return {
     rule: "path",
-    writes: "yes",
-    reads: "yes",
-    text: `${texts[path.route]} (${path.hops} hops, ${path.class})`,
+    writes: answer,
+    reads: answer,
+    text: path.hops === null
+      ? texts[path.route]
+      : `${texts[path.route]} (${path.hops} hops${path.class === null ? "" : `, ${path.class}`})`,
     evidence,
-    remedy: null,
+    remedy: answer === "yes" ? null : "record the whole machine: pcie_topology --save, or lspci -xxxx",
   };
 }
 
@@ -295,6 +316,16 @@ function acsFinding(
       remedy: "look as root, or at a recording made as root (lspci -xxxx)",
     };
   }
+  if (path.route === "not known") {
+    return {
+      rule,
+      writes: "unknown",
+      reads: "unknown",
+      text: "nothing on the way that is known redirects",
+      evidence: "ACS control",
+      remedy: "record the whole machine: pcie_topology --save, or lspci -xxxx",
+    };
+  }
   return {
     rule,
     writes: "yes",
@@ -331,7 +362,9 @@ function iommuFinding(
   const rule = "iommu";
   const { state, group, type } = initiator.iommu;
   const yes = { rule, writes: "yes", reads: "yes", remedy: null } as const;
-  const evidence = group === null
+  const evidence = state === "unknown"
+    ? `iommu_group of ${initiator.function.name}: ${unknownReason(initiator)}`
+    : group === null
     ? `${initiator.function.name} has no iommu_group`
     : `/sys/kernel/iommu_groups/${group}/type: ${type ?? "not there"}`;
   if (path.route === "same function") return { ...yes, text: "nothing leaves the device", evidence };
@@ -343,7 +376,7 @@ function iommuFinding(
   if (state === "unknown") {
     return {
       ...unknown,
-      text: "it was not recorded whether an IOMMU translates",
+      text: "it is not known whether an IOMMU translates",
       remedy: "record the machine with pcie_topology --save",
     };
   }
@@ -367,9 +400,8 @@ function iommuFinding(
   };
 }
 
-/** D3hot or D3cold, by what the kernel or the function itself says; undefined when it is awake. */
-function sleepState({ function: fn }: TopologyNode): string | undefined {
-  return [fn.powerState, shownPowerState(fn)].find((state) => state === "D3hot" || state === "D3cold");
+function unknownReason({ function: fn }: TopologyNode): string {
+  return fn.iommuGroup instanceof Unknown ? fn.iommuGroup.reason : "not known";
 }
 
 function windowFinding(initiator: TopologyNode, target: TopologyNode, path: P2pPath): P2pFinding {
@@ -388,8 +420,8 @@ function windowFinding(initiator: TopologyNode, target: TopologyNode, path: P2pP
     if (isUnresponsive(node.function)) {
       return no(`${name} does not answer`, "its configuration space reads all ones", "wake it, or plug it in");
     }
-    const asleep = sleepState(node);
-    if (asleep === undefined) continue;
+    const asleep = powerDown(node.function);
+    if (asleep === null) continue;
     const what = node === target ? "" : ", and sends nothing";
     return no(
       `${name} is powered down (${asleep})${what}`,
@@ -399,6 +431,14 @@ function windowFinding(initiator: TopologyNode, target: TopologyNode, path: P2pP
   }
   const command = configUint(fn.config, PCI_COMMAND, 2);
   const bars = memoryBars(target);
+  const hidden = bars.length === 0 ? whyBarsMayHide(target) : null;
+  if (hidden !== null) {
+    return {
+      ...no(`whether ${fn.name} has a memory BAR is not known: ${hidden}`, "BAR registers", RECORD_RESOURCES),
+      writes: "unknown",
+      reads: "unknown",
+    };
+  }
   if (bars.length === 0) return no(`${fn.name} has no memory BAR`, "its BARs", null);
   const unassigned = bars.filter((bar) => !bar.assigned);
   if (unassigned.length === bars.length) {
@@ -416,7 +456,7 @@ function windowFinding(initiator: TopologyNode, target: TopologyNode, path: P2pP
     );
   }
   for (const bridge of path.down) {
-    const closed = closedBridge(bridge, bars.filter((bar) => bar.assigned));
+    const closed = bridge.kind === "CardBus bridge" ? null : closedBridge(bridge, bars.filter((bar) => bar.assigned));
     if (closed !== null) return no(closed.text, closed.evidence, closed.remedy);
   }
   for (const bridge of path.up) {
@@ -465,6 +505,17 @@ function memoryBars(node: TopologyNode): MemoryBar[] {
     sizeBytes: null,
     assigned: bar.address !== 0n,
   }));
+}
+
+const RECORD_RESOURCES = "record it with its resources: pcie_topology --save, or lspci -vvxxxx";
+
+/** Why a function may have memory BARs though its registers show none; null where `resource` was read, or nothing hides. */
+function whyBarsMayHide({ function: fn, capabilities }: TopologyNode): string | null {
+  if (fn.resources !== null) return null;
+  if (fn.vendorId === 0xffff || valueOf(fn.physicalFunction) !== null) return "it is a virtual function";
+  if (!capabilities.isWhole.standard) return "its capabilities are not known";
+  const isEnhanced = findCapability(capabilities, "standard", 0x14) !== null;
+  return isEnhanced ? "it has Enhanced Allocation" : "a register of zero may be a BAR without an address";
 }
 
 /** Why a bridge does not pass any of these BARs down, or null when it passes at least one. */

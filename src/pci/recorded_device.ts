@@ -5,7 +5,7 @@
 
 import type { DmaBuffer } from "../core/dma.ts";
 import { BusbarError } from "../core/error.ts";
-import { type Host, ifPresent } from "../core/host.ts";
+import { type Host, ifReadable } from "../core/host.ts";
 import { type FileLocator, type OptionTable, readOptions } from "../core/locator.ts";
 import { type Machine, type RegisterRange, TextMachine } from "../core/machine.ts";
 import { accessError, type Mmio, RecordedMmio } from "../core/mmio.ts";
@@ -55,6 +55,7 @@ class RecordedPciDevice implements PciDevice {
   readonly kind = "recorded";
   readonly host: Host | null;
   readonly function: PciFunction;
+  readonly problems: readonly string[];
   readonly #machine: RecordedMachine;
   readonly #recordedAs: string;
 
@@ -63,6 +64,7 @@ class RecordedPciDevice implements PciDevice {
     this.#recordedAs = recordedAs;
     this.host = fn.address === null ? null : machine.host;
     this.function = fn;
+    this.problems = machine.problems;
   }
 
   readConfig(): Uint8Array {
@@ -101,7 +103,7 @@ function recordedRegisters(
   const { device, bar, shownAs, offset, sizeBytes } = wanted;
   const region = machine.regions.find((one) => one.device === device && one.bar === bar);
   if (region === undefined) {
-    throw new BusbarError("absent", `${shownAs}: the registers of BAR${bar} were not recorded`, {
+    throw new BusbarError("not-recorded", `${shownAs}: the registers of BAR${bar} were not recorded`, {
       operation: `open BAR${bar}`,
       path: shownAs,
       hint: `record them on that machine: dump_bar0 ${shownAs} --bar ${bar} --save FILE`,
@@ -127,12 +129,15 @@ class RecordedWhole extends TextMachine {
 
   override mapRegisters({ path, offset, sizeBytes }: RegisterRange): Mmio & Disposable {
     const [, folder = "", bar] = /^(.*)\/resource([0-5])$/.exec(path) ?? [];
-    const real = ifPresent(() => this.host.realPath(folder));
+    const real = ifReadable(() => this.host.realPath(folder));
     const device = this.#machine.devices.find((name) =>
-      real !== null && ifPresent(() => this.host.realPath(`${PCI_DEVICES}/${name}`)) === real
+      real !== null && ifReadable(() => this.host.realPath(`${PCI_DEVICES}/${name}`)) === real
     );
     if (device === undefined || bar === undefined) {
-      throw new BusbarError("absent", `${path}: no registers in ${this.name}`, { operation: "map registers", path });
+      throw new BusbarError("not-recorded", `${path}: no registers in ${this.name}`, {
+        operation: "map registers",
+        path,
+      });
     }
     const mmio = recordedRegisters(this.#machine, { device, bar: Number(bar), shownAs: device, offset, sizeBytes });
     return Object.assign(mmio, { [Symbol.dispose]: (): void => {} });

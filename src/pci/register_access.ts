@@ -8,14 +8,14 @@ import type { Host } from "../core/host.ts";
 import type { Locator } from "../core/locator.ts";
 import type { Machine } from "../core/machine.ts";
 import { type AccessBytes, littleEndian, type Mmio, type WritableMmio } from "../core/mmio.ts";
-import type { PlacedTable } from "../core/named_register.ts";
+import { findRegister, type NamedRegister, type PlacedTable } from "../core/named_register.ts";
 import type { UndoJournal } from "../core/undo/journal.ts";
 import { hex } from "../core/units.ts";
 import { localHostOf, machineOf } from "../../ffi/machine.ts";
 import { Mapping } from "../../ffi/memory.ts";
 import { MappedMmio } from "../../ffi/mmio.ts";
-import { capabilityLayout, listCapabilities } from "./capabilities.ts";
-import { headerLayout } from "./config_space.ts";
+import { capabilityLayout, capabilityTables, listCapabilities } from "./capabilities.ts";
+import { EXTENDED_CONFIG_BYTES, headerLayout } from "./config_space.ts";
 import { openPciDevice } from "./open_device.ts";
 import { PCI_LOCATORS } from "./locators.ts";
 import { openSoftDevice } from "./soft_device.ts";
@@ -172,6 +172,8 @@ export function configTables(config: Uint8Array): PlacedTable[] {
 export interface OpenConfig extends Disposable {
   /** The function. */
   readonly function: PciFunction;
+  /** What of a recording could not be used. */
+  readonly problems: readonly string[];
   /** As much of it as this user may read. */
   readonly bytes: Uint8Array;
 }
@@ -183,25 +185,80 @@ export function openConfig(
   machine: Machine = machineOf(locator),
 ): OpenConfig {
   const device = openPciDevice(locator, operation, machine);
-  return { function: device.function, bytes: device.readConfig(), [Symbol.dispose]: () => device[Symbol.dispose]() };
+  return {
+    function: device.function,
+    problems: device.problems ?? [],
+    bytes: device.readConfig(),
+    [Symbol.dispose]: () => device[Symbol.dispose](),
+  };
+}
+
+/** What errors need of a function. */
+export type KnownConfig = Pick<PciFunction, "name" | "configEnds">;
+
+/**
+ * The register of configuration space that a text names.
+ *
+ * @param fn the function, whose configuration space is `config`
+ * @throws {BusbarError} `not-recorded` or `permission` for a register of a capability, where the lists of capabilities were
+ * not read to their end; `usage` for a name that no table has
+ */
+export function findConfigRegister(
+  config: Uint8Array,
+  text: string,
+  widthBytes: AccessBytes | undefined,
+  fn: KnownConfig,
+): NamedRegister {
+  try {
+    return findRegister(configTables(config), text, widthBytes);
+  } catch (error) {
+    if (!isBusbarError(error, "usage") || !mayBeUnread(config, text)) throw error;
+    throw beyondEnd(config, `${text}: its capability`, fn);
+  }
+}
+
+/** True for `PM.PMCSR` where the list that would have PM was not read to its end, and there is such a register. */
+function mayBeUnread(config: Uint8Array, text: string): boolean {
+  const { isWhole } = listCapabilities(config);
+  const [prefix = "", name = ""] = text.toLowerCase().split(".");
+  return capabilityTables(config).some(({ list, title, layout }) =>
+    !isWhole[list] && title.replaceAll(" ", "_").toLowerCase() === prefix &&
+    layout.rows.some((row) => row.name.toLowerCase() === name)
+  );
+}
+
+/** What lies behind the bytes that are known: the reason is the function's, if it has one. */
+function beyondEnd(config: Uint8Array, what: string, fn: KnownConfig): BusbarError {
+  const details = { operation: "read configuration space", path: fn.name };
+  const isShown = fn.configEnds?.startsWith("the kernel") === true;
+  const why = fn.configEnds ?? `only ${config.length} bytes of configuration space are known`;
+  return new BusbarError(
+    isShown ? "permission" : "not-recorded",
+    `${fn.name}: ${what} lies behind what is known: ${why}`,
+    {
+      ...details,
+      hint: isShown ? "run it as root" : "lspci -xxxx as root, or busbar pcie_topology --save FILE, has all of it",
+    },
+  );
 }
 
 /**
  * A register in configuration space.
  *
- * @throws {BusbarError} `permission` where only a part could be read and the register is not in it; `out-of-range`
+ * @throws {BusbarError} `not-recorded` or `permission` where only a part could be read and the register is not in it;
+ * `out-of-range`
  */
-export function configValue(config: Uint8Array, offset: number, accessBytes: AccessBytes, name: string): bigint {
+export function configValue(config: Uint8Array, offset: number, accessBytes: AccessBytes, fn: KnownConfig): bigint {
   if (offset + accessBytes <= config.length && offset % Math.min(4, accessBytes) === 0) {
     return littleEndian(config.subarray(offset, offset + accessBytes));
   }
-  const isCut = offset < 4096 && offset + accessBytes > config.length;
+  if (offset + accessBytes <= EXTENDED_CONFIG_BYTES && offset + accessBytes > config.length) {
+    throw beyondEnd(config, hex(offset), fn);
+  }
   throw new BusbarError(
-    isCut ? "permission" : "out-of-range",
-    isCut
-      ? `${name}: only ${config.length} bytes of configuration space can be read, and ${hex(offset)} lies behind`
-      : `${name}: ${accessBytes} bytes at ${hex(offset)} are not in configuration space, or not aligned`,
-    { operation: "read configuration space", path: name, hint: isCut ? "run it as root" : undefined },
+    "out-of-range",
+    `${fn.name}: ${accessBytes} bytes at ${hex(offset)} are not in configuration space, or not aligned`,
+    { operation: "read configuration space", path: fn.name },
   );
 }
 

@@ -7,7 +7,7 @@
 
 import { BusbarError } from "../core/error.ts";
 import { hex } from "../core/units.ts";
-import { configUint } from "./config_space.ts";
+import { configUint, headerType } from "./config_space.ts";
 
 /** What a range is, by its line in the file. */
 export type ResourceRole = "BAR" | "ROM" | "VF BAR" | "window";
@@ -121,8 +121,7 @@ export interface BarRegister {
 
 /** The BAR registers of a configuration header; registers of zero, which may be unimplemented, are left out. */
 export function barRegisters(config: Uint8Array): BarRegister[] {
-  const type = configUint(config, 0x0e, 1) & 0x7f;
-  const count = type === 0 ? 6 : type === 1 ? 2 : 0;
+  const count = [6, 2, 1][headerType(config)] ?? 0;
   const bars: BarRegister[] = [];
   for (let index = 0; index < count; index++) {
     const low = configUint(config, 0x10 + 4 * index, 4);

@@ -88,6 +88,15 @@ export function judgeRootComplex(a: RootComplex, b: RootComplex, processor: Proc
   const rows = [listed(a), listed(b)];
   const names = [...new Set([a, b].map(describe))].join(" and ");
   const [first, second] = rows;
+  const hidden = [a, b].find((root) => root.mayLackFirst);
+  if (hidden !== undefined) {
+    return {
+      writes: "unknown",
+      reads: "unknown",
+      text: `the first function of ${hidden.name}, by which the kernel knows a root complex, was not recorded`,
+      evidence: names,
+    };
+  }
   if (first === undefined || first === null || second === undefined || second === null) {
     return {
       writes: "unknown",
@@ -165,7 +174,7 @@ function judgeAmd(a: RootComplex, b: RootComplex, processor: Processor | null): 
  */
 export function hostBridge(root: RootComplex): TopologyNode | null {
   const first = root.children[0];
-  if (first === undefined) return null;
+  if (first === undefined || root.isBelowUnknown || root.mayLackFirst) return null;
   const { address, vendorId, deviceId } = first.function;
   const is00 = address?.device === 0 && address.function === 0;
   return is00 || first.kind === "root port" || find(vendorId, deviceId) !== undefined ? first : null;

@@ -9,13 +9,20 @@
 
 import { BatchedReads } from "../core/batched_reads.ts";
 import { BusbarError, isBusbarError } from "../core/error.ts";
+import { type Fact, Unknown, valueOf } from "../core/fact.ts";
 import { type Host, ifReadable } from "../core/host.ts";
 import { namesIn, textOf } from "../core/host_requests.ts";
-import { comparePciAddress, isSysfsPciAddress, parsePciAddress, type PciAddress } from "../core/pci_address.ts";
+import {
+  comparePciAddress,
+  formatPciAddress,
+  isSysfsPciAddress,
+  parsePciAddress,
+  type PciAddress,
+} from "../core/pci_address.ts";
 import { type AcsState, readAcs } from "./acs.ts";
 import { type CapabilityList, dvsecIdentity, findCapability, listCapabilities } from "./capabilities.ts";
 import { CXL_VENDOR_ID, PORT_TYPES } from "./capability_tables.ts";
-import { configUint } from "./config_space.ts";
+import { configUint, headerType } from "./config_space.ts";
 import { fetchFunctions, PCI_DEVICES, type PciFunction, readFetchedFunction } from "./function.ts";
 import { joinLink, type Link, type LinkEnd, linkRequests, readLinkEnd } from "./link.ts";
 
@@ -27,6 +34,7 @@ export type FunctionKind =
   | "PCIe to PCI bridge"
   | "PCI to PCIe bridge"
   | "bridge"
+  | "CardBus bridge"
   | "host bridge"
   | "endpoint"
   | "legacy endpoint"
@@ -57,20 +65,24 @@ export interface ResizableBar {
 
 /** A place where a tree of functions begins. */
 export interface RootComplex {
-  /** Its name in sysfs: `pci0000:00`. */
+  /** Its name in sysfs: `pci0000:00`; of a bus whose bridge is not known, `bus 0000:01`. */
   readonly name: string;
+  /** The bridge above its bus is not known: then it is no root complex, only where what is known of a tree begins. */
+  readonly isBelowUnknown: boolean;
   /** PCI domain. */
   readonly domain: number;
   /** Number of its first bus. */
   readonly bus: number;
-  /** CXL where the firmware or a root port says so. */
-  readonly kind: "PCIe" | "CXL";
-  /** What says that it is a CXL host bridge; null for PCIe. */
+  /** CXL where the firmware or a root port says so; unknown where nothing below it shows PCI Express. */
+  readonly kind: "PCIe" | "CXL" | "unknown";
+  /** What says that it is a CXL host bridge, or why its kind is not known; null for PCIe. */
   readonly evidence: string | null;
   /** The function that makes this tree up, for a domain behind a device such as Intel VMD; null for most. */
   readonly behind: string | null;
   /** The NUMA node of everything below it; null where it differs or is not known. */
-  readonly numaNode: number | null;
+  readonly numaNode: Fact<number>;
+  /** True where the first function on its bus may be missing: in a recording that does not begin with 00.0. */
+  readonly mayLackFirst: boolean;
   /** The functions on its first bus, by address. */
   readonly children: readonly TopologyNode[];
 }
@@ -157,7 +169,7 @@ export function readTopology(host: Host): Topology {
   }
   for (const { node, end } of found) node.link = linkOf(node, end, byName);
   const rootComplexes = [...roots.values()].sort((a, b) => a.domain - b.domain || a.bus - b.bus);
-  for (const root of rootComplexes) describeRoot(root);
+  for (const root of rootComplexes) describeRoot(root, host.isPartial === true);
   return {
     host,
     rootComplexes,
@@ -179,8 +191,10 @@ export function findNode(topology: Topology, address: string | PciAddress): Topo
     fn.address !== null && comparePciAddress(fn.address, wanted) === 0
   );
   if (node !== undefined) return node;
-  const name = typeof address === "string" ? address : "";
-  throw new BusbarError("absent", `${name}: no such PCI function in ${topology.host.name}`, {
+  const name = typeof address === "string" ? address : formatPciAddress(address);
+  const isPartial = topology.host.isPartial === true;
+  const what = isPartial ? "not recorded" : "no such PCI function";
+  throw new BusbarError(isPartial ? "not-recorded" : "absent", `${name}: ${what} in ${topology.host.name}`, {
     operation: "find PCI function",
     path: name,
     hint: "pcie_topology lists them",
@@ -204,15 +218,22 @@ export function leadsDown(kind: FunctionKind): boolean {
   return kind === "root port" || kind === "switch downstream port" || kind === "PCI to PCIe bridge";
 }
 
+const OTHER_BRIDGES: readonly FunctionKind[] = [
+  "switch upstream port",
+  "PCIe to PCI bridge",
+  "bridge",
+  "CardBus bridge",
+];
+
 /** True for everything that has a bus below it. */
 export function isBridge(kind: FunctionKind): boolean {
-  return leadsDown(kind) || kind === "switch upstream port" || kind === "PCIe to PCI bridge" || kind === "bridge";
+  return leadsDown(kind) || OTHER_BRIDGES.includes(kind);
 }
 
 interface Draft extends Place {
   readonly name: string;
   readonly node: Mutable<TopologyNode>;
-  readonly end: LinkEnd | null;
+  readonly end: Fact<LinkEnd>;
   readonly depth: number;
 }
 
@@ -253,7 +274,7 @@ function readFunctions(reads: BatchedReads, problems: string[]): Draft[] {
   });
   reads.fetchNew(functions.flatMap((one) =>
     typeof one === "string" ? [] : [
-      ...(one.fn.iommuGroup === null ? [] : [textOf(groupTypeFile(one.fn.iommuGroup))]),
+      ...(valueOf(one.fn.iommuGroup) === null ? [] : [textOf(groupTypeFile(`${one.fn.iommuGroup}`))]),
       ...linkRequests(one.fn, one.capabilities),
       textOf(hardwareIdFile(one.place.rootName)),
     ]
@@ -282,12 +303,16 @@ function placeOf(host: Host, fn: PciFunction): Place {
   const path = (ifReadable(() => host.realPath(fn.folder ?? "")) ?? fn.folder ?? "").split("/");
   // A domain behind a device (Intel VMD) has a root of its own further down the path.
   const rootAt = path.findLastIndex((part) => /^pci[0-9a-f]{4,8}:[0-9a-f]{2}$/.test(part));
+  const ancestors = path.slice(rootAt + 1, -1).filter(isSysfsPciAddress);
   return {
-    rootName: path[rootAt] ?? `pci${fn.name.slice(0, -5)}`,
+    rootName: path[rootAt] ?? `${BELOW_UNKNOWN}${(ancestors[0] ?? fn.name).slice(0, -5)}`,
     behind: path.slice(0, Math.max(0, rootAt)).findLast(isSysfsPciAddress) ?? null,
-    ancestors: path.slice(rootAt + 1, -1).filter(isSysfsPciAddress),
+    ancestors,
   };
 }
+
+/** Begins the name of a bus that no known bridge leads to and that nothing shows to be a root bus. */
+const BELOW_UNKNOWN = "bus ";
 
 function draftOf(
   host: Host,
@@ -314,6 +339,8 @@ function draftOf(
 /** Every node gets its root complex before anybody sees it. */
 const PLACEHOLDER: RootComplex = {
   name: "",
+  isBelowUnknown: false,
+  mayLackFirst: false,
   domain: 0,
   bus: 0,
   kind: "PCIe",
@@ -324,12 +351,13 @@ const PLACEHOLDER: RootComplex = {
 };
 
 function kindOf(fn: PciFunction, capabilities: CapabilityList): FunctionKind {
-  const isType1 = (configUint(fn.config, 0x0e, 1) & 0x7f) === 1;
+  if (headerType(fn.config) === 2) return "CardBus bridge";
+  const isType1 = headerType(fn.config) === 1;
   const pcie = findCapability(capabilities, "standard", 0x10);
   if (pcie === null) {
     if (isType1) return "bridge";
     if (fn.classCode >>> 8 === 0x0600) return "host bridge";
-    return fn.config.length < 256 ? "device" : "conventional device";
+    return capabilities.isWhole.standard && fn.config.length > 64 ? "conventional device" : "device";
   }
   const type = PORT_TYPES[configUint(fn.config, pcie.offset + 2, 2) >>> 4 & 0xf];
   if (fn.classCode >>> 8 === 0x0600 && !isType1) return "host bridge";
@@ -353,19 +381,18 @@ function kindOf(fn: PciFunction, capabilities: CapabilityList): FunctionKind {
 }
 
 function readIommu(host: Host, fn: PciFunction): IommuState {
-  if (fn.iommuGroup !== null) {
-    const type = ifReadable(() => host.readText(groupTypeFile(fn.iommuGroup ?? "")).trim());
-    return { state: "group", group: fn.iommuGroup, type };
-  }
-  // What lspci printed may say nothing of groups; sysfs, which has a power state for each function, would have one.
-  return { state: fn.powerState === null && fn.enableCount === null ? "unknown" : "none", group: null, type: null };
+  const { iommuGroup: group } = fn;
+  if (group instanceof Unknown) return { state: "unknown", group: null, type: null };
+  if (group === null) return { state: "none", group: null, type: null };
+  return { state: "group", group, type: ifReadable(() => host.readText(groupTypeFile(group)).trim()) };
 }
 
 function readResizableBars(config: Uint8Array, capabilities: CapabilityList): ResizableBar[] {
   const capability = findCapability(capabilities, "extended", 0x15);
   if (capability === null) return [];
   const at = (offset: number): number => configUint(config, capability.offset + offset, 4);
-  const count = Math.min(6, Math.max(1, at(8) >>> 5 & 0x7));
+  const room = Math.floor((config.length - capability.offset - 4) / 8);
+  const count = Math.min(6, room, Math.max(1, at(8) >>> 5 & 0x7));
   return Array.from({ length: count }, (_, i): ResizableBar => {
     const control = at(8 + 8 * i);
     const sizes = BigInt(at(4 + 8 * i) >>> 4) | BigInt(control >>> 16) << 28n;
@@ -395,9 +422,10 @@ function rootOf(roots: Map<string, Mutable<RootComplex>>, host: Host, draft: Dra
   const root: Mutable<RootComplex> = {
     ...PLACEHOLDER,
     name: draft.rootName,
+    isBelowUnknown: draft.rootName.startsWith(BELOW_UNKNOWN),
     domain: parseInt(domain, 16),
     bus: parseInt(bus, 16),
-    kind: hid === CXL_HOST_BRIDGE ? "CXL" : "PCIe",
+    kind: hid === CXL_HOST_BRIDGE ? "CXL" : "unknown",
     evidence: hid === CXL_HOST_BRIDGE ? `ACPI names it ${CXL_HOST_BRIDGE}, a CXL host bridge` : null,
     behind: draft.behind,
     children: [],
@@ -409,16 +437,27 @@ function rootOf(roots: Map<string, Mutable<RootComplex>>, host: Host, draft: Dra
 /** ACPI's hardware ID of a CXL host bridge, CXL 3.1 §9.18.2. */
 const CXL_HOST_BRIDGE = "ACPI0016";
 
-function describeRoot(root: Mutable<RootComplex>): void {
+function describeRoot(root: Mutable<RootComplex>, isPartial: boolean): void {
   const below = root.children.flatMap(nodesBelow);
-  const nodes = new Set(below.map((node) => node.function.numaNode));
+  const known = below.map((node) => node.function.numaNode);
+  const nodes = new Set(known.map(valueOf));
   const [only] = nodes;
-  root.numaNode = nodes.size === 1 ? only ?? null : null;
+  root.numaNode = known.find((node) => node instanceof Unknown) ?? (nodes.size === 1 ? only ?? null : null);
+  const { device, function: fn } = root.children[0]?.function.address ?? { device: 0, function: 0 };
+  root.mayLackFirst = isPartial && (device !== 0 || fn !== 0);
+  if (root.kind === "CXL") return;
   const port = root.children.find((node) => node.kind === "root port" && node.cxl.length > 0);
-  if (root.kind === "PCIe" && port !== undefined) {
+  if (port !== undefined) {
     root.kind = "CXL";
     root.evidence = `root port ${port.function.name} has the DVSEC '${port.cxl[0]}'`;
-  }
+  } else if (root.isBelowUnknown) root.evidence = `no bridge that leads to ${root.name} is known`;
+  else if (below.some(isExpress)) root.kind = "PCIe";
+  else root.evidence = "nothing that is known of it shows PCI Express";
+}
+
+/** By its capability, or by a configuration space that only PCI Express has. */
+function isExpress({ function: fn, capabilities }: TopologyNode): boolean {
+  return fn.config.length > 256 || findCapability(capabilities, "standard", 0x10) !== null;
 }
 
 function pushChild(parent: Mutable<TopologyNode> | Mutable<RootComplex>, child: TopologyNode): void {
@@ -431,12 +470,12 @@ function byAddress(a: TopologyNode, b: TopologyNode): number {
     : comparePciAddress(a.function.address, b.function.address);
 }
 
-function linkOf(node: TopologyNode, end: LinkEnd | null, drafts: ReadonlyMap<string, Draft>): Link | null {
-  const endOf = (other: TopologyNode | null | undefined): LinkEnd | null =>
+function linkOf(node: TopologyNode, end: Fact<LinkEnd>, drafts: ReadonlyMap<string, Draft>): Link | null {
+  const endOf = (other: TopologyNode | null | undefined): Fact<LinkEnd> =>
     other === null || other === undefined ? null : drafts.get(other.function.name)?.end ?? null;
   if (leadsDown(node.kind)) return joinLink(end, endOf(node.children[0]), node.children.length > 0);
   const above = node.parent !== null && leadsDown(node.parent.kind) ? endOf(node.parent) : null;
-  return end === null ? null : joinLink(above, end);
+  return end === null ? null : joinLink(above, end, true);
 }
 
 function readProcessor(host: Host): Processor | null {

@@ -9,7 +9,8 @@
 
 import type { DmaBuffer } from "../core/dma.ts";
 import { BusbarError, isBusbarError } from "../core/error.ts";
-import { exists, type Host, ifReadable } from "../core/host.ts";
+import { type Fact, valueOf } from "../core/fact.ts";
+import { exists, factOf, type Host, ifReadable } from "../core/host.ts";
 import { findProcessUses } from "../core/process_uses.ts";
 import { Descriptor } from "../../ffi/fd.ts";
 import { Mapping, pageSizeBytes } from "../../ffi/memory.ts";
@@ -178,11 +179,11 @@ function accessHint(node: string): string {
 }
 
 /** The functions of an IOMMU group and the drivers that hold them. */
-export function groupMembers(host: Host, group: string): { readonly name: string; readonly driver: string | null }[] {
+export function groupMembers(host: Host, group: string): { readonly name: string; readonly driver: Fact<string> }[] {
   const names = ifReadable(() => host.list(`/sys/kernel/iommu_groups/${group}/devices`)) ?? [];
   return names.map((name) => ({
     name,
-    driver: ifReadable(() => host.readLink(`${PCI_DEVICES}/${name}/driver`))?.split("/").at(-1) ?? null,
+    driver: factOf(() => host.readLink(`${PCI_DEVICES}/${name}/driver`).split("/").at(-1) ?? ""),
   }));
 }
 
@@ -191,9 +192,11 @@ const HARMLESS_DRIVERS: readonly string[] = [VFIO_DRIVER, "pcieport", "pci-stub"
 
 /** The members of a function's group that keep it from user space, in words; empty when there is none. */
 export function membersInTheWay(host: Host, fn: PciFunction): string[] {
-  if (fn.iommuGroup === null) return [];
-  return groupMembers(host, fn.iommuGroup)
-    .filter(({ driver }) => driver !== null && !HARMLESS_DRIVERS.includes(driver))
+  const group = valueOf(fn.iommuGroup);
+  if (group === null) return [];
+  // A member of which nobody can say who has it is in the way too.
+  return groupMembers(host, group)
+    .filter(({ driver }) => driver !== null && !HARMLESS_DRIVERS.includes(`${driver}`))
     .map(({ name, driver }) => `${name} (${driver})`);
 }
 

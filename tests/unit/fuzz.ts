@@ -166,7 +166,7 @@ export function registerFuzzTests({ rounds, pageRounds, chainRounds }: FuzzRound
     const random = new Random("recorded machines");
     const line = `00: ${"00 ".repeat(15)}00\n`;
     const parts = [
-      "# busbar recorded machine 1\n",
+      "# busbar recorded machine 2\n",
       "0000:01:00.0 x\n",
       "01:00.0\n",
       line,

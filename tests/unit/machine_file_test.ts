@@ -1,10 +1,11 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 
 import { BusbarError } from "../../src/core/error.ts";
+import { Unknown } from "../../src/core/fact.ts";
 import { parseLocator } from "../../src/core/locator.ts";
 import { openPciDevice } from "../../src/pci/open_device.ts";
 import { readAncestors, readPciFunction } from "../../src/pci/function.ts";
-import { formatMachine, parseMachine } from "../../src/pci/machine_file.ts";
+import { formatMachine, parseMachine, type RecordedMachine } from "../../src/pci/machine_file.ts";
 import { NVME_FOLDER, nvmeMachine } from "./machines.ts";
 
 const NVME = "0000:01:00.0";
@@ -76,23 +77,39 @@ Deno.test("bridges whose bus numbers run in a circle do not hang the reader", ()
   assertEquals(readPciFunction(machine.host, "01:00.0").ancestors.length, 1);
 });
 
-Deno.test("every cut of a recording is refused with its line, never read as less", () => {
+Deno.test("every cut of a recording is named with its line; what is left is as it was, and the rest not recorded", () => {
   const text = recorded();
+  const whole = readPciFunction(parseMachine(text, "x.dump").host, NVME);
+  let read = 0;
   for (let length = 0; length < text.trimEnd().length; length += 37) {
-    const error = assertThrows(() => parseMachine(text.slice(0, length), "x.dump"), BusbarError);
-    assert(error.code === "malformed" && error.message.startsWith("x.dump"), `${length}: ${error.message}`);
+    let machine: RecordedMachine;
+    try {
+      machine = parseMachine(text.slice(0, length), "x.dump");
+    } catch (error) {
+      assert(error instanceof BusbarError && error.code === "malformed", `${length}: ${error}`);
+      assert(error.message.startsWith("x.dump"), `${length}: ${error.message}`);
+      continue;
+    }
+    assert(machine.problems.some((problem) => problem.includes("cut short")), `${length}: ${machine.problems}`);
+    if (!machine.devices.includes(NVME)) continue;
+    read++;
+    const fn = readPciFunction(machine.host, NVME);
+    assertEquals(fn.config, whole.config.subarray(0, fn.config.length));
+    for (const name of ["driver", "iommuGroup", "numaNode", "powerState", "physicalFunction"] as const) {
+      const isSame = fn[name] === whole[name];
+      assert(isSame || fn[name] instanceof Unknown, `${length}: ${name} is ${fn[name]}`);
+    }
   }
+  assert(read > 100, `${read} cuts in the last function`);
 });
 
-Deno.test("each kind of damage is refused with its line", () => {
+Deno.test("each kind of damage is named with its line, and the rest is read", () => {
   const config = `${NVME} x\n${Array.from({ length: 4 }, (_, i) => `${i}0: ${"00 ".repeat(15)}00`).join("\n")}\n`;
   const cases: readonly [string, string][] = [
-    ["", "no PCI function in it"],
-    ["hello\nworld\n", "no PCI function in it"],
     [`${config}40: zz\n`, "line 6: '40: zz' is no line of hexadecimal bytes"],
     [`${config}80: 00\n`, "line 6: offset 0x80 where 0x40 belongs"],
-    [`${config}40: 00\n`, "65 bytes of configuration space"],
-    [`${config}\n${config}`, "line 7: 0000:01:00.0 stands there twice"],
+    [`${config}40: 00\n`, "line 1: 0000:01:00.0 is cut short at 65 bytes"],
+    [`${config}\n${config.replace("00: 00", "00: 11")}`, "line 7: 0000:01:00.0 stands there again with other bytes"],
     [`${config}#region ${NVME} 9 4096\n`, "line 6: #region takes"],
     [`${config}#region ${NVME} 0 -1\n`, "line 6: #region takes"],
     [`${config}#data 0x0 00\n`, "line 6: #data with no #region"],
@@ -102,7 +119,22 @@ Deno.test("each kind of damage is refused with its line", () => {
     [`${config}#file "/a" "b" "c"\n`, "line 6: #file is not followed by quoted text"],
     [`${config}#file "a" "b"\n`, "line 6: #file takes an absolute path"],
     [`${config}#file nonsense\n`, "line 6: #file is not followed"],
-    ["#+ x\n", "line 1: a continued line with nothing before it"],
+    [`#+ x\n${config}`, "line 1: a continued line with nothing before it"],
+  ];
+  for (const [text, message] of cases) {
+    const machine = parseMachine(text, "x.dump");
+    assertEquals(machine.devices, [NVME], message);
+    assertStringIncludes(machine.problems.join("\n"), message);
+  }
+});
+
+Deno.test("a file is refused only when nothing in it can be used, with its first line and what was expected", () => {
+  const cases: readonly [string, string][] = [
+    ["", "no PCI function in it: the file is empty; expected was a line such as '01:00.0"],
+    ["\nhello\nworld\n", "x.dump, line 2: no PCI function in it: 'hello'; expected was a line such as '01:00.0"],
+    ["01:00.0 Drive\n02:00.0 Card\n", "x.dump, line 1: no bytes of 0000:01:00.0 or of any other function; expected"],
+    [`01:00.0 Drive\n00: ${"00 ".repeat(16)}\n`, "line 1: 0000:01:00.0 is left out: only 16 of the 64 bytes"],
+    ["12:45.3 not an address\n", "'12:45.3 not an address'"],
   ];
   for (const [text, message] of cases) {
     assertEquals(assertThrows(() => parseMachine(text, "x.dump"), BusbarError, message).code, "malformed");
@@ -125,7 +157,7 @@ Deno.test("a recorded device is opened by file:, and ?device= chooses among seve
     assertThrows(
       () => openPciDevice(parseLocator(`file:${file}?device=09:00.0`), "test"),
       BusbarError,
-      "no such PCI function",
+      "0000:09:00.0: not recorded: recorded machine",
     );
     assertThrows(() => openPciDevice(parseLocator(`file:${file}?dev=1`), "test"), BusbarError, "no setting");
     assertThrows(() => device.allocDma(1), BusbarError, "no DMA");

@@ -10,6 +10,8 @@ import { nvmeConfig, nvmeMachine } from "./machines.ts";
 
 const NVME = [{ prefix: "", base: 0, layout: NVME_REGISTERS }];
 
+const X = { name: "x", configEnds: null };
+
 Deno.test("a register is found by name in any case, and by offset; its width is its own unless another is given", () => {
   for (const text of ["AQA", "aqa", "0x24", "36"]) {
     const { name, offset, accessBytes, row } = findRegister(NVME, text);
@@ -34,9 +36,9 @@ Deno.test("registers of configuration space have the capability's name before th
   const tables = configTables(nvmeConfig());
   assertEquals(findRegister(tables, "COMMAND").offset, 4);
   assertEquals(findRegister(tables, "PM.PMCSR").offset, 0x44);
-  assertEquals(configValue(nvmeConfig(), 0, 2, "x"), 0x1b36n);
-  assertThrows(() => configValue(nvmeConfig().subarray(0, 64), 0x44, 2, "x"), BusbarError, "only 64 bytes");
-  assertThrows(() => configValue(nvmeConfig(), 0x1000, 4, "x"), BusbarError, "not in configuration space");
+  assertEquals(configValue(nvmeConfig(), 0, 2, X), 0x1b36n);
+  assertThrows(() => configValue(nvmeConfig().subarray(0, 64), 0x44, 2, X), BusbarError, "only 64 bytes");
+  assertThrows(() => configValue(nvmeConfig(), 0x1000, 4, X), BusbarError, "not in configuration space");
 });
 
 Deno.test("a configuration register is written in one write of its width, and kept", () => {

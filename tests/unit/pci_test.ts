@@ -1,6 +1,9 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 
 import { BusbarError } from "../../src/core/error.ts";
+import { Unknown } from "../../src/core/fact.ts";
+import { answerEach } from "../../src/core/host.ts";
+import type { HostAnswer, HostRequest } from "../../src/core/host_requests.ts";
 import { FaultyHost } from "../../src/core/faulty_host.ts";
 import { decodeCapability, dvsecIdentity, findCapability, listCapabilities } from "../../src/pci/capabilities.ts";
 import { bridgeWindows, configUint, headerLayout } from "../../src/pci/config_space.ts";
@@ -82,13 +85,30 @@ Deno.test("three errors are told apart: malformed, absent, gone between two read
   }
 });
 
+/** Its configuration space has 4096 bytes by stat, and gives fewer. */
+class UnprivilegedMachine extends MadeUpMachine {
+  override sizeBytes(path: string): number {
+    return path.endsWith("/config") ? 4096 : super.sizeBytes(path);
+  }
+
+  override batch(requests: readonly HostRequest[]): HostAnswer[] {
+    return answerEach(this, requests);
+  }
+}
+
 Deno.test("configuration space cut at 64 bytes is read as far as it goes, and the capabilities say why they are missing", () => {
   const machine = nvmeMachine().file(`${NVME_FOLDER}/config`, nvmeConfig().slice(0, 64));
   const fn = readPciFunction(machine, NVME);
   assertEquals(fn.classCode, 0x010802);
   const { capabilities, problems } = listCapabilities(fn.config);
   assertEquals([capabilities.length, problems.length], [0, 1]);
-  assert(problems[0]?.startsWith("capabilities: permission denied"));
+  // 64 bytes are no missing permission: that shows only where the file has more than the kernel gave.
+  assertEquals(problems, ["capabilities from 0x40 on are not known: only 64 bytes were read"]);
+  assertEquals(fn.configEnds, null);
+  const cut = new UnprivilegedMachine();
+  for (const [path, bytes] of machine.files) cut.files.set(path, bytes);
+  for (const [path, target] of machine.links) cut.links.set(path, target);
+  assertEquals(readPciFunction(cut, NVME).configEnds, "the kernel shows this user 64 of 4096 bytes");
   const short = nvmeMachine().file(`${NVME_FOLDER}/config`, nvmeConfig().slice(0, 10));
   assertEquals(assertThrows(() => readPciFunction(short, NVME), BusbarError).code, "malformed");
 });
@@ -139,8 +159,10 @@ Deno.test("BAR registers: 64-bit ones take two, zero and all ones are left out, 
   assertEquals(flags, [0x14220cn, 0x40101n, 0x42208n]);
   config[0x0e] = 1;
   assertEquals(barRegisters(config).map((bar) => bar.index), [0]);
+  // A CardBus bridge has one, of 32 bits; what looks like the upper half of its address is the capability pointer.
   config[0x0e] = 2;
-  assertEquals(barRegisters(config), []);
+  config[0x10] = 0;
+  assertEquals(barRegisters(config).map((bar) => [bar.index, bar.address]), [[0, 0x40000000n]]);
 });
 
 Deno.test("capabilities are walked in order and decoded: power management, PCIe link", () => {
@@ -245,10 +267,12 @@ Deno.test("bridge windows are read at full width, and closed ones are left out",
   assertEquals([
     headerLayout(config)?.name,
     headerLayout(new Uint8Array(64))?.name,
-    headerLayout(new Uint8Array(64).fill(2)),
+    headerLayout(new Uint8Array(64).fill(2))?.name,
+    headerLayout(new Uint8Array(64).fill(3)),
   ], [
     "PCI type 1 header",
     "PCI type 0 header",
+    "CardBus bridge header",
     null,
   ] as unknown[]);
   assertEquals(configUint(config, 255, 2), 0xffff);
@@ -293,7 +317,13 @@ Deno.test("each reason why registers cannot be read is recognised before they ar
     ],
     ["absent", "no BAR3: the function does not implement it", "memory BARs are BAR0", 3, () => {}],
     ["absent", "no BAR1: it is the upper half of the 64-bit BAR0", "memory BARs are BAR0", 1, () => {}],
-    ["absent", "its BARs were not recorded", "none", 0, (machine) => machine.files.delete(`${NVME_FOLDER}/resource`)],
+    [
+      "not-recorded",
+      "BAR0: its register holds 0xfe000000 (memory); its size is not known",
+      "lspci -vv",
+      0,
+      (machine) => machine.files.delete(`${NVME_FOLDER}/resource`),
+    ],
   ];
   for (const [code, message, hint, bar, change] of cases) {
     const fn = functionWith(change);
@@ -321,6 +351,14 @@ Deno.test("a failed mmap is explained by what the machine shows: strict devmem, 
   const locked = nvmeMachine().file("/sys/kernel/security/lockdown", "none [integrity] confidentiality\n");
   assertEquals(lockdownMode(locked), "integrity");
   assert(explain(1, locked).message.includes("locked down (integrity)"));
-  assertEquals([explain(1).code, explain(13).code, explain(2).code], ["permission", "permission", "device-gone"]);
-  assertEquals(lockdownMode(new MadeUpMachine()), null);
+  assertEquals([explain(1).code, explain(13).code], ["permission", "permission"]);
+  // A missing resource0 is no unplug while the function's folder is there.
+  assertEquals(explain(2).code, "absent");
+  assert(explain(2).message.includes("sysfs has no resource0"), explain(2).message);
+  const gone = nvmeMachine();
+  gone.remove(NVME_FOLDER);
+  assertEquals(explain(2, gone).code, "device-gone");
+  // No lockdown file means no lockdown only where securityfs is mounted.
+  assertEquals(lockdownMode(new MadeUpMachine()), new Unknown("securityfs is not mounted"));
+  assertEquals(lockdownMode(new MadeUpMachine().file("/sys/kernel/security/lsm", "capability,yama")), null);
 });

@@ -36,6 +36,7 @@ const FUNCTION: PciFunction = {
   name: "soft:nvme",
   address: null,
   folder: null,
+  configEnds: null,
   config: new Uint8Array(64),
   vendorId: 0x1234,
   deviceId: 1,

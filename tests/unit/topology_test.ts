@@ -195,7 +195,7 @@ Deno.test("paths that lead through each other make no loop", () => {
 
 Deno.test("a function that the machine does not have is an error with a hint; a machine without PCI too", () => {
   const topology = topologyOf({ functions: SWITCH });
-  assertEquals(assertThrows(() => findNode(topology, "09:00.0"), BusbarError).code, "absent");
+  assertEquals(assertThrows(() => findNode(topology, "09:00.0"), BusbarError).code, "not-recorded");
   assertEquals(assertThrows(() => findNode(topology, "9"), BusbarError).code, "usage");
   assertEquals(
     assertThrows(() => readTopology(new RecordedHost("x", { files: new Map(), links: new Map() })), BusbarError)

@@ -77,7 +77,7 @@ export async function checkP2p(drive: PciAddress, options: P2pOptions = {}): Pro
   const gpu = options.cudaDevice === undefined
     ? chooseGpu(topology, gpus, options.gpu ?? 0)
     : gpuOfDevice(topology, options.cudaDevice, options.openCuda ?? openCudaDriver);
-  const checks: P2pCheck[] = deviceChecks(node, gpu, gpus.length);
+  const checks: P2pCheck[] = deviceChecks(node, gpu, gpus.length, host.isPartial === true);
   const path = pathChecks(topology, node, gpu);
   checks.push(...path.checks, ...driverChecks(host, gpu));
   const place: Place = { host, fn, node, gpu, pair: path.pair, isSoftware: false };

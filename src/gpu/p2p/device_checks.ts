@@ -4,9 +4,10 @@
  */
 
 import { isBusbarError } from "../../core/error.ts";
+import { Unknown } from "../../core/fact.ts";
 import { formatBytes } from "../../core/units.ts";
 import { CLASS_NVME, type PciFunction, summarize } from "../../pci/function.ts";
-import { shownPowerState, usableBar } from "../../pci/accessibility.ts";
+import { powerDown, shownPowerState, usableBar } from "../../pci/accessibility.ts";
 import type { Topology, TopologyNode } from "../../pci/topology.ts";
 import { type P2pCheck, ruleText } from "./check.ts";
 
@@ -22,7 +23,16 @@ export function listGpus(topology: Topology): TopologyNode[] {
 }
 
 /** Step 1: both are there, awake, decoding, with addresses. */
-export function deviceChecks(drive: TopologyNode, gpu: TopologyNode | null, gpuCount: number): P2pCheck[] {
+export function deviceChecks(
+  drive: TopologyNode,
+  gpu: TopologyNode | null,
+  gpuCount: number,
+  isPartial: boolean,
+): P2pCheck[] {
+  const without = isPartial ? "no NVIDIA GPU was recorded" : "this machine has no NVIDIA GPU";
+  const others = isPartial
+    ? `${gpuCount} GPUs were recorded, and not that one`
+    : `this machine has ${gpuCount} GPUs, and not that one`;
   return [
     barCheck("drive", drive.function, 0),
     gpu === null
@@ -30,10 +40,14 @@ export function deviceChecks(drive: TopologyNode, gpu: TopologyNode | null, gpuC
         step: 1,
         name: "GPU",
         outcome: "unknown",
-        text: gpuCount === 0 ? "this machine has no NVIDIA GPU" : `this machine has ${gpuCount} GPUs, and not that one`,
+        text: gpuCount === 0 ? without : others,
         evidence: "vendor 10de and class 03 in /sys/bus/pci/devices",
         rule: ruleText("window"),
-        remedy: gpuCount === 0 ? "lspci -d 10de: lists what there is; a GPU in a slot that is off shows nothing" : null,
+        remedy: isPartial
+          ? "record the GPU too: pcie_topology --save on that machine"
+          : gpuCount === 0
+          ? "lspci -d 10de: lists what there is; a GPU in a slot that is off shows nothing"
+          : null,
       }
       : gpuCheck(gpu.function),
   ];
@@ -52,10 +66,14 @@ function barCheck(name: string, fn: PciFunction, index: number): P2pCheck {
   }
   try {
     const bar = usableBar(fn, index);
+    // What has no power management is awake; of what was recorded in part that is not known.
+    const isAwake = shownPowerState(fn) !== null || !(fn.powerState instanceof Unknown);
     return {
       ...base,
       outcome: "pass",
-      text: `${fn.name} is awake, decodes memory, and BAR${index} has ${formatBytes(bar.sizeBytes)}`,
+      text: `${fn.name} ${isAwake ? "is awake, " : ""}decodes memory, and BAR${index} has ${
+        formatBytes(bar.sizeBytes)
+      }`,
       evidence: `${fn.folder}/resource: 0x${bar.start.toString(16)}`,
       remedy: null,
     };
@@ -63,7 +81,7 @@ function barCheck(name: string, fn: PciFunction, index: number): P2pCheck {
     if (!isBusbarError(error)) throw error;
     return {
       ...base,
-      outcome: "fail",
+      outcome: error.code === "not-recorded" ? "unknown" : "fail",
       text: error.message,
       evidence: `${fn.folder}: power_state, config, resource`,
       remedy: error.hint,
@@ -72,8 +90,8 @@ function barCheck(name: string, fn: PciFunction, index: number): P2pCheck {
 }
 
 function gpuCheck(fn: PciFunction): P2pCheck {
-  const asleep = [fn.powerState, shownPowerState(fn)].find((state) => state === "D3hot" || state === "D3cold");
-  if (asleep === undefined) return barCheck("GPU", fn, 0);
+  const asleep = powerDown(fn);
+  if (asleep === null) return barCheck("GPU", fn, 0);
   return {
     step: 1,
     name: "GPU",

@@ -7,15 +7,18 @@
  */
 
 import { BatchedReads } from "../../core/batched_reads.ts";
-import { type Host, ifReadable } from "../../core/host.ts";
-import { textOf } from "../../core/host_requests.ts";
+import { Unknown } from "../../core/fact.ts";
+import { type Host, ifReadable, presence } from "../../core/host.ts";
+import { sizeOf, textOf } from "../../core/host_requests.ts";
 import type { TopologyNode } from "../../pci/topology.ts";
 import { type P2pCheck, ruleText } from "./check.ts";
 
 /** What a machine says of NVIDIA's driver. */
 export interface NvidiaModule {
-  /** `580.82.07`; null where it is not loaded. */
+  /** `580.82.07`; null where it does not show. */
   readonly version: string | null;
+  /** Whether it is loaded: a missing version alone does not say that it is not. */
+  readonly isLoaded: boolean | Unknown;
   /** Open or closed kernel module; null where it does not say. */
   readonly flavour: "open" | "proprietary" | null;
   /** Its parameters, as /proc/driver/nvidia/params shows them. */
@@ -30,6 +33,7 @@ const MODULE_FILES: readonly string[] = [
   "/proc/driver/nvidia/params",
   "/proc/sys/kernel/osrelease",
 ];
+const MODULE_FOLDERS: readonly string[] = ["/sys/module/nvidia", "/sys/module"];
 const PROCESS_STATUS = "/proc/self/status";
 
 /** Reads what is known of NVIDIA's driver without asking it. */
@@ -43,10 +47,20 @@ export function readNvidiaModule(host: Host): NvidiaModule {
   );
   return {
     version,
+    isLoaded: version !== null || isModuleLoaded(host),
     flavour: version === null || about === null ? null : /Open Kernel Module/i.test(about) ? "open" : "proprietary",
     parameters: new Map(parameters),
     kernel: text("/proc/sys/kernel/osrelease")?.trim() ?? "",
   };
+}
+
+/** By its folder in /sys/module, where that folder can be seen. */
+function isModuleLoaded(host: Host): boolean | Unknown {
+  const isThere = presence(host, "/sys/module/nvidia");
+  if (isThere !== false) return isThere;
+  const modules = presence(host, "/sys/module");
+  if (modules instanceof Unknown) return modules;
+  return modules ? false : new Unknown("/sys/module is not there");
 }
 
 /** True when the option that lets every user map I/O memory is set. */
@@ -58,7 +72,7 @@ export function hasPeerMappingOverride(module: NvidiaModule): boolean {
 /** Step 4: the GPU's driver, and who asks. */
 export function driverChecks(machine: Host, gpu: TopologyNode | null): P2pCheck[] {
   const host = new BatchedReads(machine);
-  host.fetch([...MODULE_FILES, PROCESS_STATUS].map(textOf));
+  host.fetch([...[...MODULE_FILES, PROCESS_STATUS].map(textOf), ...MODULE_FOLDERS.map(sizeOf)]);
   const module = readNvidiaModule(host);
   return [moduleCheck(module, gpu), kernelCheck(module), privilegeCheck(host, module)];
 }
@@ -72,12 +86,25 @@ function moduleCheck(module: NvidiaModule, gpu: TopologyNode | null): P2pCheck {
       outcome: "unknown",
       text: isBound
         ? "NVIDIA's driver has the GPU; its version and options are not known"
+        : module.isLoaded instanceof Unknown
+        ? `whether NVIDIA's kernel module is loaded is ${module.isLoaded}`
+        : module.isLoaded
+        ? "NVIDIA's kernel module is loaded; its version and options are not known"
         : "NVIDIA's kernel module is not loaded",
-      evidence: "/proc/driver/nvidia/version, /sys/module/nvidia/version",
-      remedy: isBound ? null : "install NVIDIA's driver, or: modprobe nvidia nvidia-uvm",
+      evidence: "/proc/driver/nvidia/version, /sys/module/nvidia",
+      remedy: module.isLoaded === false && !isBound ? "install NVIDIA's driver, or: modprobe nvidia nvidia-uvm" : null,
     };
   }
   const driver = gpu?.function.driver ?? null;
+  if (driver instanceof Unknown) {
+    return {
+      ...base,
+      outcome: "unknown",
+      text: `whether NVIDIA's driver has ${gpu?.function.name} is ${driver}`,
+      evidence: `${gpu?.function.folder}/driver`,
+      remedy: null,
+    };
+  }
   if (gpu !== null && driver !== "nvidia") {
     return {
       ...base,
@@ -105,8 +132,9 @@ function kernelCheck(module: NvidiaModule): P2pCheck {
   const branch = Number(module.version?.split(".")[0] ?? NaN);
   const base = { step: 4, name: "kernel", rule: ruleText("hostRegister") };
   const evidence = `/proc/sys/kernel/osrelease: ${module.kernel || "not readable"}; driver ${
-    module.version ?? "not loaded"
+    module.version ?? (module.isLoaded === false ? "not loaded" : "not known")
   }`;
+  const unseen = module.isLoaded === false ? "none is loaded to look at" : "which one is loaded is not known";
   if (module.version === null || !isTrap) {
     return {
       ...base,
@@ -115,8 +143,8 @@ function kernelCheck(module: NvidiaModule): P2pCheck {
         ? module.kernel === ""
           ? "neither kernel nor driver are known"
           : isTrap
-          ? "from Linux 6.10 on a driver needs follow_pfnmap_start or follow_pte to map a BAR; none is loaded to look at"
-          : "this kernel has follow_pfn; no driver is loaded to look at"
+          ? `from Linux 6.10 on a driver needs follow_pfnmap_start or follow_pte to map a BAR; ${unseen}`
+          : `this kernel has follow_pfn; of the drivers, ${unseen}`
         : "this kernel still has what the driver looks BAR pages up with",
       evidence,
       remedy: null,
@@ -141,7 +169,7 @@ function privilegeCheck(host: Host, module: NvidiaModule): P2pCheck {
   const base = { step: 4, name: "privilege", rule: ruleText("hostRegister") };
   const override = hasPeerMappingOverride(module);
   const evidence = `/proc/self/status: CapEff ${digits ?? "not readable"}; PeerMappingOverride ${
-    override ? "1" : "not set"
+    override ? "1" : module.parameters.size === 0 ? "not known" : "not set"
   }`;
   if (digits === undefined) {
     return {

@@ -5,12 +5,13 @@
  * @module
  */
 
+import { Unknown } from "../../core/fact.ts";
 import type { Host } from "../../core/host.ts";
 import { describeAcs } from "../../pci/acs.ts";
 import { examineMachine } from "../../pci/doctor.ts";
 import type { PciFunction } from "../../pci/function.ts";
 import { judgePair, type P2pAnswer, type PairVerdict } from "../../pci/p2p.ts";
-import { lockdownMode } from "../../pci/accessibility.ts";
+import { LOCKDOWN_FILE, lockdownMode } from "../../pci/accessibility.ts";
 import { nodesAbove, type Topology, type TopologyNode } from "../../pci/topology.ts";
 import { type P2pCheck, type P2pOutcome, ruleText } from "./check.ts";
 
@@ -62,7 +63,7 @@ function driveOnly(drive: TopologyNode): P2pCheck[] {
       outcome: "unknown",
       text: "without a GPU there is no way to look at, only the drive's end of it",
       evidence: `${drive.function.name} below ${
-        above.map((port) => port.function.name).join(", ") || "nothing"
+        above.map((port) => port.function.name).join(", ") || "no bridge that is known"
       }, ${drive.rootComplex.name}`,
       rule: ruleText("path"),
       remedy: null,
@@ -71,7 +72,7 @@ function driveOnly(drive: TopologyNode): P2pCheck[] {
       step: 3,
       name: "ACS",
       outcome: "unknown",
-      text: `ports above the drive: ${ports.join("; ") || "none"}`,
+      text: `ports above the drive: ${ports.join("; ") || "none that is known"}`,
       evidence: "ACS control",
       rule: ruleText("acs"),
       remedy: null,
@@ -84,8 +85,12 @@ function driveOnly(drive: TopologyNode): P2pCheck[] {
         ? `the drive is in group ${group}, domain ${type ?? "not told"}; what counts is the GPU's group`
         : state === "none"
         ? "there is no IOMMU, or it is off"
-        : "it was not recorded whether there is one",
-      evidence: group === null ? "no iommu_group" : `/sys/kernel/iommu_groups/${group}/type`,
+        : "it is not known whether there is one",
+      evidence: state === "unknown"
+        ? "iommu_group was not read"
+        : group === null
+        ? "no iommu_group"
+        : `/sys/kernel/iommu_groups/${group}/type`,
       rule: ruleText("iommu"),
       remedy: null,
     },
@@ -94,6 +99,17 @@ function driveOnly(drive: TopologyNode): P2pCheck[] {
 
 function lockdownCheck(host: Host): P2pCheck {
   const mode = lockdownMode(host);
+  if (mode instanceof Unknown) {
+    return {
+      step: 3,
+      name: "lockdown",
+      outcome: "unknown",
+      text: `whether the kernel is locked down is ${mode}`,
+      evidence: LOCKDOWN_FILE,
+      rule: ruleText("hostRegister"),
+      remedy: null,
+    };
+  }
   const isOff = mode === null || mode === "none";
   return {
     step: 3,
@@ -113,6 +129,10 @@ function lockdownCheck(host: Host): P2pCheck {
 function mappingCheck(host: Host, fn: PciFunction): P2pCheck {
   const base = { step: 3, name: "mapping", rule: ruleText("hostRegister") };
   const strict = examineMachine(host).find((finding) => finding.name === "BARs of bound devices");
+  if (fn.driver instanceof Unknown) {
+    const text = `whether a driver holds the drive is ${fn.driver}`;
+    return { ...base, outcome: "unknown", text, evidence: `${fn.folder}/driver`, remedy: null };
+  }
   if (fn.driver === null) {
     const text = "no driver holds the drive, so BAR0 may be mapped";
     return { ...base, outcome: "pass", text, evidence: `${fn.folder}/driver is not there`, remedy: null };

@@ -5,7 +5,8 @@
 
 import { bold } from "@std/fmt/colors";
 
-import { closedObject, type Json, type JsonObject } from "../../../src/core/layout_json.ts";
+import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
+import { type Fact, Unknown } from "../../../src/core/fact.ts";
 import { formatBytes, hex } from "../../../src/core/units.ts";
 import { className, type PciFunction, summarize } from "../../../src/pci/function.ts";
 import type { Resource } from "../../../src/pci/resources.ts";
@@ -22,9 +23,14 @@ export function barLine(bar: Resource): string {
   return `BAR${bar.index}: ${formatBytes(bar.sizeBytes)} of ${kind} at ${hex(bar.start)}`;
 }
 
-/** A fact that may be unknown, as JSON: its value, or null and why. */
-function fact<T extends Json>(value: T | null, reason: string): JsonObject {
-  return { value, reason: value === null ? reason : null };
+/**
+ * A fact as JSON: its value, or null and why.
+ *
+ * @param none why there is none, where that is known
+ */
+export function factJson<T extends string | number>(fact: Fact<T>, none: string): JsonObject {
+  if (fact instanceof Unknown) return { value: null, reason: fact.reason };
+  return { value: fact, reason: fact === null ? none : null };
 }
 
 function factSchema(type: string): JsonObject {
@@ -41,10 +47,10 @@ export function functionJson(fn: PciFunction): JsonObject {
     deviceId: fn.deviceId,
     classCode: fn.classCode,
     class: className(fn.classCode),
-    driver: fact(fn.driver, unless("no driver holds it")),
-    iommuGroup: fact(fn.iommuGroup, unless("the machine has no IOMMU, or it is off")),
-    numaNode: fact(fn.numaNode, unless("the firmware does not say")),
-    powerState: fact(fn.powerState, unless("the kernel does not say")),
+    driver: factJson(fn.driver, unless("no driver holds it")),
+    iommuGroup: factJson(fn.iommuGroup, unless("the machine has no IOMMU, or it is off")),
+    numaNode: factJson(fn.numaNode, unless("the firmware does not say")),
+    powerState: factJson(fn.powerState, unless("the kernel does not say")),
   };
 }
 

@@ -4,6 +4,7 @@
  */
 
 import { closedObject, type Json, type JsonObject } from "../../../src/core/layout_json.ts";
+import { Unknown, valueOf } from "../../../src/core/fact.ts";
 import { ACS_SERVICES } from "../../../src/pci/acs.ts";
 import { LINK_SPEEDS } from "../../../src/pci/capability_tables.ts";
 import { functionName, type PciNames } from "../../../src/pci/ids.ts";
@@ -11,7 +12,7 @@ import { type Link, type LinkRate } from "../../../src/pci/link.ts";
 import { P2P_RULES, type PairVerdict } from "../../../src/pci/p2p.ts";
 import type { Topology, TopologyNode } from "../../../src/pci/topology.ts";
 import { documentSchema } from "../../cli/run.ts";
-import { BAR_SCHEMA, barJson, FUNCTION_SCHEMA, functionJson } from "./pci.ts";
+import { BAR_SCHEMA, barJson, factJson, FUNCTION_SCHEMA, functionJson } from "./pci.ts";
 
 const TOOL = "pcie_topology";
 
@@ -32,10 +33,7 @@ export function topologyJson(
       kind,
       evidence,
       behind,
-      numaNode: {
-        value: numaNode,
-        reason: numaNode === null ? "the firmware does not say, or not the same for all" : null,
-      },
+      numaNode: factJson(numaNode, "the firmware does not say, or not the same for all"),
     })),
     functions: topology.nodes.filter((node) => shown.has(node)).map((node) => nodeJson(node, names)),
     problems: topology.problems,
@@ -68,7 +66,7 @@ function nodeJson(node: TopologyNode, names: PciNames): JsonObject {
       maxBytes: maxBytes.toString(),
     })),
     cxl: node.cxl,
-    physicalFunction: fn.physicalFunction,
+    physicalFunction: valueOf(fn.physicalFunction),
     capabilities: node.capabilities.capabilities.map(({ list, id, version, offset, name }) => ({
       list,
       id,
@@ -76,6 +74,18 @@ function nodeJson(node: TopologyNode, names: PciNames): JsonObject {
       offset,
       name,
     })),
+    notKnown: notKnown(node),
+  };
+}
+
+/** Why a member is null, or a list may be short, by the member's name. */
+function notKnown({ function: fn, capabilities }: TopologyNode): JsonObject {
+  const { isWhole } = capabilities;
+  const bytes = `only ${fn.config.length} bytes of configuration space are known`;
+  return {
+    ...(fn.resources === null ? { bars: "their sizes are not known" } : {}),
+    ...(fn.physicalFunction instanceof Unknown ? { physicalFunction: fn.physicalFunction.reason } : {}),
+    ...(isWhole.standard && isWhole.extended ? {} : { capabilities: bytes, resizableBars: bytes, cxl: bytes }),
   };
 }
 
@@ -91,6 +101,7 @@ function linkJson(link: Link): JsonObject {
     max: rateJson(link.max),
     isSlower: link.isSlower,
     isNarrower: link.isNarrower,
+    otherEnd: link.otherEnd,
     remedy: link.remedy,
   };
 }
@@ -160,8 +171,9 @@ const NODE_SCHEMA: JsonObject = closedObject({
     current: RATE,
     possible: RATE,
     max: RATE,
-    isSlower: { type: "boolean" },
-    isNarrower: { type: "boolean" },
+    isSlower: { type: ["boolean", "null"] },
+    isNarrower: { type: ["boolean", "null"] },
+    otherEnd: { ...TEXT_OR_NULL, description: "why only one end is known, and so isSlower and isNarrower may be null" },
     remedy: TEXT_OR_NULL,
   })),
   acs: closedObject({
@@ -183,6 +195,11 @@ const NODE_SCHEMA: JsonObject = closedObject({
     offset: { type: "integer", minimum: 0x40, maximum: 0xfff },
     name: TEXT,
   })),
+  notKnown: {
+    type: "object",
+    description: "why members are null, or lists may be short, by the member's name",
+    additionalProperties: TEXT,
+  },
 });
 
 const VERDICT_SCHEMA: JsonObject = closedObject({
@@ -195,10 +212,11 @@ const VERDICT_SCHEMA: JsonObject = closedObject({
       "below one bridge",
       "through the root complex",
       "across root complexes",
+      "not known",
     ],
   },
-  class: { enum: ["X", "PIX", "PXB", "PHB", "NODE", "SYS"] },
-  hops: { type: "integer", minimum: 0 },
+  class: { enum: ["X", "PIX", "PXB", "PHB", "NODE", "SYS", null] },
+  hops: COUNT_OR_NULL,
   commonAncestor: TEXT_OR_NULL,
   redirectedBy: listOf(TEXT),
   writes: ANSWER,
@@ -224,7 +242,7 @@ export function topologySchema(): JsonObject {
       processor: TEXT_OR_NULL,
       rootComplexes: listOf(closedObject({
         name: TEXT,
-        kind: { enum: ["PCIe", "CXL"] },
+        kind: { enum: ["PCIe", "CXL", "unknown"] },
         evidence: TEXT_OR_NULL,
         behind: TEXT_OR_NULL,
         numaNode: closedObject({ value: COUNT_OR_NULL, reason: TEXT_OR_NULL }),

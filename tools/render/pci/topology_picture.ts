@@ -6,6 +6,7 @@
  * @module
  */
 
+import { valueOf } from "../../../src/core/fact.ts";
 import { formatBytes } from "../../../src/core/units.ts";
 import { redirectingServices } from "../../../src/pci/acs.ts";
 import { functionName, kindName, type PciNames } from "../../../src/pci/ids.ts";
@@ -22,7 +23,7 @@ import {
   type TopologyNode,
 } from "../../../src/pci/topology.ts";
 import { escapeMarkup } from "../markup.ts";
-import { cellText } from "./topology_text.ts";
+import { cellText, rootKind } from "./topology_text.ts";
 
 const ROW = 58;
 const BOX_HEIGHT = 44;
@@ -158,11 +159,14 @@ function rowsOf(topology: Topology, shown: ReadonlySet<TopologyNode>, names: Pci
 function rootLines(root: RootComplex, names: PciNames): readonly [string, string] {
   const bridge = hostBridge(root);
   const facts = [
-    ...(root.numaNode === null ? [] : [`NUMA node ${root.numaNode}`]),
+    ...(valueOf(root.numaNode) === null ? [] : [`NUMA node ${root.numaNode}`]),
     ...(root.behind === null ? [] : [`behind ${root.behind}`]),
     ...(bridge?.kind === "host bridge" ? [functionName(names, bridge.function)] : []),
   ];
-  return [`${root.kind} root complex ${root.name.slice(3)}`, facts.join(" · ")];
+  return [
+    root.isBelowUnknown ? `${root.name}: ${rootKind(root)}` : `${rootKind(root)} ${root.name.slice(3)}`,
+    facts.join(" · "),
+  ];
 }
 
 function nodeLines(node: TopologyNode, names: PciNames): { lines: readonly [string, string]; warning: string } {
@@ -173,12 +177,12 @@ function nodeLines(node: TopologyNode, names: PciNames): { lines: readonly [stri
     ...(link === null || isHiddenLink(node) ? [] : [link.state === "up" ? formatRate(link.current) : formatLink(link)]),
     ...(redirectingServices(node.acs).length > 0 ? ["ACS redirects"] : []),
     ...(iommu.group === null ? [] : [`IOMMU group ${iommu.group}${iommu.type === null ? "" : ` (${iommu.type})`}`]),
-    ...(fn.numaNode === null ? [] : [`node ${fn.numaNode}`]),
-    ...(fn.driver === null ? [] : [fn.driver]),
+    ...(valueOf(fn.numaNode) === null ? [] : [`node ${fn.numaNode}`]),
+    ...(typeof fn.driver === "string" ? [fn.driver] : []),
     ...(isBridge(node.kind) ? [] : bars.map((bar) => `BAR${bar.index} ${formatBytes(bar.sizeBytes)}`)),
   ];
-  const asleep = fn.powerState?.startsWith("D3") ? [`powered down (${fn.powerState})`] : [];
-  const slow = link !== null && (link.isSlower || link.isNarrower) && !isHiddenLink(node)
+  const asleep = valueOf(fn.powerState)?.startsWith("D3") ? [`powered down (${fn.powerState})`] : [];
+  const slow = link !== null && (link.isSlower === true || link.isNarrower === true) && !isHiddenLink(node)
     ? [`could be ${formatRate(link.possible)}`]
     : [];
   const warning = [...slow, ...asleep, ...(isUnresponsive(fn) ? ["does not answer"] : [])].join(", ");
@@ -222,7 +226,7 @@ function elbow(row: Row, parent: Row): string {
   const lanes = link?.current.width ?? 1;
   const isOwn = row.node !== null && !isHiddenLink(row.node) && link !== null;
   const width = isOwn ? 1.5 + Math.log2(Math.max(1, lanes)) * 0.7 : 1.5;
-  const isBelow = isOwn && (link.isSlower || link.isNarrower);
+  const isBelow = isOwn && (link.isSlower === true || link.isNarrower === true);
   return `<path class="link${isBelow ? " down" : ""}" stroke-width="${width.toFixed(1)}" ` +
     `d="M${from} ${parent.y + BOX_HEIGHT}V${y}H${to}"/>`;
 }
@@ -257,7 +261,7 @@ function matrixHtml(verdicts: readonly PairVerdict[], names: PciNames): string {
       verdicts.filter((verdict) => verdict.initiator === initiator).map((verdict) =>
         verdict.class === "X"
           ? "<td>·</td>"
-          : `<td class="${verdict.writes}" title="${escapeMarkup(describeAnswers(verdict))}">${verdict.class} ${
+          : `<td class="${verdict.writes}" title="${escapeMarkup(describeAnswers(verdict))}">${verdict.class ?? "?"} ${
             escapeMarkup(cellText(verdict))
           }</td>`
       ).join("")

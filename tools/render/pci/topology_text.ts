@@ -5,6 +5,7 @@
 
 import { bold, cyan, dim, green, red, yellow } from "@std/fmt/colors";
 
+import { type Fact, Unknown, valueOf } from "../../../src/core/fact.ts";
 import { formatBytes } from "../../../src/core/units.ts";
 import { describeAcs, redirectingServices } from "../../../src/pci/acs.ts";
 import { functionName, kindName, type PciNames } from "../../../src/pci/ids.ts";
@@ -34,11 +35,17 @@ export function treeLines(topology: Topology, shown: ReadonlySet<TopologyNode>, 
   return [...columns(rows), ...(remarks.length === 0 ? [] : ["", ...remarks])];
 }
 
+/** What a tree begins with. */
+export function rootKind(root: RootComplex): string {
+  if (root.isBelowUnknown) return "the bridge above it is not known";
+  return root.kind === "unknown" ? "root bus" : `${root.kind} root complex`;
+}
+
 function rootLine(root: RootComplex, names: PciNames): string {
   const bridge = hostBridge(root);
   const facts = [
-    `${root.kind} root complex`,
-    ...(root.numaNode === null ? [] : [`NUMA node ${root.numaNode}`]),
+    rootKind(root),
+    ...(valueOf(root.numaNode) === null ? [] : [`NUMA node ${root.numaNode}`]),
     ...(root.behind === null ? [] : [`behind ${root.behind}`]),
     ...(bridge?.kind === "host bridge" ? [functionName(names, bridge.function)] : []),
   ];
@@ -60,8 +67,8 @@ function branch(
     linkCell(node),
     acsCell(node),
     iommuCell(node),
-    fn.numaNode === null ? "" : String(fn.numaNode),
-    fn.driver === null ? "" : cyan(fn.driver),
+    factCell(fn.numaNode),
+    typeof fn.driver === "string" ? cyan(fn.driver) : factCell(fn.driver),
     barCell(node),
     functionName(names, fn),
   ]);
@@ -69,6 +76,11 @@ function branch(
   children.forEach((child, i) =>
     branch(rows, child, `${indent}${isLast ? "   " : "│  "}`, i === children.length - 1, shown, names)
   );
+}
+
+/** Blank for none, a question mark for what is not known. */
+function factCell(fact: Fact<string | number>): string {
+  return fact instanceof Unknown ? "?" : fact === null ? "" : String(fact);
 }
 
 function linkCell(node: TopologyNode): string {
@@ -79,7 +91,11 @@ function linkCell(node: TopologyNode): string {
     if (node.children.some((child) => child.link !== null)) return "";
   }
   const text = formatLink(link);
-  return link.isSlower || link.isNarrower ? yellow(`▼ ${text}`) : link.state === "down" ? dim(text) : text;
+  return link.isSlower === true || link.isNarrower === true
+    ? yellow(`▼ ${text}`)
+    : link.state === "down"
+    ? dim(text)
+    : text;
 }
 
 function acsCell(node: TopologyNode): string {
@@ -111,7 +127,7 @@ function remarksOf(node: TopologyNode): string[] {
   const isOwnLink = !isBridge(node.kind) || node.kind === "switch upstream port" || node.children.length === 0;
   if (link?.remedy && isOwnLink) remarks.push(`${formatLink(link)}; ${link.remedy}`);
   if (isUnresponsive(fn)) remarks.push("does not answer");
-  if (fn.powerState?.startsWith("D3")) remarks.push(`powered down (${fn.powerState})`);
+  if (valueOf(fn.powerState)?.startsWith("D3")) remarks.push(`powered down (${fn.powerState})`);
   for (const bar of fn.resources ?? []) {
     if (bar.role === "BAR" && !bar.assigned) remarks.push(`BAR${bar.index} has no address`);
   }
@@ -140,7 +156,9 @@ export function matrixLines(verdicts: readonly PairVerdict[], names: PciNames): 
   const rows = peers.map((initiator) => [
     `${letter(initiator)} ${bold(shortAddress(initiator.function))}`,
     ...verdicts.filter((verdict) => verdict.initiator === initiator).map((verdict) =>
-      verdict.class === "X" ? dim("·") : `${dim(verdict.class)} ${ANSWER_COLORS[verdict.writes](cellText(verdict))}`
+      verdict.class === "X"
+        ? dim("·")
+        : `${dim(verdict.class ?? "?")} ${ANSWER_COLORS[verdict.writes](cellText(verdict))}`
     ),
     functionName(names, initiator.function),
   ]);
