@@ -18,6 +18,7 @@ export * from "./src/core/deadline.ts";
 export * from "./src/core/decoded.ts";
 export * from "./src/core/dma.ts";
 export * from "./src/core/error.ts";
+export * from "./src/core/fact.ts";
 export * from "./src/core/files.ts";
 export * from "./src/core/histogram.ts";
 export * from "./src/core/host.ts";

@@ -102,7 +102,7 @@ const POINTS: readonly Point[] = [
     check({ machine, registers, folder }): void {
       const range = { name: "BAR0", offset: 0, sizeBytes: REGISTER_BYTES };
       const path = `${folder}/none/resource0`;
-      assertEquals(fails(() => machine.mapRegisters({ ...range, path }), "absent").path, path);
+      assertEquals(fails(() => machine.mapRegisters({ ...range, path }), "absent", "not-recorded").path, path);
       fails(
         () => machine.mapRegisters({ ...range, path: registers, sizeBytes: 4 * REGISTER_BYTES }),
         "out-of-range",
