@@ -110,7 +110,10 @@ function extreme(
   const read = operands.map((bits) => words.includes("ftz") ? flush(format, bits) : bits);
   const isXor = words.includes("xorsign");
   const numbers = (isXor ? read.map((bits) => bits & (sign - 1n)) : read).filter((bits) => !isNan(format, bits));
-  if (numbers.length === 0 || (words.includes("NaN") && numbers.length < read.length)) return canonical(format);
+  if (numbers.length === 0 || (words.includes("NaN") && numbers.length < read.length)) {
+    // PTX names one pattern for f32; of f64 it says only that it is NaN.
+    return format === F32 ? canonical(format) : anyNan(format);
+  }
   const result = numbers.reduce((a, b) => pick(format, a, b, takesLess));
   return exactly(isXor ? result & (sign - 1n) | read.reduce((a, b) => a ^ b & sign, 0n) : result);
 }
