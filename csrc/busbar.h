@@ -255,6 +255,86 @@ BB_API int32_t bb_nvme_reap(bb_nvme_queue *queue, void *completions, uint32_t ro
 BB_API int32_t bb_nvme_submit_and_reap(bb_nvme_queue *queue, const void *commands, uint32_t count, uint32_t *submitted,
                                        void *completions, uint32_t room, uint32_t wanted, uint32_t limit_us);
 
+/* ---- nvme_job.c: the loop of an I/O job ---------------------------------------------------------------------------- */
+
+/* Many transfers on one queue pair: their places, data, checks and times. One thread at a time may use a job and its
+ * queue. ffi/nvme_job.ts has the same numbers; a test compares them. */
+typedef struct bb_nvme_job bb_nvme_job;
+
+/* Bins of a histogram: values below 256 have one each, each power of two above has 128. src/core/histogram.ts. */
+enum { BB_HISTOGRAM_BINS = 7424 };
+
+/* What a job does, a 64-bit word each. Chunks are pieces of the range, of transfer_blocks blocks each, the last one
+ * shorter. */
+enum bb_nvme_job_word {
+  BB_NVME_JOB_LBA,             /* first block of the range */
+  BB_NVME_JOB_BLOCKS,          /* blocks of the range */
+  BB_NVME_JOB_CHUNKS,          /* pieces of the range */
+  BB_NVME_JOB_TRANSFER_BLOCKS, /* blocks of a piece, 1 to 65536 */
+  BB_NVME_JOB_LIMIT,           /* transfers; UINT64_MAX: until told to stop */
+  BB_NVME_JOB_ORDER,           /* enum bb_nvme_order */
+  BB_NVME_JOB_FIRST_CHUNK,     /* in order: where it begins */
+  BB_NVME_JOB_CHUNK_STEP,      /* in order: from one to the next */
+  BB_NVME_JOB_SEED,            /* low half: places; high half: reads or writes */
+  BB_NVME_JOB_ZIPF_THETA,      /* bits of a double, 0 to 1, both excluded */
+  BB_NVME_JOB_ZIPF_ZETA,       /* bits of a double: the sum of 1 / i^theta over all chunks */
+  BB_NVME_JOB_ZIPF_ETA,        /* bits of a double: (1 - (2 / chunks)^(1 - theta)) / (1 - zeta of 2 / zeta) */
+  BB_NVME_JOB_LIST,            /* address of LIST_LENGTH chunk numbers, kept by the caller */
+  BB_NVME_JOB_LIST_LENGTH,     /* after its end it begins again */
+  BB_NVME_JOB_READ_SHARE,      /* reads in 2^32 transfers */
+  BB_NVME_JOB_READ_FLAGS,      /* added to command dword 12 of reads */
+  BB_NVME_JOB_WRITE_FLAGS,     /* and of writes */
+  BB_NVME_JOB_BLOCK_BYTES,     /* bytes of a block that the pattern covers, at least 16 */
+  BB_NVME_JOB_STRIDE_BYTES,    /* bytes from one block in memory to the next */
+  BB_NVME_JOB_HAS_PATTERN,     /* 1: what is written follows the pattern, and what is read is checked */
+  BB_NVME_JOB_PATTERN_SEED,    /* of the pattern, 32 bits */
+  BB_NVME_JOB_IS_HANDED,       /* 1: the caller fills what is written and looks at what was read */
+  BB_NVME_JOB_PERIOD_NS,       /* nanoseconds from one transfer to the next; 0: as fast as can be */
+  BB_NVME_JOB_WORDS
+};
+
+enum bb_nvme_order { BB_NVME_ORDER_SEQUENTIAL, BB_NVME_ORDER_RANDOM, BB_NVME_ORDER_ZIPF, BB_NVME_ORDER_LIST };
+
+/* Where a job stands, a 64-bit word each. */
+enum bb_nvme_state_word {
+  BB_NVME_STATE_ISSUED,
+  BB_NVME_STATE_DONE,
+  BB_NVME_STATE_BLOCKS, /* of the transfers that are done */
+  BB_NVME_STATE_IN_FLIGHT,
+  BB_NVME_STATE_FAILED_STATUS, /* status of the first transfer that failed, without the phase bit; 0: none */
+  BB_NVME_STATE_FAILED_LBA,
+  BB_NVME_STATE_FAILED_BLOCKS,
+  BB_NVME_STATE_FAILED_IS_READ,
+  BB_NVME_STATE_WRONG_SLOT, /* slot whose data is not as the pattern says, kept as it is; UINT64_MAX: none */
+  BB_NVME_JOB_STATE_WORDS
+};
+
+/* What bb_nvme_job_run returns. */
+enum bb_nvme_job_end {
+  BB_NVME_JOB_RUNS,   /* the time is over */
+  BB_NVME_JOB_ENDED,  /* nothing is in flight and nothing is to be issued: done, failed, stopped or wrong */
+  BB_NVME_JOB_HANDED, /* slots wait for the caller: bb_nvme_job_handed tells which */
+};
+
+/* Makes a job of `depth` slots, fewer than the queue's entries. commands: a template of 64 bytes for each slot, whose
+ * opcode, identifier, place and length are filled in; memory: the address of each slot's data. Copies all but the list. */
+BB_API int32_t bb_nvme_job_open(bb_nvme_queue *queue, const uint64_t *words, const void *commands, const uint64_t *memory,
+                                uint32_t depth, bb_nvme_job **out);
+BB_API void bb_nvme_job_close(bb_nvme_job *job);
+
+/* Goes on for at most limit_us (up to 50,000); with is_stopping nothing new is issued. Slots that were handed out are taken
+ * back first. enum bb_nvme_job_end, or -EIO, -ENODEV, -EFAULT as bb_nvme_reap, -EPROTO for a completion of a command that is
+ * not in flight. */
+BB_API int32_t bb_nvme_job_run(bb_nvme_job *job, uint32_t limit_us, uint32_t is_stopping);
+
+/* Copies BB_NVME_JOB_STATE_WORDS words, the handed slots, or BB_HISTOGRAM_BINS counts of nanoseconds. */
+BB_API int32_t bb_nvme_job_state(const bb_nvme_job *job, uint64_t *state);
+BB_API int32_t bb_nvme_job_handed(const bb_nvme_job *job, uint32_t *ids, uint32_t room);
+BB_API int32_t bb_nvme_job_histogram(const bb_nvme_job *job, uint64_t *bins);
+
+/* The transfer that a slot holds. */
+BB_API int32_t bb_nvme_job_slot(const bb_nvme_job *job, uint32_t id, uint64_t *lba, uint32_t *blocks, uint32_t *is_read);
+
 /* ---- nvme_ioctl.c: commands through the kernel's driver, linux/nvme_ioctl.h ---------------------------------------- */
 
 /* Carries a command to an open /dev/nvmeN. words are its 16 dwords, of which the identifier and the pointers are the

@@ -2,23 +2,13 @@
 #define _GNU_SOURCE
 #include "busbar.h"
 #include "internal.h"
+#include "nvme_queue.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CSTS_OFFSET = 0x1c, CSTS_FATAL = 2, LOOK_US = 1000, SPINS = 64, CQE_SQHD = 2, CQE_STATUS = 3 };
-
-struct bb_nvme_queue {
-  uint8_t *sq, *cq;
-  void *registers;
-  uint32_t entries, sq_doorbell, cq_doorbell;
-  uint32_t tail;    /* where the next command goes */
-  uint32_t sq_head; /* where the controller has read to, as its last completion said */
-  uint32_t cq_head; /* where the next completion is expected */
-  uint32_t phase;   /* the phase bit that makes it new */
-  uint32_t is_in_device;
-};
+enum { LOOK_US = 1000, SPINS = 64 };
 
 int32_t bb_nvme_queue_open(void *sq, void *cq, uint32_t entries, void *registers, uint32_t sq_doorbell,
                            uint32_t cq_doorbell, bb_nvme_queue **out) {
@@ -43,20 +33,6 @@ void bb_nvme_queue_in_device(bb_nvme_queue *queue) {
   if (queue != NULL) queue->is_in_device = 1;
 }
 
-static uint32_t free_slots(const bb_nvme_queue *queue) {
-  /* One slot stays free, or a full queue would look like an empty one. */
-  const uint32_t used = queue->tail >= queue->sq_head ? queue->tail - queue->sq_head
-                                                      : queue->tail + queue->entries - queue->sq_head;
-  return queue->entries - 1 - used;
-}
-
-static int32_t put(const bb_nvme_queue *queue, uint32_t at, const uint8_t *commands, uint32_t count) {
-  const uint32_t offset = at * BB_NVME_SQE_BYTES, size = count * BB_NVME_SQE_BYTES;
-  if (queue->is_in_device) return size == 0 ? 0 : bb_write_block(queue->sq, offset, commands, size, 8);
-  memcpy(queue->sq + offset, commands, size);
-  return 0;
-}
-
 int32_t bb_nvme_submit(bb_nvme_queue *queue, const void *commands, uint32_t count) {
   if (queue == NULL || (commands == NULL && count > 0)) return -EINVAL;
   const uint32_t room = free_slots(queue);
@@ -78,28 +54,13 @@ int32_t bb_nvme_submit(bb_nvme_queue *queue, const void *commands, uint32_t coun
 static uint32_t take(bb_nvme_queue *queue, uint8_t *to, uint32_t room) {
   uint32_t taken = 0;
   while (taken < room) {
-    const uint32_t *entry = (const uint32_t *)(const void *)(queue->cq + (size_t)queue->cq_head * BB_NVME_CQE_BYTES);
-    /* The controller writes an entry's last word last. Acquire: the words before it, and the data that the command
-     * brought, are read after the phase bit was seen. */
-    const uint32_t status = __atomic_load_n(&entry[CQE_STATUS], __ATOMIC_ACQUIRE);
-    if ((status >> 16 & 1) != queue->phase) break;
+    const uint32_t *entry = next_completion(queue);
+    if (entry == NULL) break;
     memcpy(to + (size_t)taken * BB_NVME_CQE_BYTES, entry, BB_NVME_CQE_BYTES);
-    const uint32_t head = entry[CQE_SQHD] & 0xffff;
-    /* Garbage from a broken controller must not make the queue look larger than it is. */
-    if (head < queue->entries) queue->sq_head = head;
-    if (++queue->cq_head == queue->entries) {
-      queue->cq_head = 0;
-      queue->phase ^= 1;
-    }
+    pass_completion(queue, entry);
     taken++;
   }
   return taken;
-}
-
-static int32_t look_at_status(const bb_nvme_queue *queue) {
-  const uint32_t csts = bb_read32(queue->registers, CSTS_OFFSET);
-  if (csts == UINT32_MAX) return bb_take_fault() ? -EFAULT : -ENODEV;
-  return csts & CSTS_FATAL ? -EIO : 0;
 }
 
 int32_t bb_nvme_reap(bb_nvme_queue *queue, void *completions, uint32_t room, uint32_t wanted, uint32_t limit_us) {

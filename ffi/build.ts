@@ -33,7 +33,7 @@ export const BUSBAR: LibrarySpec = {
   folders: ["csrc"],
   variable: "BUSBAR_LIB",
   // It holds the SIGBUS handler of the process, so closing it must not take its code away.
-  linkFlags: ["-Wl,-z,nodelete", "-ldl"],
+  linkFlags: ["-Wl,-z,nodelete", "-ldl", "-lm"],
 };
 
 /** The software devices. */

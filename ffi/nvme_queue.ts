@@ -142,7 +142,7 @@ export class NvmeQueue implements Disposable {
       wanted,
       limitUs,
     );
-    if (result < 0) this.#fail(-result);
+    if (result < 0) throw queueError(-result, this.#place.name);
     return result;
   }
 
@@ -162,19 +162,19 @@ export class NvmeQueue implements Disposable {
   #closed(): never {
     throw new BusbarError("closed", `${this.#place.name}: used after it was closed`, { path: this.#place.name });
   }
+}
 
-  #fail(errno: number): never {
-    const { name } = this.#place;
-    if (errno === EIO) {
-      throw new BusbarError("device-failed", `${name}: the controller reports a fatal status (CSTS.CFS)`, {
-        operation: "wait for completions",
-        path: name,
-        hint: "only a reset helps; the controller's error log may say why",
-      });
-    }
-    if (errno === EFAULT || errno === ENODEV) {
-      throw goneError(name, errno === EFAULT ? "an access to its registers raised SIGBUS" : "CSTS reads all ones");
-    }
-    throw errnoError(errno, "exchange commands and completions", { path: name });
+/** What an error of a loop over a queue means: `device-failed` for a fatal status, `device-gone`. */
+export function queueError(errno: number, name: string): BusbarError {
+  if (errno === EIO) {
+    return new BusbarError("device-failed", `${name}: the controller reports a fatal status (CSTS.CFS)`, {
+      operation: "wait for completions",
+      path: name,
+      hint: "only a reset helps; the controller's error log may say why",
+    });
   }
+  if (errno === EFAULT || errno === ENODEV) {
+    return goneError(name, errno === EFAULT ? "an access to its registers raised SIGBUS" : "CSTS reads all ones");
+  }
+  return errnoError(errno, "exchange commands and completions", { path: name });
 }

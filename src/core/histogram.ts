@@ -82,6 +82,24 @@ export class Histogram {
     this.#bins[bin] = (this.#bins[bin] ?? 0) + 1;
   }
 
+  /**
+   * Adds what a loop elsewhere counted in the same bins. Smallest, largest and sum are then known to the width of a bin.
+   *
+   * @param counts a count for each bin
+   */
+  addBins(counts: BigUint64Array): void {
+    for (const [bin, count] of counts.entries()) {
+      if (count === 0n) continue;
+      const values = Number(count);
+      const [low, high] = [histogramBinStart(bin), histogramBinStart(bin + 1) - 1];
+      this.#count += values;
+      this.#sum += values * (low + high) / 2;
+      this.#min = Math.min(this.#min, low);
+      this.#max = Math.max(this.#max, high);
+      this.#bins[bin] = (this.#bins[bin] ?? 0) + values;
+    }
+  }
+
   /** The value that `percent` of all values do not exceed: the highest of its bin, never beyond the largest seen. */
   percentile(percent: number): number {
     const wanted = Math.max(1, Math.ceil(this.#count * percent / 100));

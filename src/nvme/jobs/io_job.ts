@@ -1,5 +1,6 @@
 /**
- * Many transfers at once, at the speed of the queues: no promise and no allocation for each.
+ * Many transfers at once, at the speed of the queues. The loop is in C (csrc/nvme_job.c): places, patterns, times and checks
+ * of each transfer; here it is set up, watched and stopped.
  * @module
  */
 
@@ -7,15 +8,21 @@ import { Deadline, yieldToEventLoop } from "../../core/deadline.ts";
 import type { DmaBuffer } from "../../core/dma.ts";
 import { BusbarError } from "../../core/error.ts";
 import { Histogram } from "../../core/histogram.ts";
-import { CQE_WORDS, type NvmeQueue, SQE_WORDS } from "../../../ffi/nvme_queue.ts";
+import {
+  NVME_JOB_NONE,
+  NVME_ORDERS,
+  NvmeJob,
+  type NvmeJobEnd,
+  type NvmeJobState,
+  type NvmeJobWords,
+} from "../../../ffi/nvme_job.ts";
+import { SQE_WORDS } from "../../../ffi/nvme_queue.ts";
 import type { NvmeDriver } from "../driver/driver.ts";
 import { blockMemory, type NamespaceGeometry } from "../tables/identity.ts";
 import type { BlockPattern, Mismatch } from "./pattern.ts";
 import { prpEntries, prpListPages, writePrps } from "../queue/prp.ts";
 import { statusError } from "../tables/status.ts";
 
-const OPC_WRITE = 0x01;
-const OPC_READ = 0x02;
 /** PRACT, bit 29 of command dword 12. */
 const PROTECTION_ACTION = 1 << 29;
 
@@ -42,6 +49,14 @@ export interface IoJobOptions {
   readonly queues: number;
   /** Random places in the range, from this seed; in order when null. */
   readonly randomSeed: number | null;
+  /** With a seed: some places more often than others, by Zipf's law with this exponent, 0 to 1, both excluded. */
+  readonly zipfTheta?: number;
+  /** These places, in units of `transferBlocks` from the start of the range, over and over; in place of a seed. */
+  readonly places?: BigUint64Array<ArrayBuffer>;
+  /** Begins at most so many transfers in a second, over all queues; as many as there can be by default. */
+  readonly ratePerSecond?: number;
+  /** Each queue on a thread of its own; all on this one by default. */
+  readonly isThreaded?: boolean;
   /** Ends after this many transfers; the whole range once by default, when in order. */
   readonly transfers?: number;
   /** Ends after this time in milliseconds. */
@@ -72,25 +87,22 @@ export interface IoJobResult {
   readonly mismatch: Mismatch | null;
 }
 
-/** A transfer's memory and its place in a queue. */
+/** A transfer's memory. */
 interface Slot {
   readonly buffer: DmaBuffer;
   readonly list: DmaBuffer | null;
   readonly metadata: DmaBuffer | null;
   readonly command: Uint32Array<ArrayBuffer>;
-  lba: number;
-  blocks: number;
-  isRead: boolean;
-  submittedAt: number;
 }
 
+/** A queue, with its share of the transfers. */
 interface Lane {
-  readonly queue: NvmeQueue;
+  readonly job: NvmeJob;
   readonly slots: readonly Slot[];
-  readonly free: number[];
-  readonly commands: Uint32Array<ArrayBuffer>;
-  readonly completions: Uint32Array<ArrayBuffer>;
-  inFlight: number;
+  isRunning: boolean;
+  /** Where the loop stood when it returned last: while it runs on a thread, nobody may look. */
+  state: NvmeJobState;
+  movedAt: number;
 }
 
 /**
@@ -100,26 +112,28 @@ interface Lane {
  * stop; the controller is reset then, so that nothing is left in flight
  */
 export async function runIoJob(driver: NvmeDriver, options: IoJobOptions): Promise<IoJobResult> {
-  const lanes = makeLanes(driver, options);
+  const slots: Slot[] = [];
+  const lanes: Lane[] = [];
   try {
+    makeLanes(driver, options, slots, lanes);
     return await new Job(driver, options, lanes).run();
   } catch (error) {
     // Transfers may still be under way into memory that is about to be freed.
-    if (lanes.some((lane) => lane.inFlight > 0)) await driver.reset().catch(() => {});
+    if (lanes.some(({ job }) => job.state().IN_FLIGHT > 0n)) await driver.reset().catch(() => {});
     throw error;
   } finally {
-    for (const lane of lanes) {
-      for (const slot of lane.slots) {
-        slot.buffer[Symbol.dispose]();
-        slot.list?.[Symbol.dispose]();
-        slot.metadata?.[Symbol.dispose]();
-      }
+    for (const { job } of lanes) job[Symbol.dispose]();
+    for (const slot of slots) {
+      slot.buffer[Symbol.dispose]();
+      slot.list?.[Symbol.dispose]();
+      slot.metadata?.[Symbol.dispose]();
     }
   }
 }
 
-function makeLanes(driver: NvmeDriver, options: IoJobOptions): Lane[] {
-  const { queues, depth } = options;
+/** Adds to `slots` and `lanes` as they are made, so that the caller frees what there is when one cannot be made. */
+function makeLanes(driver: NvmeDriver, options: IoJobOptions, slots: Slot[], lanes: Lane[]): void {
+  const { queues, depth, places = null } = options;
   const pairs = driver.ioQueues.slice(0, queues);
   if (pairs.length < queues || depth < queues || depth > queues * Math.min(...pairs.map((pair) => pair.depth))) {
     throw new BusbarError("usage", `${depth} transfers at once on ${queues} queues: there are ${pairs.length} queues`, {
@@ -127,18 +141,98 @@ function makeLanes(driver: NvmeDriver, options: IoJobOptions): Lane[] {
       path: driver.name,
     });
   }
-  return pairs.map((pair, index): Lane => {
+  const words = jobWords(driver, options);
+  for (const [index, pair] of pairs.entries()) {
     const share = Math.floor(depth / queues) + (index < depth % queues ? 1 : 0);
-    const slots = Array.from({ length: share }, () => makeSlot(driver, options));
-    return {
-      queue: pair.raw,
-      slots,
-      free: slots.map((_, id) => share - 1 - id),
-      commands: new Uint32Array(share * SQE_WORDS),
-      completions: new Uint32Array((share + 1) * CQE_WORDS),
-      inFlight: 0,
-    };
+    const own = Array.from({ length: share }, () => {
+      const slot = makeSlot(driver, options);
+      slots.push(slot);
+      return slot;
+    });
+    const commands = new Uint32Array(share * SQE_WORDS);
+    for (const [id, slot] of own.entries()) commands.set(slot.command, id * SQE_WORDS);
+    const memory = own.map(({ buffer }) => buffer.pointer);
+    const job = new NvmeJob(driver.name, pair.raw, words(index), commands, memory, places);
+    lanes.push({ job, slots: own, isRunning: true, state: job.state(), movedAt: performance.now() });
+  }
+}
+
+/** What each queue's loop is told, by the queue's index. */
+function jobWords(driver: NvmeDriver, options: IoJobOptions): (index: number) => NvmeJobWords {
+  const { namespace, lba, blocks, transferBlocks, queues, randomSeed, zipfTheta, pattern, ratePerSecond } = options;
+  if (lba + blocks > 1n << 53n) {
+    throw new BusbarError("out-of-range", `${driver.name}: blocks beyond 2^53`, {
+      operation: "run I/O",
+      path: driver.name,
+    });
+  }
+  // The controller makes the protection information of what is written. With reads it only counts where it is all
+  // that the metadata holds: then it is taken away again.
+  const protection = namespace.protectionType !== 0;
+  const { dataBytes, metadataBytes } = blockMemory(namespace);
+  const isStripped = protection && metadataBytes === 0 && dataBytes === namespace.blockBytes;
+  const chunks = (blocks + BigInt(transferBlocks) - 1n) / BigInt(transferBlocks);
+  const order = options.places !== undefined
+    ? "LIST"
+    : randomSeed === null
+    ? "SEQUENTIAL"
+    : zipfTheta === undefined
+    ? "RANDOM"
+    : "ZIPF";
+  const limit = options.transfers !== undefined
+    ? BigInt(options.transfers)
+    : options.durationMs === undefined
+    ? chunks
+    : null;
+  const zipf = order === "ZIPF" && zipfTheta !== undefined ? zipfWords(Number(chunks), zipfTheta) : {};
+  const lanes = BigInt(queues);
+  return (index) => ({
+    LBA: lba,
+    BLOCKS: blocks,
+    CHUNKS: chunks,
+    TRANSFER_BLOCKS: BigInt(transferBlocks),
+    LIMIT: limit === null ? NVME_JOB_NONE : limit / lanes + (BigInt(index) < limit % lanes ? 1n : 0n),
+    ORDER: BigInt(NVME_ORDERS.indexOf(order)),
+    FIRST_CHUNK: BigInt(index),
+    CHUNK_STEP: lanes,
+    SEED: laneSeed(randomSeed ?? 0, index),
+    ...zipf,
+    READ_SHARE: BigInt(Math.round(options.readShare * 2 ** 32)),
+    READ_FLAGS: BigInt(isStripped ? PROTECTION_ACTION : 0),
+    WRITE_FLAGS: BigInt(protection ? PROTECTION_ACTION : 0),
+    BLOCK_BYTES: BigInt(pattern?.blockBytes ?? dataBytes),
+    STRIDE_BYTES: BigInt(pattern?.strideBytes ?? dataBytes),
+    HAS_PATTERN: pattern === undefined ? 0n : 1n,
+    PATTERN_SEED: BigInt(pattern?.seed ?? 0),
+    IS_HANDED: options.onRead === undefined && options.fill === undefined ? 0n : 1n,
+    PERIOD_NS: ratePerSecond === undefined ? 0n : BigInt(Math.max(1, Math.round(1e9 * queues / ratePerSecond))),
   });
+}
+
+/** Two numbers of 32 bits for a queue, from the seed of all: splitmix64. */
+function laneSeed(seed: number, index: number): bigint {
+  const mask = (1n << 64n) - 1n;
+  let x = (BigInt(seed >>> 0) + BigInt(index + 1) * 0x9e37_79b9_7f4a_7c15n) & mask;
+  x = ((x ^ x >> 30n) * 0xbf58_476d_1ce4_e5b9n) & mask;
+  x = ((x ^ x >> 27n) * 0x94d0_49bb_1331_11ebn) & mask;
+  return x ^ x >> 31n;
+}
+
+/** The constants of Zipf's law over so many places. Source: Gray et al., SIGMOD 1994. */
+function zipfWords(count: number, theta: number): NvmeJobWords {
+  // The first million terms are added up; the rest is their integral, which is closer than the law itself.
+  const exact = Math.min(count, 1_000_000);
+  let zeta = 0;
+  for (let i = 1; i <= exact; i++) zeta += 1 / i ** theta;
+  if (count > exact) zeta += (count ** (1 - theta) - exact ** (1 - theta)) / (1 - theta);
+  const zeta2 = 1 + 1 / 2 ** theta;
+  const eta = (1 - (2 / count) ** (1 - theta)) / (1 - zeta2 / zeta);
+  const bits = new DataView(new ArrayBuffer(8));
+  const word = (value: number): bigint => {
+    bits.setFloat64(0, value);
+    return bits.getBigUint64(0);
+  };
+  return { ZIPF_THETA: word(theta), ZIPF_ZETA: word(zeta), ZIPF_ETA: word(eta) };
 }
 
 function makeSlot(driver: NvmeDriver, { namespace, transferBlocks }: IoJobOptions): Slot {
@@ -160,80 +254,109 @@ function makeSlot(driver: NvmeDriver, { namespace, transferBlocks }: IoJobOption
     command[at] = Number(value & 0xffff_ffffn);
     command[at + 1] = Number(value >> 32n);
   }
-  return { buffer, list, metadata, command, lba: 0, blocks: 0, isRead: true, submittedAt: 0 };
+  return { buffer, list, metadata, command };
 }
 
 class Job {
   readonly #driver: NvmeDriver;
   readonly #options: IoJobOptions;
   readonly #lanes: readonly Lane[];
-  readonly #latency: Histogram = new Histogram();
-  readonly #limit: number;
-  readonly #chunks: number;
-  readonly #firstLba: number;
-  readonly #blocks: number;
   readonly #bytesPerBlock: number;
-  readonly #writeFlags: number;
-  readonly #readFlags: number;
-  #random: number;
-  #issued = 0;
-  #done = 0;
-  #bytes = 0;
-  #mismatch: Mismatch | null = null;
+  readonly #end: Deadline;
+  /** Set when one queue's transfers failed: then all stop. */
+  #isStopping = false;
 
   constructor(driver: NvmeDriver, options: IoJobOptions, lanes: readonly Lane[]) {
     this.#driver = driver;
     this.#options = options;
     this.#lanes = lanes;
-    this.#random = options.randomSeed ?? 0;
-    const { namespace } = options;
-    this.#firstLba = Number(options.lba);
-    this.#blocks = Number(options.blocks);
-    if (!Number.isSafeInteger(this.#firstLba + this.#blocks)) {
-      throw new BusbarError("out-of-range", `${driver.name}: blocks beyond 2^53`, {
-        operation: "run I/O",
-        path: driver.name,
-      });
-    }
-    // The controller makes the protection information of what is written. With reads it only counts where it is all
-    // that the metadata holds: then it is taken away again.
-    const protection = namespace.protectionType !== 0;
-    const { dataBytes, metadataBytes } = blockMemory(namespace);
-    const isStripped = protection && metadataBytes === 0 && dataBytes === namespace.blockBytes;
-    this.#bytesPerBlock = dataBytes;
-    this.#writeFlags = protection ? PROTECTION_ACTION : 0;
-    this.#readFlags = isStripped ? PROTECTION_ACTION : 0;
-    this.#chunks = Math.ceil(this.#blocks / options.transferBlocks);
-    this.#limit = options.transfers ?? (options.durationMs === undefined ? this.#chunks : Infinity);
+    this.#bytesPerBlock = blockMemory(options.namespace).dataBytes;
+    this.#end = Deadline.after(options.durationMs ?? Infinity);
   }
 
   async run(): Promise<IoJobResult> {
-    const { durationMs, signal, onProgress } = this.#options;
     const started = performance.now();
-    const end = Deadline.after(durationMs ?? Infinity);
-    let lastTurn = started;
-    let lastCompletion = started;
-    for (;;) {
-      const stop = end.expired || this.#mismatch !== null;
-      let moved = false;
-      let busy = false;
+    if (this.#options.isThreaded === true) await this.#runThreads();
+    else await this.#runHere();
+    const elapsedMs = performance.now() - started;
+    const states = this.#lanes.map(({ job }) => job.state());
+    this.#options.onProgress?.(Number(states.reduce((sum, { DONE }) => sum + DONE, 0n)));
+    const failed = states.find(({ FAILED_STATUS }) => FAILED_STATUS !== 0n);
+    if (failed !== undefined) {
+      const kind = failed.FAILED_IS_READ === 1n ? "Read" : "Write";
+      throw statusError(Number(failed.FAILED_STATUS), {
+        operation: `${kind} of ${failed.FAILED_BLOCKS} blocks at ${failed.FAILED_LBA}`,
+        path: `${this.#driver.name}, namespace ${this.#options.namespace.id}`,
+      });
+    }
+    const latency = new Histogram();
+    for (const { job } of this.#lanes) latency.addBins(job.histogram());
+    return {
+      transfers: Number(states.reduce((sum, { DONE }) => sum + DONE, 0n)),
+      bytes: Number(states.reduce((sum, { BLOCKS }) => sum + BLOCKS, 0n)) * this.#options.namespace.blockBytes,
+      elapsedMs,
+      latency,
+      mismatch: this.#mismatch(),
+    };
+  }
+
+  /** All queues in turn; a single one may wait in C. */
+  async #runHere(): Promise<void> {
+    let lastTurn = performance.now();
+    const sliceUs = this.#lanes.length === 1 ? SLICE_US : 0;
+    while (this.#lanes.some(({ isRunning }) => isRunning)) {
       for (const lane of this.#lanes) {
-        moved = this.#turn(lane, stop) || moved;
-        busy ||= lane.inFlight > 0;
+        if (lane.isRunning) this.#after(lane, lane.job.run(this.#slice(sliceUs), this.#stops));
       }
-      if (!busy && (stop || this.#issued >= this.#limit)) break;
-      const now = performance.now();
-      if (moved) lastCompletion = now;
-      else if (now - lastCompletion > LOST_MS) throw this.#lost();
-      if (now - lastTurn < YIELD_MS) continue;
-      await yieldToEventLoop(signal);
-      this.#driver.checkAlive();
-      onProgress?.(this.#done);
+      if (performance.now() - lastTurn < YIELD_MS) continue;
+      for (const lane of this.#lanes) this.#look(lane);
+      await this.#turn();
       lastTurn = performance.now();
     }
-    onProgress?.(this.#done);
-    const elapsedMs = performance.now() - started;
-    return { transfers: this.#done, bytes: this.#bytes, elapsedMs, latency: this.#latency, mismatch: this.#mismatch };
+  }
+
+  /** Each queue on a thread of Deno's pool, a slice at a time. */
+  async #runThreads(): Promise<void> {
+    const results = await Promise.allSettled(this.#lanes.map(async (lane) => {
+      try {
+        while (lane.isRunning) {
+          this.#after(lane, await lane.job.runOnThread(this.#slice(SLICE_US), this.#stops));
+          this.#look(lane);
+          await this.#turn();
+        }
+      } catch (error) {
+        // The others end by themselves; only then may their memory go.
+        this.#isStopping = true;
+        throw error;
+      }
+    }));
+    for (const result of results) if (result.status === "rejected") throw result.reason;
+  }
+
+  get #stops(): boolean {
+    return this.#isStopping || this.#end.expired;
+  }
+
+  /** A slice that ends with the job's time. */
+  #slice(sliceUs: number): number {
+    const leftMs = this.#end.remainingMs;
+    return leftMs > 0 && leftMs * 1000 < sliceUs ? Math.ceil(leftMs * 1000) : sliceUs;
+  }
+
+  async #turn(): Promise<void> {
+    await yieldToEventLoop(this.#options.signal);
+    this.#driver.checkAlive();
+    this.#options.onProgress?.(Number(this.#lanes.reduce((sum, { state }) => sum + state.DONE, 0n)));
+  }
+
+  /** Notes how far a queue has come, and that all are to stop. */
+  #look(lane: Lane): void {
+    const now = performance.now();
+    const state = lane.job.state();
+    if (state.FAILED_STATUS !== 0n || state.WRONG_SLOT !== NVME_JOB_NONE) this.#isStopping = true;
+    if (state.DONE !== lane.state.DONE || state.IN_FLIGHT === 0n) lane.movedAt = now;
+    lane.state = state;
+    if (lane.isRunning && now - lane.movedAt > LOST_MS) throw this.#lost();
   }
 
   #lost(): BusbarError {
@@ -244,103 +367,30 @@ class Job {
     });
   }
 
-  /** Fills a queue with new transfers and takes what has come. True when anything came. */
-  #turn(lane: Lane, stop: boolean): boolean {
-    let count = 0;
-    if (!stop && lane.free.length > 0) {
-      // Commands of one call begin together.
-      const now = performance.now();
-      while (this.#issued < this.#limit) {
-        const id = lane.free.pop();
-        if (id === undefined) break;
-        this.#prepare(lane, id, count++, now);
-      }
+  /** What is to be done after a slice: fill what will be written, look at what was read. */
+  #after(lane: Lane, end: NvmeJobEnd): void {
+    if (end === "ended") lane.isRunning = false;
+    if (end !== "handed") return;
+    for (const id of lane.job.handed()) {
+      const { lba, blocks, isRead } = lane.job.slot(id);
+      const bytes = lane.slots[id]?.buffer.bytes.subarray(0, blocks * this.#bytesPerBlock);
+      if (bytes === undefined) throw new BusbarError("bug", "a transfer has no slot");
+      if (isRead) this.#options.onRead?.(lba, bytes);
+      else this.#options.fill?.(lba, bytes);
     }
-    if (count === 0 && lane.inFlight === 0) return false;
-    const single = this.#lanes.length === 1;
-    const taken = lane.queue.exchange(lane.commands, count, lane.completions, single ? 1 : 0, single ? SLICE_US : 0);
-    lane.inFlight += count;
-    const now = performance.now();
-    for (let i = 0; i < taken; i++) this.#complete(lane, i * CQE_WORDS, now);
-    return taken > 0;
   }
 
-  #prepare(lane: Lane, id: number, place: number, now: number): void {
-    const slot = lane.slots[id];
-    if (slot === undefined) throw new BusbarError("bug", "a transfer has no slot");
-    const { transferBlocks, readShare, randomSeed } = this.#options;
-    const chunk = (randomSeed === null ? this.#issued : this.#next()) % this.#chunks;
-    const first = chunk * transferBlocks;
-    const lba = this.#firstLba + first;
-    slot.lba = lba;
-    slot.blocks = Math.min(transferBlocks, this.#blocks - first);
-    slot.isRead = readShare === 1 || (readShare > 0 && this.#next() / 2 ** 32 < readShare);
-    const { command } = slot;
-    command[0] = (slot.isRead ? OPC_READ : OPC_WRITE) | id << 16;
-    command[10] = lba;
-    command[11] = lba / 2 ** 32;
-    command[12] = slot.blocks - 1 | (slot.isRead ? this.#readFlags : this.#writeFlags);
-    command[14] = lba;
-    if (!slot.isRead) this.#fill(slot);
-    lane.commands.set(command, place * SQE_WORDS);
-    this.#issued++;
-    slot.submittedAt = now;
-  }
-
-  #fill(slot: Slot): void {
-    const { pattern, fill } = this.#options;
-    if (pattern === undefined && fill === undefined) return;
-    const bytes = slot.buffer.bytes.subarray(0, slot.blocks * this.#bytesPerBlock);
-    if (fill !== undefined) fill(BigInt(slot.lba), bytes);
-    else pattern?.fill(bytes, BigInt(slot.lba));
-  }
-
-  #complete(lane: Lane, at: number, now: number): void {
-    const last = lane.completions[at + 3] ?? 0;
-    const id = last & 0xffff;
-    const slot = lane.slots[id];
-    if (slot === undefined || slot.submittedAt === 0) {
-      throw new BusbarError(
-        "device-failed",
-        `${this.#driver.name}: a completion for a command (${id}) that is not in flight`,
-        {
-          operation: "run I/O",
-          path: this.#driver.name,
-        },
-      );
+  /** What is wrong with the first block that was not as the pattern says. */
+  #mismatch(): Mismatch | null {
+    for (const { job, slots } of this.#lanes) {
+      const { WRONG_SLOT } = job.state();
+      if (WRONG_SLOT === NVME_JOB_NONE) continue;
+      const { lba, blocks } = job.slot(Number(WRONG_SLOT));
+      const bytes = slots[Number(WRONG_SLOT)]?.buffer.bytes.subarray(0, blocks * this.#bytesPerBlock);
+      const found = bytes === undefined ? null : this.#options.pattern?.check(bytes, lba);
+      if (found) return found;
+      throw new BusbarError("bug", "the loops in C and here disagree about a pattern");
     }
-    lane.inFlight--;
-    const status = last >>> 17;
-    if (status !== 0) {
-      const what = `${slot.isRead ? "Read" : "Write"} of ${slot.blocks} blocks at ${slot.lba}`;
-      throw statusError(status, {
-        operation: what,
-        path: `${this.#driver.name}, namespace ${this.#options.namespace.id}`,
-      });
-    }
-    this.#latency.add(Math.max(0, Math.round((now - slot.submittedAt) * 1e6)));
-    slot.submittedAt = 0;
-    if (slot.isRead) this.#look(slot);
-    lane.free.push(id);
-    this.#done++;
-    this.#bytes += slot.blocks * this.#options.namespace.blockBytes;
-  }
-
-  #look(slot: Slot): void {
-    const { pattern, onRead } = this.#options;
-    if (pattern === undefined && onRead === undefined) return;
-    const bytes = slot.buffer.bytes.subarray(0, slot.blocks * this.#bytesPerBlock);
-    onRead?.(BigInt(slot.lba), bytes);
-    this.#mismatch ??= pattern?.check(bytes, BigInt(slot.lba)) ?? null;
-  }
-
-  /** xorshift32. */
-  #next(): number {
-    let x = this.#random || 0x9e3779b9;
-    x ^= x << 13;
-    x ^= x >>> 17;
-    x ^= x << 5;
-    this.#random = x >>> 0;
-    return this.#random;
+    return null;
   }
 }

@@ -18,9 +18,12 @@ export interface Mismatch {
 
 /** Fills blocks with data and recognises it. A block's bytes depend on its address, the seed and nothing else. */
 export class BlockPattern {
-  readonly #seed: number;
-  readonly #blockBytes: number;
-  readonly #strideBytes: number;
+  /** The seed. */
+  readonly seed: number;
+  /** Bytes of a block. */
+  readonly blockBytes: number;
+  /** Bytes from one block in memory to the next. */
+  readonly strideBytes: number;
   readonly #expected: Uint8Array<ArrayBuffer>;
   readonly #words: Uint32Array<ArrayBuffer>;
 
@@ -32,28 +35,28 @@ export class BlockPattern {
    * is filled with zeros and not checked
    */
   constructor(seed: number, blockBytes: number, strideBytes: number = blockBytes) {
-    this.#seed = seed >>> 0;
-    this.#blockBytes = blockBytes;
-    this.#strideBytes = strideBytes;
+    this.seed = seed >>> 0;
+    this.blockBytes = blockBytes;
+    this.strideBytes = strideBytes;
     this.#expected = new Uint8Array(blockBytes);
     this.#words = new Uint32Array(this.#expected.buffer);
   }
 
   /** Fills memory with the blocks from `lba` on. */
   fill(memory: Uint8Array, lba: bigint): void {
-    for (let at = 0; at < memory.length; at += this.#strideBytes) {
-      this.#make(lba + BigInt(at / this.#strideBytes));
+    for (let at = 0; at < memory.length; at += this.strideBytes) {
+      this.#make(lba + BigInt(at / this.strideBytes));
       memory.set(this.#expected, at);
-      memory.fill(0, at + this.#blockBytes, at + this.#strideBytes);
+      memory.fill(0, at + this.blockBytes, at + this.strideBytes);
     }
   }
 
   /** The first block that is not as {@linkcode fill} makes it, or null. */
   check(memory: Uint8Array, lba: bigint): Mismatch | null {
-    for (let at = 0; at < memory.length; at += this.#strideBytes) {
-      const current = lba + BigInt(at / this.#strideBytes);
+    for (let at = 0; at < memory.length; at += this.strideBytes) {
+      const current = lba + BigInt(at / this.strideBytes);
       this.#make(current);
-      const block = memory.subarray(at, at + this.#blockBytes);
+      const block = memory.subarray(at, at + this.blockBytes);
       const offset = firstDifference(block, this.#expected);
       if (offset >= 0) return { lba: current, offset, text: this.#explain(block, offset) };
     }
@@ -64,10 +67,10 @@ export class BlockPattern {
     const words = this.#words;
     words[0] = Number(lba & 0xffff_ffffn);
     words[1] = Number(lba >> 32n);
-    words[2] = this.#seed;
+    words[2] = this.seed;
     words[3] = 0x62757362;
     // xorshift32, seeded by address and seed.
-    let x = (Math.imul(words[0] ^ this.#seed, 0x9e3779b1) ^ Math.imul(words[1] + 1, 0x85ebca6b)) >>> 0 || 1;
+    let x = (Math.imul(words[0] ^ this.seed, 0x9e3779b1) ^ Math.imul(words[1] + 1, 0x85ebca6b)) >>> 0 || 1;
     for (let i = TAG_BYTES / 4; i < words.length; i++) {
       x ^= x << 13;
       x ^= x >>> 17;
@@ -83,7 +86,7 @@ export class BlockPattern {
     if (view.getUint32(12, true) === 0x62757362) {
       const tag = view.getBigUint64(0, true);
       const seed = view.getUint32(8, true);
-      if (seed !== this.#seed) return `it holds block ${tag} of seed ${seed}`;
+      if (seed !== this.seed) return `it holds block ${tag} of seed ${seed}`;
       return offset < TAG_BYTES ? `it holds block ${tag}` : `its bytes differ from ${offset} on`;
     }
     return "it holds something else";

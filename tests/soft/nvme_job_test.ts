@@ -1,0 +1,160 @@
+/** The loop of I/O jobs in C: where transfers go, what they carry, how long each took, and what ends them. */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+
+import type { IoJobOptions } from "../../src/nvme/jobs/io_job.ts";
+import { runIoJob } from "../../src/nvme/jobs/io_job.ts";
+import { BlockPattern } from "../../src/nvme/jobs/pattern.ts";
+import { failsWith, openController, type SoftController, withDriverLibraries } from "./nvme_device.ts";
+
+withDriverLibraries();
+
+async function jobOn(one: SoftController, more: Partial<IoJobOptions> = {}): Promise<IoJobOptions> {
+  const namespace = await one.controller.namespace(1).geometry();
+  return {
+    namespace,
+    readShare: 1,
+    lba: 0n,
+    blocks: namespace.blocks,
+    transferBlocks: 1,
+    depth: 32,
+    queues: 1,
+    randomSeed: null,
+    ...more,
+  };
+}
+
+/** The places that a job reads, in the order in which they were looked at. */
+async function places(one: SoftController, more: Partial<IoJobOptions>): Promise<number[]> {
+  const found: number[] = [];
+  await runIoJob(one.driver, await jobOn(one, { ...more, onRead: (lba) => void found.push(Number(lba)) }));
+  return found;
+}
+
+Deno.test("each command has its own latency: of two planted ones a histogram at depth 32 shows both", async () => {
+  await using one = await openController("size=4MiB");
+  // Every second command comes 200 ms after the others: a time stamp for a batch would give all of them the same.
+  one.soft.fault("late=200000,opcode=2,every=2");
+  const { latency } = await runIoJob(one.driver, await jobOn(one, { transfers: 128 }));
+  assertEquals(latency.count, 128);
+  const between = (from: number, to: number): number =>
+    latency.bins().filter((bin) => bin.from >= from && bin.from < to).reduce((sum, { count }) => sum + count, 0);
+  // A busy machine may make some of the quick ones slow.
+  assert(between(198e6, Infinity) >= 64, `${between(198e6, Infinity)} late`);
+  assert(between(0, 100e6) >= 32, `${between(0, 100e6)} quick`);
+});
+
+Deno.test("in order every chunk is read once, over one queue, over three, and over three threads", async () => {
+  await using one = await openController("size=1MiB", { ioQueues: 3 });
+  const all = Array.from({ length: 2048 }, (_, i) => i);
+  for (const [queues, isThreaded] of [[1, false], [3, false], [3, true]] as const) {
+    const found = await places(one, { queues, isThreaded });
+    assertEquals(found.toSorted((a, b) => a - b), all, `${queues} queues`);
+  }
+  assertEquals(await places(one, { blocks: 10n, transferBlocks: 4, depth: 1 }), [0, 4, 8]);
+});
+
+Deno.test("random places reach the whole range evenly, and are the same for the same seed", async () => {
+  await using one = await openController("size=1MiB");
+  const wanted = { randomSeed: 7, transfers: 4096, blocks: 64n, depth: 1 };
+  const found = await places(one, wanted);
+  const counts = Map.groupBy(found, (lba) => lba);
+  assertEquals(counts.size, 64);
+  // 64 expected each; 5 standard deviations are 40.
+  for (const [lba, hits] of counts) assert(Math.abs(hits.length - 64) < 40, `${lba}: ${hits.length}`);
+  assertEquals(await places(one, wanted), found);
+  assert((await places(one, { ...wanted, randomSeed: 8 })).some((lba, i) => lba !== found[i]));
+});
+
+Deno.test("Zipf's law: the most frequent places have the shares that it says", async () => {
+  await using one = await openController("size=1MiB");
+  const theta = 0.9;
+  const found = await places(one, { randomSeed: 3, zipfTheta: theta, transfers: 20_000, blocks: 1000n, depth: 8 });
+  const counts = [...Map.groupBy(found, (lba) => lba).values()].map((hits) => hits.length).sort((a, b) => b - a);
+  let zeta = 0;
+  for (let i = 1; i <= 1000; i++) zeta += 1 / i ** theta;
+  for (const [rank, tolerance] of [[1, 0.08], [2, 0.12]] as const) {
+    const share = (counts[rank - 1] ?? 0) / found.length;
+    const expected = 1 / rank ** theta / zeta;
+    assert(Math.abs(share / expected - 1) < tolerance, `rank ${rank}: ${share}, expected ${expected}`);
+  }
+});
+
+Deno.test("a list of places is followed, over and over", async () => {
+  await using one = await openController("size=1MiB");
+  const list = BigUint64Array.of(9n, 3n, 3n, 100n);
+  assertEquals(await places(one, { places: list, transfers: 6, depth: 1 }), [9, 3, 3, 100, 9, 3]);
+});
+
+Deno.test("a share of reads is kept, and what is written by C is what the pattern here says", async () => {
+  await using one = await openController("size=4MiB");
+  const pattern = new BlockPattern(5, 512);
+  await runIoJob(one.driver, await jobOn(one, { readShare: 0, pattern, transferBlocks: 8 }));
+  const bytes = new Uint8Array(8 * 512);
+  await one.controller.namespace(1).read(4000, bytes);
+  assertEquals(pattern.check(bytes, 4000n), null);
+  const before = await countsOf(one);
+  const { mismatch } = await runIoJob(
+    one.driver,
+    await jobOn(one, { readShare: 0.7, pattern, randomSeed: 1, transfers: 4000, transferBlocks: 8 }),
+  );
+  assertEquals(mismatch, null);
+  const after = await countsOf(one);
+  const share = (after.reads - before.reads) / 4000;
+  assert(Math.abs(share - 0.7) < 0.04, `${share}`);
+});
+
+async function countsOf(one: SoftController): Promise<{ reads: number }> {
+  const log = await one.controller.getLog({ id: 2, sizeBytes: 512 });
+  return { reads: Number(new DataView(log.buffer, log.byteOffset).getBigUint64(64, true)) };
+}
+
+Deno.test("a rate is kept to: no more transfers begin than it allows", async () => {
+  await using one = await openController("size=4MiB", { ioQueues: 2 });
+  const { transfers, elapsedMs } = await runIoJob(
+    one.driver,
+    await jobOn(one, { durationMs: 500, queues: 2, ratePerSecond: 1000 }),
+  );
+  // One is due at once in each queue.
+  assert(transfers <= elapsedMs + 2 && transfers > 100, `${transfers} in ${elapsedMs} ms`);
+});
+
+Deno.test("a failed transfer stops all queues, and names the command; the controller is of use afterwards", async () => {
+  for (const isThreaded of [false, true]) {
+    await using one = await openController("size=4MiB", { ioQueues: 2 });
+    one.soft.fault("status=0x281,opcode=2,lba=1000");
+    const job = await jobOn(one, { queues: 2, isThreaded });
+    const error = await failsWith("device-failed", "a read", runIoJob(one.driver, job));
+    assertStringIncludes(`${error.message} ${error.operation}`, "1000");
+    one.soft.fault("clear");
+    assertEquals((await runIoJob(one.driver, job)).transfers, 8192);
+  }
+});
+
+Deno.test("a broken controller ends a job: fatal status, gone, a completion that belongs to nothing", async () => {
+  for (
+    const [fault, code] of [["cfs,after=100", "device-failed"], ["gone,after=100", "device-gone"], [
+      "cid=777,after=100,times=1",
+      "device-failed",
+    ]] as const
+  ) {
+    for (const isThreaded of [false, true]) {
+      await using one = await openController("size=4MiB", { ioQueues: 2 });
+      one.soft.fault(fault);
+      await failsWith(code, fault, runIoJob(one.driver, await jobOn(one, { queues: 2, isThreaded })));
+    }
+  }
+});
+
+Deno.test("an interruption ends a job within a slice, and nothing is left in flight", async () => {
+  await using one = await openController("size=4MiB", { ioQueues: 2 });
+  for (const isThreaded of [false, true]) {
+    const stop = new AbortController();
+    const reason = new Error("stop");
+    setTimeout(() => stop.abort(reason), 100);
+    const job = await jobOn(one, { durationMs: 60_000, queues: 2, isThreaded, signal: stop.signal });
+    const thrown = await runIoJob(one.driver, job).catch((error) => error);
+    assertEquals(thrown, reason);
+    assertEquals((await runIoJob(one.driver, await jobOn(one, { transfers: 64 }))).transfers, 64);
+  }
+});
