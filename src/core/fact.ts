@@ -9,7 +9,7 @@ export class Unknown {
   /** In a few words, to stand after a colon: `not recorded`. */
   readonly reason: string;
 
-  /** @param reason in a few words: `not recorded` */
+  /** Something is not known for this reason, in a few words: `not recorded`. */
   constructor(reason: string) {
     this.reason = reason;
   }
