@@ -17,7 +17,7 @@
 #define BB_API __attribute__((visibility("default")))
 
 /* Raised whenever a function or structure here changes. The loader refuses any other number. */
-#define BB_ABI_VERSION 1
+#define BB_ABI_VERSION 2
 
 BB_API uint32_t bb_abi_version(void);
 
@@ -343,40 +343,48 @@ BB_API int32_t bb_nvme_job_slot(const bb_nvme_job *job, uint32_t id, uint64_t *l
 BB_API int32_t bb_nvme_passthru(int32_t fd, int32_t is_admin, const uint32_t *words, void *data, uint32_t data_size,
                                 void *metadata, uint32_t metadata_size, uint32_t timeout_ms, uint32_t *result);
 
-/* ---- cuda.c: the CUDA driver library ------------------------------------------------------------------------------
+/* ---- cuda.c: CUDA driver libraries --------------------------------------------------------------------------------
  *
- * Each function of cuda_api.h has a caller of its name with bb_ in front and the context as first parameter. The context is
- * made current on the calling thread inside the same call, because it may run on any thread of a pool; NULL leaves the
- * thread's own. The result is the driver's (0 is success), or -ENOENT when no library is open, -ENOSYS when the library
- * does not have the function.
+ * Each function of api/cuda_api.h has a caller of its name with bb_ in front, and the driver and the context as first
+ * parameters. The context is made current on the calling thread inside the same call, because it may run on any thread of a
+ * pool; NULL leaves the thread's own. The result is the driver's (0 is success), or -ENOENT without a driver, -ENOSYS when
+ * its library does not have the function.
  */
+typedef struct bb_cuda bb_cuda;
 
-/* Opens the driver library, lazily and for itself. -EBUSY when one is open, -ELIBACC when it cannot be loaded; why then
- * receives the loader's words. */
-BB_API int32_t bb_cuda_open(const char *path, char *why, uint32_t size);
-BB_API int32_t bb_cuda_close(void);
+/* Opens a driver library, lazily and for itself. settings is NULL for NVIDIA's; for the software driver's library (see
+ * soft/cuda/soft_cuda.h) it describes devices that are this handle's own. -ELIBACC when it cannot be loaded, -ENOSYS for
+ * settings and another library; why receives the reason. */
+BB_API int32_t bb_cuda_open(const char *path, const char *settings, char *why, uint32_t size, bb_cuda **out);
+/* No thread may be in a call of it. */
+BB_API int32_t bb_cuda_close(bb_cuda *driver);
 
 /* The CUDA version that brought a function of cuda_api.h, as 1000 x major + 10 x minor. */
 BB_API int32_t bb_cuda_since(const char *name);
-/* 1 when the open library has the function, or one to fall back on. */
-BB_API int32_t bb_cuda_has(const char *name);
+/* 1 when the library has the function, or one to fall back on. */
+BB_API int32_t bb_cuda_has(bb_cuda *driver, const char *name);
+/* What a software driver knows of the last fault of a kernel: a sentence, and its length. 0 for none. */
+BB_API uint32_t bb_cuda_last_fault(bb_cuda *driver, char *text, uint32_t size);
 
 #define BB_CUDA_PARAMETERS(...) __VA_ARGS__
 #define BB_CUDA_CALLER(name, since, older, params, args) \
-  BB_API int32_t bb_##name(CUcontext context, BB_CUDA_PARAMETERS params);
-BB_CUDA_FUNCTIONS(BB_CUDA_CALLER)
+  BB_API int32_t bb_##name(bb_cuda *driver, CUcontext context, BB_CUDA_PARAMETERS params);
+#define BB_CUDA_CALLER0(name, since) BB_API int32_t bb_##name(bb_cuda *driver, CUcontext context);
+BB_CUDA_FUNCTIONS(BB_CUDA_CALLER, BB_CUDA_CALLER0)
 
 /* Wait until a stream or event is done, at most limit_us microseconds, 50,000 at most. 600 (not ready) when it is not. */
-BB_API int32_t bb_cuda_wait_stream(CUcontext context, CUstream stream, uint32_t limit_us);
-BB_API int32_t bb_cuda_wait_event(CUcontext context, CUevent event, uint32_t limit_us);
+BB_API int32_t bb_cuda_wait_stream(bb_cuda *driver, CUcontext context, CUstream stream, uint32_t limit_us);
+BB_API int32_t bb_cuda_wait_event(bb_cuda *driver, CUcontext context, CUevent event, uint32_t limit_us);
 
-/* Loads a module: NUL-terminated PTX, or a cubin. The two logs have log_size bytes each and come back NUL-terminated. */
-BB_API int32_t bb_cuda_load(CUcontext context, const void *image, char *info, char *error, uint32_t log_size, CUmodule *out);
+/* Loads a module: NUL-terminated PTX, a fat binary, or a cubin. The two logs have log_size bytes each and come back
+ * NUL-terminated. */
+BB_API int32_t bb_cuda_load(bb_cuda *driver, CUcontext context, const void *image, char *info, char *error,
+                            uint32_t log_size, CUmodule *out);
 
 /* Launches a kernel. shape has seven numbers: grid x, y, z, block x, y, z, bytes of dynamic shared memory. arguments are
  * packed as the kernel declares them. */
-BB_API int32_t bb_cuda_launch(CUcontext context, CUfunction function, const uint32_t *shape, CUstream stream, void *arguments,
-                              uint32_t size);
+BB_API int32_t bb_cuda_launch(bb_cuda *driver, CUcontext context, CUfunction function, const uint32_t *shape,
+                              CUstream stream, void *arguments, uint32_t size);
 
 /* ---- oradax.c: the Oracle Data Analytics Accelerator, asm/oradax.h ------------------------------------------------ */
 

@@ -39,11 +39,34 @@ export const BUSBAR: LibrarySpec = {
 /** The software devices. */
 export const BUSBAR_SOFT: LibrarySpec = {
   name: "busbar_soft",
-  folders: ["csrc/soft", "csrc/soft/nvme", "csrc/soft/oradax", "csrc/soft/cuda"],
+  folders: ["csrc/soft", "csrc/soft/nvme", "csrc/soft/oradax"],
   variable: "BUSBAR_SOFT_LIB",
   // A device that is still open when the process ends has a thread: closing the library must not take its code away.
   linkFlags: ["-pthread", "-lm", "-Wl,-z,nodelete"],
 };
+
+/** The software CUDA device: a libcuda.so.1 in all but its SONAME, by which the loader would take it for NVIDIA's. */
+export const SOFT_CUDA: LibrarySpec = {
+  name: "busbar_cuda",
+  folders: ["csrc/soft/cuda", "csrc/ptx"],
+  variable: "BUSBAR_SOFT_CUDA_LIB",
+  // A kernel may still run when the process ends: closing the library must not take its code away.
+  linkFlags: ["-pthread", "-lm", "-ldl", "-Wl,-z,nodelete"],
+};
+
+/** The two versions of the CUDA runtime over whatever driver library is there. Programs load them by their SONAME. */
+export const CUDARTS: readonly LibrarySpec[] = [12, 13].map((version) => ({
+  name: `cudart${version}`,
+  folders: ["csrc/cudart"],
+  variable: `BUSBAR_CUDART${version}_LIB`,
+  linkFlags: [
+    `-DBUSBAR_CUDART=${version}`,
+    "-pthread",
+    "-ldl",
+    `-Wl,-soname,libcudart.so.${version}`,
+    `-Wl,--version-script=csrc/cudart/cudart${version}.map`,
+  ],
+}));
 
 /** The program that disables a controller when the process that drives it without an IOMMU ends. */
 export const NVME_GUARDIAN: LibrarySpec = {
@@ -71,7 +94,7 @@ export const BUSBAR_BENCH: LibrarySpec = {
 };
 
 /** What a program that is given away needs of these. */
-export const SHIPPED_LIBRARIES: readonly LibrarySpec[] = [BUSBAR, BUSBAR_SOFT, NVME_GUARDIAN];
+export const SHIPPED_LIBRARIES: readonly LibrarySpec[] = [BUSBAR, BUSBAR_SOFT, SOFT_CUDA, ...CUDARTS, NVME_GUARDIAN];
 
 /** How a library is compiled. `BUSBAR_VARIANT` chooses; `release` is the default. */
 export type Variant = "release" | "asan";
@@ -191,6 +214,38 @@ export function findProgram(spec: LibrarySpec, where: Surroundings = surrounding
   return copy;
 }
 
+/**
+ * The folder that holds the software CUDA driver and the two runtimes under the names that programs load them by. It is
+ * `soft-cuda` beside the driver: `build/soft-cuda` in a checkout.
+ *
+ * @throws {BusbarError} as {@linkcode findProgram}; `io`, `permission` when the folder cannot be filled
+ */
+export function softCudaFolder(where: Surroundings = surroundings()): string {
+  const driver = findProgram(SOFT_CUDA, where);
+  const folder = `${parent(driver)}/soft-cuda`;
+  const names = ["libcuda.so.1", ...CUDARTS.map((spec) => `libcudart.so.${spec.name.slice("cudart".length)}`)];
+  const targets = [driver, ...CUDARTS.map((spec) => findProgram(spec, where))];
+  try {
+    Deno.mkdirSync(folder, { recursive: true });
+    for (const [i, name] of names.entries()) pointTo(`${folder}/${name}`, targets[i] ?? "");
+  } catch (cause) {
+    throw systemError(cause, "make links to the software CUDA driver", folder);
+  }
+  return folder;
+}
+
+/** Makes a symbolic link, or turns one over in one step, so that no program finds it missing. */
+function pointTo(link: string, target: string): void {
+  try {
+    if (Deno.readLinkSync(link) === target) return;
+  } catch {
+    // It is not there.
+  }
+  const temporary = `${link}.${Deno.pid}.tmp`;
+  Deno.symlinkSync(target, temporary);
+  Deno.renameSync(temporary, link);
+}
+
 /** Makes a finished file executable, writes it to the disk and gives it its name: half a file is never seen. */
 function putInPlace(temporary: string, path: string): void {
   Deno.chmodSync(temporary, 0o755);
@@ -292,7 +347,10 @@ function listSources(spec: LibrarySpec, root: string): Sources {
       throw systemError(cause, "list", `${root}/${folder}`);
     }
   };
-  const headers = new Set(["csrc", "csrc/api", ...spec.folders].flatMap((folder) => names(folder, ".h")));
+  const endings = [".h", ".inc", ".def", ".map"];
+  const headers = new Set(
+    ["csrc", "csrc/api", ...spec.folders].flatMap((folder) => endings.flatMap((ending) => names(folder, ending))),
+  );
   return { sources: spec.folders.flatMap((folder) => names(folder, ".c")), headers: [...headers] };
 }
 
@@ -487,4 +545,5 @@ if (import.meta.main) {
       Deno.exitCode = error.exitStatus;
     }
   }
+  if (Deno.exitCode === 0) softCudaFolder();
 }

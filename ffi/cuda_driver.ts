@@ -262,6 +262,52 @@ export interface CudaFunctions {
   ): number;
   /** Makes earlier writes of other devices visible. */
   cuFlushGPUDirectRDMAWrites(context: CudaContext | null, target: number, scope: number): number;
+  /** A context of its own, which becomes current: handle. */
+  cuCtxCreate_v2(context: CudaContext | null, out: BufferSource, flags: number, device: number): number;
+  /** Destroys a context and all that is in it. */
+  cuCtxDestroy_v2(context: CudaContext | null, target: CudaContext): number;
+  /** The context that is current on this thread: handle, or 0. */
+  cuCtxGetCurrent(context: CudaContext | null, out: BufferSource): number;
+  /** Takes the topmost context from the thread's stack: handle. */
+  cuCtxPopCurrent_v2(context: CudaContext | null, out: BufferSource): number;
+  /** Waits for all work of the context; on a thread of the pool. */
+  cuCtxSynchronize(context: CudaContext | null): Promise<number>;
+  /** Allocates memory that host and device reach at one address: u64. `flags` is 1 (all) or 2 (host). */
+  cuMemAllocManaged(context: CudaContext | null, out: BufferSource, size: bigint, flags: number): number;
+  /** Allocates rows with padding: address and pitch, two u64. */
+  cuMemAllocPitch_v2(
+    context: CudaContext | null,
+    out: BufferSource,
+    pitch: BufferSource,
+    width: bigint,
+    height: bigint,
+    element: number,
+  ): number;
+  /** Allocates device memory in stream order: address. */
+  cuMemAllocAsync(context: CudaContext | null, out: BufferSource, size: bigint, stream: CudaStream | null): number;
+  /** Frees device memory in stream order. */
+  cuMemFreeAsync(context: CudaContext | null, address: bigint, stream: CudaStream | null): number;
+  /** Queues a copy of rows: a CUDA_MEMCPY2D of 128 bytes. */
+  cuMemcpy2DAsync_v2(context: CudaContext | null, copy: BufferSource, stream: CudaStream | null): number;
+  /** The flags of a stream: u32. */
+  cuStreamGetFlags(context: CudaContext | null, stream: CudaStream | null, flags: BufferSource): number;
+  /** The priority of a stream: i32. */
+  cuStreamGetPriority(context: CudaContext | null, stream: CudaStream | null, priority: BufferSource): number;
+  /** How many kernels a module has: u32. */
+  cuModuleGetFunctionCount(context: CudaContext | null, count: BufferSource, module: CudaModule): number;
+  /** A function by its plain name for a CUDA version: address, and 0 found, 1 not found, 2 not in that version. */
+  cuGetProcAddress_v2(
+    context: CudaContext | null,
+    name: BufferSource,
+    out: BufferSource,
+    version: number,
+    flags: bigint,
+    status: BufferSource,
+  ): number;
+  /** The name of a result: address of a text. */
+  cuGetErrorName(context: CudaContext | null, error: number, text: BufferSource): number;
+  /** What a result means: address of a text. */
+  cuGetErrorString(context: CudaContext | null, error: number, text: BufferSource): number;
   /** Waits until a stream is done, at most `limitUs` (50,000): 0, or 600 when it is not. */
   waitStream(context: CudaContext | null, stream: CudaStream | null, limitUs: number): number;
   /** Waits until an event was reached, at most `limitUs` (50,000): 0, or 600 when it was not. */
@@ -298,4 +344,6 @@ export interface CudaDriver extends Disposable {
   has(name: string): boolean;
   /** The CUDA version that brought a function, as 1000 × major + 10 × minor; null for one that busbar does not call. */
   since(name: string): number | null;
+  /** What the driver itself knows of the last fault of a kernel: who, where, at which address. NVIDIA's knows nothing. */
+  lastFault?(): string | null;
 }

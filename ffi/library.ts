@@ -7,7 +7,7 @@ import { BusbarError, errnoError, type ErrorDetails } from "../src/core/error.ts
 import { BUSBAR, findLibrary, type LibrarySpec } from "./build.ts";
 
 /** The interface of the C libraries that this code was written for: `BB_ABI_VERSION` in csrc/busbar.h. */
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 
 const opened = new Map<string, Deno.DynamicLibrary<Deno.ForeignLibraryInterface>[]>();
 const paths = new Map<string, string>();

@@ -87,24 +87,6 @@ BB_API int32_t bb_soft_nvme_fault(bb_soft *device, const char *text);
  * interrupts, faults, naps. -ENOENT for another name. */
 BB_API int32_t bb_soft_nvme_counter(bb_soft *device, const char *name, uint64_t *value);
 
-/* ---- cuda.c: the software CUDA device ------------------------------------------------------------------------------
- *
- * The library also exports the functions of cuda_api.h, so it can be opened in place of libcuda.so.1. This sets the device
- * up anew: everything of an earlier one is gone. settings is lines of "key=value", as for bb_soft_open:
- *
- *   devices=1           how many; 0 makes cuInit fail with 100
- *   version=13000       what cuDriverGetVersion says: 1000 x major + 10 x minor
- *   cc=90               compute capability, 10 x major + minor
- *   domain=0 bus=0x65   where the first device is said to be; the others follow
- *   memory=SIZE         bytes of device memory
- *   rdma=0              attribute 116, GPUDirect RDMA
- *   fail=NAME:CODE,...  functions that fail, as in cuMemHostRegister_v2:800
- *   drop_writes=1       kernels' writes to registered I/O memory do not arrive
- *   reads_ones=1        kernels' reads of registered I/O memory give all ones
- *   watchdog_ms=0       a kernel that loops longer ends with 702; 0 is never
- */
-BB_API int32_t bb_soft_cuda_configure(const char *settings);
-
 /* ---- the Data Analytics Accelerator --------------------------------------------------------------------------------
  *
  * A software coprocessor behind the calls of the Linux driver: the same decisions in the same order, the same errors and

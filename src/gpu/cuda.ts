@@ -5,7 +5,7 @@
 
 import { formatPciAddress, parsePciAddress, type PciAddress } from "../core/pci_address.ts";
 import type { CudaDriver } from "../../ffi/cuda_driver.ts";
-import { openCudaDriver } from "./driver.ts";
+import { openCudaDevice, openCudaDriver } from "./driver.ts";
 import { Gpu } from "./gpu.ts";
 import { checkCuda } from "./results.ts";
 
@@ -37,24 +37,26 @@ export class Cuda implements Disposable {
   }
 
   /**
-   * Starts the driver and opens one GPU; dispose of the GPU closes both.
+   * Starts a driver and opens one GPU; dispose of the GPU closes both.
    *
-   * @param which its ordinal, or its PCI address
+   * @param which a locator (`soft:cuda?profile=sm_90`, `cuda:0`, `cuda:LIBRARY?device=1`, a PCI address), or the ordinal of
+   *   a device of the driver that `BUSBAR_CUDA` chooses. With a driver: an ordinal or a PCI address
+   * @param driver an open driver, to take instead
    *
    * @example
    * ```ts
-   * import { openCudaDriver } from "./driver.ts";
    * import { Cuda } from "./cuda.ts";
-   * using gpu = Cuda.open(0, openCudaDriver("soft"));
+   * using gpu = Cuda.open("soft:cuda?profile=sm_86&memory=64MiB");
    * using buffer = gpu.allocate(4096);
    * await buffer.write(new Uint8Array([1, 2, 3]));
    * console.assert((await buffer.read(3))[2] === 3);
    * ```
    */
   static open(which: number | string | PciAddress = 0, driver?: CudaDriver): Gpu {
-    const cuda = driver === undefined ? Cuda.start() : Cuda.start(driver);
+    const device = driver === undefined && typeof which === "string" ? openCudaDevice(which) : null;
+    const cuda = Cuda.start(device?.driver ?? driver);
     try {
-      return cuda.gpu(which, true);
+      return cuda.gpu(device?.which ?? which, true);
     } catch (error) {
       cuda[Symbol.dispose]();
       throw error;

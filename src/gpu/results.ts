@@ -247,6 +247,9 @@ export class CudaError extends BusbarError {
   }
 }
 
+/** Results of kernels. */
+const FIRST_FAULT = 700;
+const FIRST_AFTER_FAULTS = 800;
 const ENOENT = 2;
 const ENOSYS = 38;
 
@@ -265,7 +268,9 @@ export function checkCuda(driver: CudaDriver, result: number, name: string, deta
   }
   if (result === -ENOSYS) throw missingFunction(driver, name);
   if (result < 0) throw new BusbarError("bug", `${name} was called with what C refuses (${result})`, details);
-  throw new CudaError(result, name.replace(/_v\d$/, ""), details);
+  // A software driver knows which kernel, block and thread it was; that is more use than what the code means in general.
+  const fault = result >= FIRST_FAULT && result < FIRST_AFTER_FAULTS ? driver.lastFault?.() ?? null : null;
+  throw new CudaError(result, name.replace(/_v\d$/, ""), fault === null ? details : { ...details, hint: fault });
 }
 
 function missingFunction(driver: CudaDriver, name: string): BusbarError {

@@ -1,6 +1,7 @@
 /* The software CUDA device, driven from C: streams, events, kernels and faults, from set-up to the last byte freed. */
 #define _GNU_SOURCE
-#include "soft/busbar_soft.h"
+#include "api/cuda_api.h"
+#include "soft/cuda/soft_cuda.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +9,8 @@
 
 /* As libcuda's header declares them, from the one table. */
 #define DECLARE(name, since, older, params, args) CUresult name params;
-BB_CUDA_FUNCTIONS(DECLARE)
+#define DECLARE0(name, since) CUresult name(void);
+BB_CUDA_FUNCTIONS(DECLARE, DECLARE0)
 
 #define MUST(wanted, call)                                                     \
   do {                                                                         \
@@ -79,25 +81,38 @@ static void round_trip(void) {
   MUST(0, cuDevicePrimaryCtxRelease_v2(0));
 }
 
+static struct cuda_instance *open_driver(const char *settings) {
+  struct cuda_instance *instance = NULL;
+  char why[512];
+  if (bb_soft_cuda_open(settings, &instance, why, sizeof why) != 0) {
+    printf("%s: %s\n", settings, why);
+    exit(1);
+  }
+  bb_soft_cuda_enter(instance);
+  return instance;
+}
+
 int main(void) {
   for (int i = 0; i < 5; i++) {
-    MUST(0, bb_soft_cuda_configure("devices=2\nmemory=1048576\n"));
+    struct cuda_instance *instance = open_driver("devices=2\nmemory=1048576\nlog=none\n");
     round_trip();
+    bb_soft_cuda_close(instance);
   }
-  /* A kernel that never ends, ended by setting the device up anew. */
+  /* A kernel that never ends, ended by closing its driver. */
   CUcontext context;
   CUmodule module;
   CUfunction loop;
   CUdeviceptr flag;
-  MUST(0, bb_soft_cuda_configure(""));
+  struct cuda_instance *instance = open_driver("");
   MUST(0, cuInit(0));
   MUST(0, cuDevicePrimaryCtxRetain(&context, 0));
   MUST(0, cuCtxSetCurrent(context));
   MUST(0, cuModuleLoadDataEx(&module, PTX, 0, NULL, NULL));
   MUST(0, cuModuleGetFunction(&loop, module, "loop"));
   MUST(0, cuMemAlloc_v2(&flag, 4));
+  MUST(0, cuMemsetD32_v2(flag, 0, 1));
   launch(loop, NULL, flag, 0);
-  MUST(0, bb_soft_cuda_configure(""));
+  bb_soft_cuda_close(instance);
   printf("ok\n");
   return 0;
 }

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 
-import { BUSBAR_SOFT } from "../../ffi/build.ts";
+import { BUSBAR_SOFT, type LibrarySpec, SOFT_CUDA } from "../../ffi/build.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 const COMPILER = (Deno.env.get("CC") || "cc").split(/\s+/);
@@ -32,10 +32,10 @@ function works(flag: string): boolean {
 }
 
 /** What is driven, and the program that does it. */
-const HARNESSES = [
-  ["the software controller", "tests/c/soft_nvme_harness.c"],
-  ["the software CUDA device", "tests/c/soft_cuda_harness.c"],
-] as const;
+const HARNESSES: readonly (readonly [string, string, LibrarySpec])[] = [
+  ["the software controller", "tests/c/soft_nvme_harness.c", BUSBAR_SOFT],
+  ["the software CUDA device", "tests/c/soft_cuda_harness.c", SOFT_CUDA],
+];
 
 for (
   const [name, flag] of [["ThreadSanitizer", "-fsanitize=thread"], [
@@ -45,11 +45,11 @@ for (
 ) {
   const missing = !works(flag);
   const note = missing ? ` (not run: the compiler or this machine has no ${flag})` : "";
-  for (const [device, harness] of HARNESSES) {
+  for (const [device, harness, library] of HARNESSES) {
     Deno.test(`${device}, driven from C, is clean under ${name}${note}`, { ignore: missing }, () => {
       const folder = Deno.makeTempDirSync();
       try {
-        const sources = [...BUSBAR_SOFT.folders.flatMap(cFiles), harness].map((file) => `${ROOT}/${file}`);
+        const sources = [...library.folders.flatMap(cFiles), harness].map((file) => `${ROOT}/${file}`);
         const program = `${folder}/harness`;
         const built = run([
           ...COMPILER,
@@ -66,6 +66,8 @@ for (
           ...sources,
           "-pthread",
           "-lm",
+          "-ldl",
+          "-ldl",
         ]);
         assert(built.success, built.text);
         const ran = run([program]);

@@ -62,6 +62,10 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
     load: () => import("../pcie_topology.ts"),
   },
   restore: { title: "put back what a killed run left changed on this machine", load: () => import("../restore.ts") },
+  soft_cuda: {
+    title: "run CUDA programs where there is no GPU, and see what a PTX file holds",
+    load: () => import("../soft_cuda.ts"),
+  },
   tiering: {
     title: "see memory tiers, and change the settings that move pages between them",
     load: () => import("../tiering.ts"),
