@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
+
+/* Whose frames this thread takes and gives back; NULL: the system's. launch.c sets it. */
+_Thread_local struct ptx_runner *ptx_current_runner;
 #endif
 
 enum { GROUP_SLICE = 2048, LONG_PATIENCE = 64 };

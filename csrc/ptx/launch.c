@@ -7,7 +7,6 @@
 
 enum { WARP_SLICE = 4096, DEFAULT_SLICE = 65536, MOST_BLOCKS = 4096 };
 
-_Thread_local struct ptx_runner *ptx_current_runner;
 
 struct ptx_runner *ptx_runner_create(void) { return calloc(1, sizeof(struct ptx_runner)); }
 
