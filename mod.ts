@@ -99,7 +99,7 @@ export * from "./src/cxl/equivalents.ts";
 export * from "./src/cxl/gate.ts";
 export * from "./src/cxl/plan.ts";
 export * from "./src/cxl/region.ts";
-export * from "./src/cxl/state.ts";
+export * from "./src/cxl/overview.ts";
 export * from "./src/cxl/topology.ts";
 
 export * from "./src/memory/blocks.ts";

@@ -12,7 +12,7 @@ import { createEquivalents, daxEquivalents, destroyEquivalents, listEquivalents 
 import { checkInvalidationGate } from "../src/cxl/gate.ts";
 import { planRegion } from "../src/cxl/plan.ts";
 import { createRegion, destroyRegion } from "../src/cxl/region.ts";
-import { daxDevicesNamed, findRegion, readCxlState } from "../src/cxl/state.ts";
+import { daxDevicesNamed, findRegion, readCxlOverview } from "../src/cxl/overview.ts";
 import { readCxl } from "../src/cxl/topology.ts";
 import { type DaxModeOptions, daxToDevdax, daxToSystemRam, offlineDax, onlineDax } from "../src/memory/dax_mode.ts";
 import type { DaxDevice } from "../src/memory/devdax.ts";
@@ -32,7 +32,7 @@ interface Shown {
 }
 
 function show(options: Pick<Shown, "json">): void {
-  const state = readCxlState(thisMachine);
+  const state = readCxlOverview(thisMachine);
   if (options.json) printJson(cxlJson(state));
   else print(cxlLines(state).join("\n"));
 }

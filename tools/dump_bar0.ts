@@ -21,8 +21,8 @@ import { type ByteRun, imageOf, readBarBytes } from "../src/pci/bar_bytes.ts";
 import type { PciDevice } from "../src/pci/device.ts";
 import { openPciDevice } from "../src/pci/open_device.ts";
 import { enableMemory } from "../src/pci/enable.ts";
-import { CLASS_NVME, readAncestors } from "../src/pci/function.ts";
-import { formatMachine } from "../src/pci/machine_file.ts";
+import { CLASS_NVME } from "../src/pci/function.ts";
+import { formatDevice } from "../src/pci/machine_file.ts";
 import type { Resource } from "../src/pci/resources.ts";
 import { accessBytes, barIndex, byteRange, durationMs } from "./cli/arguments.ts";
 import { bytesJson, changeJson, diffJson, dumpBar0Schema, registersJson } from "./render/pci/dump_bar0.ts";
@@ -150,11 +150,7 @@ function headLines(device: PciDevice, bar: Resource | null): string[] {
 function keep(device: PciDevice, bar: Resource | null, pieces: readonly RecordedPiece[], options: Options): void {
   if (options.raw !== undefined) writeOutput(options.raw, imageOf(pieces));
   if (options.save === undefined) return;
-  const fn = { ...device.function, config: device.readConfig() };
-  const end = Math.max(...pieces.map((piece) => piece.offset + piece.bytes.length));
-  const region = { device: fn.name, bar: options.bar, sizeBytes: Number(bar?.sizeBytes ?? end), pieces };
-  const bridges = device.host === null ? [] : readAncestors(device.host, fn);
-  writeOutput(options.save, formatMachine(device.host, [...bridges, fn], [region]));
+  writeOutput(options.save, formatDevice(device, options.bar, bar === null ? null : Number(bar.sizeBytes), pieces));
 }
 
 if (import.meta.main) await run(command);

@@ -13,7 +13,7 @@ import { pageFileName, readPageFiles } from "../src/nvme/jobs/page_file.ts";
 import { NVME_PAGES, type NvmePage, pageNamed } from "../src/nvme/tables/pages.ts";
 import { wholeNumber } from "./cli/arguments.ts";
 import { writeOutput } from "./cli/files.ts";
-import { type Detail, reportLines, type Way } from "./render/nvme/nvme_identify.ts";
+import { type AccessPath, type Detail, reportLines } from "./render/nvme/nvme_identify.ts";
 import { nvmeIdentifySchema, reportJson } from "./render/nvme/nvme_identify_json.ts";
 import { print, printBytes, printJson } from "./cli/output.ts";
 import { interruption, raiseExitStatus, run } from "./cli/run.ts";
@@ -43,11 +43,11 @@ export const command: CommandUnknownOpts = new Command("nvme_identify")
     if (options.raw !== undefined && options.page === undefined) {
       throw new BusbarError("usage", "--raw of which page?", { hint: "--page id-ctrl; --save FOLDER writes all" });
     }
-    const { way, report } = await read(text, options);
+    const { accessPath, report } = await read(text, options);
     if (options.save !== undefined) save(options.save, report.pages);
     if (options.raw !== undefined) return writeRaw(options.raw, report.pages);
-    if (options.json) printJson(reportJson(text, way, report));
-    else print(reportLines(text, way, report, detailOf(options)).join("\n"));
+    if (options.json) printJson(reportJson(text, accessPath, report));
+    else print(reportLines(text, accessPath, report, detailOf(options)).join("\n"));
     if (options.page !== undefined && report.pages.every(({ bytes }) => bytes === null)) raiseExitStatus("no");
   });
 
@@ -63,17 +63,17 @@ interface Options {
   readonly iommu: boolean;
 }
 
-async function read(text: string, options: Options): Promise<{ way: Way; report: NvmeReport }> {
+async function read(text: string, options: Options): Promise<{ accessPath: AccessPath; report: NvmeReport }> {
   const locator = parseLocator(text);
   const page = options.page === undefined ? null : wantedPage(options.page);
   if (locator.kind === "file") {
     const { pages } = readPageFiles(locator);
     const wanted = pages.filter((one) => page === null || one.page === page);
-    return { way: "from a file", report: { pages: wanted, features: [] } };
+    return { accessPath: "from a file", report: { pages: wanted, features: [] } };
   }
   await using controller = await NvmeController.open(locator, { noIommu: !options.iommu, signal: interruption });
-  const way = controller.isReadOnly ? "through the kernel's driver" : "driven from here";
-  if (page !== null) return { way, report: { pages: await onlyPage(controller, page, options), features: [] } };
+  const accessPath = controller.isReadOnly ? "through the kernel's driver" : "driven from here";
+  if (page !== null) return { accessPath, report: { pages: await onlyPage(controller, page, options), features: [] } };
   const { namespace: nsid, logs = false, features = false } = options;
   const report = await fetchReport(controller, {
     logs,
@@ -81,7 +81,7 @@ async function read(text: string, options: Options): Promise<{ way: Way; report:
     signal: interruption,
     ...(nsid === undefined ? {} : { nsid }),
   });
-  return { way, report };
+  return { accessPath, report };
 }
 
 function wantedPage(name: string): NvmePage {

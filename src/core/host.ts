@@ -233,7 +233,7 @@ export function ifPresent<T>(read: () => T): T | null {
 
 /**
  * What `read` returns, or null when it cannot be had: absent, no permission, an I/O error.
- * For facts that are shown when they are known and that nothing depends on.
+ * For values that are shown when they are known and that nothing depends on.
  */
 export function ifReadable<T>(read: () => T): T | null {
   try {

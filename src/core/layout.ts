@@ -124,7 +124,7 @@ export type Row = UintRow | TextRow | BytesRow | ArrayRow | ListRow;
 export interface Layout {
   /** What it describes: `NVMe controller registers`. */
   readonly name: string;
-  /** Where the facts come from: specification and section. */
+  /** Where the rows come from: specification and section. */
   readonly source: string;
   /** The rows, by ascending offset. */
   readonly rows: readonly Row[];

@@ -8,7 +8,7 @@
 import { hex } from "../core/units.ts";
 import type { RegionPlan } from "./plan.ts";
 
-/** What shows the same facts. */
+/** What shows the same. */
 export function listEquivalents(): string[] {
   return ["cxl list -BPEMDRTu", "daxctl list -Mu", "ndctl list -NRDu"];
 }

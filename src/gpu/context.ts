@@ -46,20 +46,20 @@ export interface GpuContext {
 export abstract class GpuResource<H extends bigint | Deno.PointerObject> implements Disposable {
   /** The GPU that it belongs to. */
   readonly gpu: GpuContext;
-  #held: readonly [H] | null;
+  #handle: readonly [H] | null;
 
   /** Wraps a handle. */
   constructor(gpu: GpuContext, handle: H) {
     this.gpu = gpu;
-    this.#held = [handle];
+    this.#handle = [handle];
   }
 
   /** The driver's handle. */
   get handle(): H {
-    if (this.#held === null) {
+    if (this.#handle === null) {
       throw new BusbarError("closed", `something of ${this.gpu.name} was used after it was closed`);
     }
-    return this.#held[0];
+    return this.#handle[0];
   }
 
   /** The driver's functions. */
@@ -75,11 +75,11 @@ export abstract class GpuResource<H extends bigint | Deno.PointerObject> impleme
 
   /** Takes it away. Calling it again does nothing. */
   [Symbol.dispose](): void {
-    if (this.#held === null) return;
-    const [handle] = this.#held;
+    if (this.#handle === null) return;
+    const [handle] = this.#handle;
     this.detach();
     this.gpu.releaseWhenIdle(() => this.release(handle));
-    this.#held = null;
+    this.#handle = null;
     this.gpu.forget(this);
   }
 }

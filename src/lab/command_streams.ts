@@ -15,7 +15,7 @@ export function outputOf(
   const mark = new TextEncoder().encode(id);
   const finished = Promise.withResolvers<void>();
   finished.promise.catch(() => {});
-  let held = new Uint8Array(0);
+  let pending = new Uint8Array(0);
   let begun = false;
   const stream = new ReadableStream<Uint8Array>({
     async pull(controller): Promise<void> {
@@ -24,17 +24,17 @@ export function outputOf(
         for (;;) {
           const count = await port.read(buffer);
           if (count === null) throw await lost(ended);
-          let bytes = concatenate(held, buffer.subarray(0, count));
+          let bytes = concatenate(pending, buffer.subarray(0, count));
           if (!begun) {
             const start = indexOf(bytes, mark);
             begun = start >= 0;
             bytes = bytes.slice(begun ? start + mark.length : Math.max(0, bytes.length - mark.length));
-            held = bytes;
+            pending = bytes;
             if (!begun) continue;
           }
           // Only what may be the beginning of the mark waits for more.
           const keep = overlap(bytes, mark);
-          held = bytes.slice(bytes.length - keep);
+          pending = bytes.slice(bytes.length - keep);
           if (keep < bytes.length) controller.enqueue(bytes.slice(0, bytes.length - keep));
           if (keep === mark.length) {
             finished.resolve();

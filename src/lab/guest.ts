@@ -77,7 +77,7 @@ export interface RunResult {
  * ```
  */
 export class Guest implements AsyncDisposable {
-  /** The facts about it. */
+  /** What is known about it. */
   readonly record: GuestRecord;
   /** Rejects when it ends, with the reason. */
   readonly ended: Promise<never>;
@@ -131,8 +131,8 @@ export class Guest implements AsyncDisposable {
     makeBackingFiles(plan.files);
     const process = unfinished.use(await QemuProcess.start(plan.argv, folder, sockets));
     const env = { ...guestEnvironment(share), ...options.env };
-    const facts = { id, machine: name, pid: process.pid, folder, sockets, share, takesCommands, env };
-    const record = writeGuestRecord({ ...facts, kept: false, startedAt: new Date().toISOString() });
+    const known = { id, machine: name, pid: process.pid, folder, sockets, share, takesCommands, env };
+    const record = writeGuestRecord({ ...known, kept: false, startedAt: new Date().toISOString() });
     const ended = endOf(process, folder, signal);
     try {
       const control = takesCommands ? await openControl(record, ended) : null;

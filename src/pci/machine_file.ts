@@ -22,9 +22,11 @@ import { BatchedReads } from "../core/batched_reads.ts";
 import { BusbarError, isBusbarError, systemError } from "../core/error.ts";
 import { type Host, ifReadable } from "../core/host.ts";
 import { linkAt, realPathOf, textOf } from "../core/host_requests.ts";
+import type { RecordedPiece } from "../core/mmio.ts";
 import { hex } from "../core/units.ts";
 import { LOCKDOWN_FILE, SECURITY_MODULES_FILE } from "./accessibility.ts";
-import { PCI_DEVICES, type PciFunction, summarize } from "./function.ts";
+import type { PciDevice } from "./device.ts";
+import { PCI_DEVICES, type PciFunction, readAncestors, summarize } from "./function.ts";
 import {
   DEVICE_FILES,
   DEVICE_LINKS,
@@ -93,6 +95,24 @@ export function formatMachine(
   }
   lines.push("", LAST_LINE);
   return lines.join("\n") + "\n";
+}
+
+/**
+ * Writes one function as a recorded machine, with bytes of one BAR and with the bridges above it.
+ *
+ * @param bar the BAR's number
+ * @param barBytes the length of the whole BAR; null where it is not known: as far as the bytes reach
+ */
+export function formatDevice(
+  device: PciDevice,
+  bar: number,
+  barBytes: number | null,
+  pieces: readonly RecordedPiece[],
+): string {
+  const fn = { ...device.function, config: device.readConfig() };
+  const sizeBytes = barBytes ?? Math.max(...pieces.map((piece) => piece.offset + piece.bytes.length));
+  const bridges = device.host === null ? [] : readAncestors(device.host, fn);
+  return formatMachine(device.host, [...bridges, fn], [{ device: fn.name, bar, sizeBytes, pieces }]);
 }
 
 function hardwareIdFile(root: string): string {

@@ -128,7 +128,7 @@ export interface P2pPath {
   /** From there down to the target, which is left out. */
   readonly down: readonly TopologyNode[];
   /**
-   * Links from the initiator up to where the ways meet and down again, as the kernel counts them (0: same function); null
+   * Links from the initiator up to the lowest common upstream bridge and down again, as the kernel counts them (0: same function); null
    * where bridges above one of them are not known.
    */
   readonly hops: number | null;
@@ -193,7 +193,7 @@ function worst(answers: readonly P2pAnswer[]): P2pAnswer {
 export function findPath(initiator: TopologyNode, target: TopologyNode): P2pPath {
   const up = nodesAbove(initiator);
   const down = nodesAbove(target);
-  // A bridge may itself be one of the two: then it is where the ways meet.
+  // A bridge may itself be one of the two: then it is the lowest common upstream bridge.
   const upWithSelf = [initiator, ...up];
   const downWithSelf = [target, ...down];
   const meet = upWithSelf.find((node) => downWithSelf.includes(node)) ?? null;
@@ -233,7 +233,7 @@ function isSameDevice(a: TopologyNode, b: TopologyNode): boolean {
 function classOf(a: TopologyNode, b: TopologyNode, meet: TopologyNode | null, between: number): TopologyClass | null {
   if (a === b) return "X";
   if (routeOf(a, b, meet) === "not known") return null;
-  // A switch is two ports deep on each side: its upstream port is where the ways meet, its downstream ports lie between.
+  // A switch is two ports deep on each side: its upstream port is the lowest common upstream bridge, its downstream ports lie between.
   if (meet !== null) return between <= 2 ? "PIX" : "PXB";
   if (a.rootComplex === b.rootComplex) return "PHB";
   const [one, other] = [a.function.numaNode, b.function.numaNode];
@@ -242,7 +242,7 @@ function classOf(a: TopologyNode, b: TopologyNode, meet: TopologyNode | null, be
   return one !== null && one === other ? "NODE" : "SYS";
 }
 
-/** The kernel looks at both functions, every port between them and the port where the ways meet. */
+/** The kernel looks at both functions, every port between them and the lowest common upstream bridge. */
 function redirectingOnPath(initiator: TopologyNode, target: TopologyNode, path: P2pPath): TopologyNode[] {
   return functionsOnPath(initiator, target, path).filter((node) => redirectingServices(node.acs).length > 0);
 }
@@ -263,8 +263,10 @@ function pathFinding(path: P2pPath): P2pFinding {
   const texts: Readonly<Record<P2pRoute, string>> = {
     "same function": "a function reaches its own memory without leaving the device",
     "same device": "functions of one device: the device decides whether their traffic leaves it",
-    "below one bridge": `the ways meet at ${path.commonAncestor?.function.name ?? "a bridge"}, below the root complex`,
-    "through the root complex": "the ways meet in the root complex only",
+    "below one bridge": `the lowest common upstream bridge is ${
+      path.commonAncestor?.function.name ?? "not known"
+    }, below the root complex`,
+    "through the root complex": "there is no common upstream bridge below the root complex",
     "across root complexes": "the two hang below different host bridges",
     "not known": "the bridges above at least one of the two are not known, and so the way between them is not",
   };

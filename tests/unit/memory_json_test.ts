@@ -5,7 +5,7 @@ import { UndoJournal } from "../../src/core/undo/journal.ts";
 import { createEquivalents, daxEquivalents, destroyEquivalents } from "../../src/cxl/equivalents.ts";
 import { planRegion } from "../../src/cxl/plan.ts";
 import { createRegion } from "../../src/cxl/region.ts";
-import { daxDevicesNamed, readCxlState } from "../../src/cxl/state.ts";
+import { daxDevicesNamed, readCxlOverview } from "../../src/cxl/overview.ts";
 import { readCxl } from "../../src/cxl/topology.ts";
 import { readCounters } from "../../src/memory/counters.ts";
 import { readDamon, startDamon } from "../../src/memory/damon.ts";
@@ -26,7 +26,7 @@ function asRead(document: unknown): unknown {
 
 Deno.test("cxl_region --json fits its schema with and without a region, and says what the text says", async () => {
   const machine = new CxlMachine();
-  assertEquals(schemaErrors(cxlSchema(), asRead(cxlJson(readCxlState(machine)))), "");
+  assertEquals(schemaErrors(cxlSchema(), asRead(cxlJson(readCxlOverview(machine)))), "");
   const plan = planRegion(readCxl(machine), { memdevs: ["mem0"] });
   const folder = await Deno.makeTempDir();
   {
@@ -35,7 +35,7 @@ Deno.test("cxl_region --json fits its schema with and without a region, and says
     journal.keepChanges();
   }
   await Deno.remove(folder, { recursive: true });
-  const state = readCxlState(machine);
+  const state = readCxlOverview(machine);
   assertEquals(schemaErrors(cxlSchema(), asRead(cxlJson(state))), "");
   const text = cxlLines(state).join("\n");
   assertStringIncludes(text, "region0  ram, 256 MiB at 0x390000000  in decoder0.2 on mem0  enabled  dax0.0");

@@ -164,7 +164,7 @@ Deno.test("a target asleep, deaf, without an address, or behind a closed window 
     assertStringIncludes(decidedBy.map((finding) => finding.text).join("; "), text);
     assert(decidedBy.every((finding) => finding.rule === "window"));
   }
-  // The root port lies above where the ways meet: its state does not matter.
+  // The root port lies above the lowest common upstream bridge: its state does not matter.
   assertEquals(verdict(change("00:01.0", { command: 0 }), "03:00.0", "04:00.0").writes, "yes");
 });
 

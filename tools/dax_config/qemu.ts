@@ -9,24 +9,19 @@ import { BusbarError } from "../../src/core/error.ts";
 import { thisMachine } from "../../src/core/host.ts";
 import { formatBytes } from "../../src/core/units.ts";
 import { runsLabGuest } from "../../src/lab/description.ts";
-import { parseMachine } from "../../src/lab/machine_file.ts";
+import { cxlMemoryBytes, type HostMemory, hostMemoryMachine, hostMemoryNotes } from "../../src/lab/host_memory.ts";
+import { printedPlaces } from "../../src/lab/printed_places.ts";
 import { planMachine, shellText } from "../../src/lab/qemu.ts";
 import { localFiles } from "../../ffi/files.ts";
 import { firstError, inspectResource, type MemoryResource, resourcePath } from "../../src/memory/resource.ts";
-import { printedPlaces } from "../lab/places.ts";
 import { memorySize, wholeNumber } from "../cli/arguments.ts";
 import { qemuSchema } from "../render/memory/dax_config.ts";
 import { note, print, printJson } from "../cli/output.ts";
+import { interruption } from "../cli/run.ts";
 import { OPTIONS } from "./settings.ts";
 
-/** CXL memory and its windows come in multiples of this. */
-const CXL_UNIT = 256n << 20n;
-
-/** What goes between the host's memory and the guest's. */
-interface Backing {
-  readonly path: string;
-  readonly sizeBytes: bigint;
-  readonly alignBytes: bigint | null;
+/** Memory of the host, and what has to be known of it. */
+interface Backing extends HostMemory {
   readonly notes: readonly string[];
 }
 
@@ -51,17 +46,12 @@ export const qemu: CommandUnknownOpts = new Command("qemu")
     const backing = checkBacking(resource, options.size);
     const files = [options.disk, options.kernel].filter((file) => file !== undefined);
     for (const file of files) requireFile(file);
-    const description = describeMachine(backing, { ...options, memory: options.memory ?? 4n << 30n });
-    const { machine } = await parseMachine(JSON.stringify(description), `${Deno.cwd()}/dax_config.yaml`);
-    const { places, folder } = await printedPlaces(machine, "dax-config");
+    const guest = { ...options, memory: options.memory ?? 4n << 30n };
+    const machine = await hostMemoryMachine(backing, guest, `${Deno.cwd()}/dax_config.yaml`);
+    const onProgress = (line: string): void => note(`lab: ${line}`);
+    const { places, folder } = await printedPlaces(machine, "dax-config", { onProgress, signal: interruption });
     const plan = planMachine(machine, places);
-    const notes = [
-      ...backing.notes,
-      `lsa=: QEMU refuses persistent CXL memory without a label area`,
-      `window of ${formatBytes(backing.sizeBytes)}: as large as the device, or its region does not fit`,
-      "hypervisor=off: Linux commits no CXL region where it sees that it runs in a virtual machine",
-      ...(options.kvm ? ["KVM: use the CXL memory for plain data only; code and atomics in it fail in the guest"] : []),
-    ];
+    const notes = [...backing.notes, ...hostMemoryNotes(backing, guest)];
     if (options.json) {
       const made = plan.files.map(({ path, sizeBytes }) => ({ path, sizeBytes: sizeBytes.toString() }));
       return printJson({ schema: "dax_config_qemu/1", argv: plan.argv, files: made, notes });
@@ -90,15 +80,7 @@ function checkBacking(name: string, wanted: bigint | undefined): Backing {
   if (isNew && wanted === undefined) {
     throw new BusbarError("usage", `${path} does not exist`, { hint: "--size 1GiB says how large it is to be made" });
   }
-  const sizeBytes = wanted ?? (resource.sizeBytes ?? 0n) / CXL_UNIT * CXL_UNIT;
-  if (sizeBytes === 0n || sizeBytes % CXL_UNIT !== 0n) {
-    const lower = sizeBytes / CXL_UNIT * CXL_UNIT;
-    throw new BusbarError("usage", `${formatBytes(sizeBytes)} of CXL memory: it comes in multiples of 256 MiB`, {
-      operation: "plan a machine",
-      path,
-      hint: lower > 0n ? `--size ${lower >> 20n}MiB` : `${path} is too small: CXL memory has at least 256 MiB`,
-    });
-  }
+  const sizeBytes = cxlMemoryBytes(resource.sizeBytes, wanted, path);
   return { path, sizeBytes, alignBytes: resource.device?.alignBytes ?? null, notes: backingNotes(resource, sizeBytes) };
 }
 
@@ -110,42 +92,4 @@ function backingNotes({ device, sizeBytes, findings }: MemoryResource, used: big
     ...(left > 0n ? [`${formatBytes(left)} stay unused: CXL memory comes in multiples of 256 MiB`] : []),
     ...limited,
   ];
-}
-
-interface GuestOptions {
-  readonly memory: bigint;
-  readonly cpus: number;
-  readonly disk?: string | undefined;
-  readonly kernel?: string | undefined;
-  readonly append: string;
-  readonly kvm?: true | undefined;
-}
-
-/** The machine of the guides, as a lab description: one CXL device behind one port, and a window for it. */
-function describeMachine({ path, sizeBytes, alignBytes }: Backing, guest: GuestOptions): Record<string, unknown> {
-  const size = `${sizeBytes}B`;
-  const device = {
-    type: "cxl-type3",
-    id: "cxl-pmem0",
-    bus: "root_port13",
-    persistent: size,
-    file: path,
-    lsa: "1MiB",
-    sn: 1,
-  };
-  return {
-    purpose: "memory of the host as CXL memory",
-    cpus: guest.cpus,
-    memory: `${guest.memory}B`,
-    kvm: guest.kvm ?? false,
-    "kernel-arguments": guest.append.split(/\s+/).filter((word) => word !== ""),
-    ...(guest.disk === undefined ? {} : { disk: guest.disk }),
-    ...(guest.kernel === undefined ? {} : { kernel: guest.kernel }),
-    buses: [
-      { type: "pxb-cxl", id: "cxl.1", bus_nr: 12 },
-      { type: "cxl-rp", id: "root_port13", bus: "cxl.1" },
-    ],
-    devices: [alignBytes === null ? device : { ...device, align: `${alignBytes}B` }],
-    windows: [{ targets: ["cxl.1"], size }],
-  };
 }

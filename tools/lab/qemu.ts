@@ -7,8 +7,9 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { loadMachine } from "../../src/lab/machine_file.ts";
 import { planMachine, shellText } from "../../src/lab/qemu.ts";
-import { print, printJson } from "../cli/output.ts";
-import { printedPlaces } from "./places.ts";
+import { printedPlaces } from "../../src/lab/printed_places.ts";
+import { note, print, printJson } from "../cli/output.ts";
+import { interruption } from "../cli/run.ts";
 
 /** The command line of `lab qemu`. */
 export const qemu: CommandUnknownOpts = new Command("qemu")
@@ -17,7 +18,8 @@ export const qemu: CommandUnknownOpts = new Command("qemu")
   .option("--json", "print one JSON document")
   .action(async (name, options) => {
     const { machine, name: machineName } = await loadMachine(name);
-    const { places, folder } = await printedPlaces(machine, machineName);
+    const onProgress = (line: string): void => note(`lab: ${line}`);
+    const { places, folder } = await printedPlaces(machine, machineName, { onProgress, signal: interruption });
     const plan = planMachine(machine, places);
     if (options.json) {
       const files = plan.files.map(({ path, sizeBytes }) => ({ path, sizeBytes: sizeBytes.toString() }));

@@ -68,18 +68,18 @@ const HELP: OptionDescription = {
   defaultValue: null,
 };
 
-/** The facts of a command as its file declares it. */
+/** A command as its file declares it. */
 export function describeCommand(command: CommandUnknownOpts): CommandDescription {
   return {
     name: command.name(),
     description: command.description(),
-    arguments: command.registeredArguments.map(argumentFacts),
-    options: [...command.options.filter((option) => !option.hidden).map(optionFacts), HELP],
+    arguments: command.registeredArguments.map(describeArgument),
+    options: [...command.options.filter((option) => !option.hidden).map(describeOption), HELP],
     commands: command.commands.map(describeCommand),
   };
 }
 
-function argumentFacts(argument: Argument): ArgumentDescription {
+function describeArgument(argument: Argument): ArgumentDescription {
   return {
     name: argument.name(),
     description: argument.description,
@@ -89,7 +89,7 @@ function argumentFacts(argument: Argument): ArgumentDescription {
   };
 }
 
-function optionFacts(option: Option): OptionDescription {
+function describeOption(option: Option): OptionDescription {
   const names = [option.short, option.long].filter((name) => typeof name === "string");
   const placeholder = /[<[]([^\]>]+)[\]>]/.exec(option.flags)?.[1]?.replace(/\.\.\.$/, "");
   const value = placeholder === undefined
@@ -111,9 +111,9 @@ function kindOf(name: string, choices: readonly string[] | undefined): Kind {
 
 /** A command and all below it, each with the words that lead to it. */
 export function allCommands(
-  facts: CommandDescription,
+  command: CommandDescription,
   before: readonly string[] = [],
 ): [readonly string[], CommandDescription][] {
-  const path = [...before, facts.name];
-  return [[path, facts], ...facts.commands.flatMap((one) => allCommands(one, path))];
+  const path = [...before, command.name];
+  return [[path, command], ...command.commands.flatMap((one) => allCommands(one, path))];
 }

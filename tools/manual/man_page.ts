@@ -88,16 +88,16 @@ function synopsis(path: readonly string[], command: CommandDescription): string[
   return [`.B ${path.map(escaped).join(" ")}`, ["[options]", ...rest].join(" ")];
 }
 
-function parameters(facts: readonly ArgumentDescription[]): string[] {
-  return facts.length === 0 ? [] : [".SH ARGUMENTS", ...facts.flatMap(parameterItem)];
+function parameters(described: readonly ArgumentDescription[]): string[] {
+  return described.length === 0 ? [] : [".SH ARGUMENTS", ...described.flatMap(parameterItem)];
 }
 
 function parameterItem({ name, description }: ArgumentDescription): string[] {
   return item(`\\fI${escaped(name)}\\fR`, description);
 }
 
-function options(facts: readonly OptionDescription[]): string[] {
-  return [".SH OPTIONS", ...facts.flatMap(optionItem)];
+function options(described: readonly OptionDescription[]): string[] {
+  return [".SH OPTIONS", ...described.flatMap(optionItem)];
 }
 
 function optionItem({ names, description, value }: OptionDescription): string[] {

@@ -7,7 +7,7 @@ import { bold } from "@std/fmt/colors";
 
 import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
 import { formatBytes, hex } from "../../../src/core/units.ts";
-import type { CxlState, DaxState } from "../../../src/cxl/state.ts";
+import type { CxlOverview, DaxDeviceMemory } from "../../../src/cxl/overview.ts";
 import type { CxlMemdev, CxlRegion, CxlTopology, CxlWindow } from "../../../src/cxl/topology.ts";
 import { largestExtent } from "../../../src/cxl/plan.ts";
 import type { MemoryBlock } from "../../../src/memory/blocks.ts";
@@ -15,7 +15,7 @@ import { documentSchema } from "../../cli/run.ts";
 import { columns } from "../../cli/table.ts";
 
 /** All that there is, as lines. */
-export function cxlLines(state: CxlState): string[] {
+export function cxlLines(state: CxlOverview): string[] {
   const { topology } = state;
   const lines: string[] = [];
   const section = (title: string, rows: readonly (readonly string[])[], none: string): void => {
@@ -73,7 +73,7 @@ function regionCells(region: CxlRegion): string[] {
   ];
 }
 
-function daxCells({ device, blocks }: DaxState): string[] {
+function daxCells({ device, blocks }: DaxDeviceMemory): string[] {
   const node = device.targetNode === null ? "no node" : `node ${device.targetNode}`;
   return [
     device.name,
@@ -96,7 +96,7 @@ function blocksText(blocks: readonly MemoryBlock[]): string {
 }
 
 /** All that there is, as JSON. */
-export function cxlJson(state: CxlState): unknown {
+export function cxlJson(state: CxlOverview): unknown {
   const { topology } = state;
   return {
     schema: "cxl_region/1",

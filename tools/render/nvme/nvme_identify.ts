@@ -22,7 +22,7 @@ import { version } from "../../../src/nvme/tables/value_text.ts";
 import { columns } from "../../cli/table.ts";
 
 /** How the controller was reached, in words for the first line. */
-export type Way = "driven from here" | "through the kernel's driver" | "from a file";
+export type AccessPath = "driven from here" | "through the kernel's driver" | "from a file";
 
 const INDENT = "  ";
 
@@ -42,9 +42,9 @@ function isOf(name: string, of: number | null = null): (fetched: FetchedPage) =>
 export type Detail = "overview" | "all" | "pages";
 
 /** Everything that was read, for people. */
-export function reportLines(device: string, way: Way, report: NvmeReport, detail: Detail): string[] {
+export function reportLines(device: string, accessPath: AccessPath, report: NvmeReport, detail: Detail): string[] {
   const { pages, features } = report;
-  const head = `${bold(device)}: ${way}`;
+  const head = `${bold(device)}: ${accessPath}`;
   if (detail === "pages") return [head, ...pages.flatMap(pageLines)];
   const everything = detail === "all";
   const identify = pages.filter(({ page }) => page.source.kind === "identify");
@@ -68,19 +68,19 @@ function overviewLines(pages: readonly FetchedPage[]): string[] {
 }
 
 function controllerLines(table: DecodedTable): string[] {
-  const facts = summarizeController(table);
+  const summary = summarizeController(table);
   const words = (name: string): string => table.row(name).meaning ?? "";
   const lines = [
-    ["model", cyan(facts.model)],
-    ["serial number", cyan(facts.serial)],
-    ["firmware", cyan(facts.firmware)],
-    ["NVMe version", version(facts.version)],
+    ["model", cyan(summary.model)],
+    ["serial number", cyan(summary.serial)],
+    ["firmware", cyan(summary.firmware)],
+    ["NVMe version", version(summary.version)],
     [
       "controller",
-      `${facts.controllerId} of ${facts.subsystem || "a subsystem without a name"}, type ${words("CNTRLTYPE")}`,
+      `${summary.controllerId} of ${summary.subsystem || "a subsystem without a name"}, type ${words("CNTRLTYPE")}`,
     ],
-    ["capacity", facts.capacityBytes === null ? "not reported" : bytesText(facts.capacityBytes)],
-    ["namespaces", `at most ${facts.namespaceLimit}`],
+    ["capacity", summary.capacityBytes === null ? "not reported" : bytesText(summary.capacityBytes)],
+    ["namespaces", `at most ${summary.namespaceLimit}`],
     ["largest transfer", words("MDTS")],
     ["write cache", table.has("VWC", "VWCP") ? "yes" : "no"],
     ["temperature limits", `warning at ${words("WCTEMP")}, critical at ${words("CCTEMP")}`],
@@ -133,16 +133,16 @@ function powerLines(table: DecodedTable): string[] {
 function namespaceLines(pages: readonly FetchedPage[]): string[] {
   const found = pages.filter(({ page }) => page.name === "id-ns").flatMap((fetched) => {
     const table = tableOf(fetched);
-    return table === null ? [] : [{ of: fetched.of, table, facts: summarizeNamespace(table) }];
+    return table === null ? [] : [{ of: fetched.of, table, summary: summarizeNamespace(table) }];
   });
   if (found.length === 0) return [];
-  const rows = found.map(({ of, table, facts }) => [
+  const rows = found.map(({ of, table, summary }) => [
     of === null ? "?" : String(of),
-    facts.isActive ? bytesText(facts.sizeBytes ?? 0n) : "not active",
-    `${usedPercent(facts)} %`,
-    facts.format === null ? "not described" : formatBytes(facts.format.dataBytes),
-    facts.format === null ? "-" : metadataText(facts),
-    facts.protection,
+    summary.isActive ? bytesText(summary.sizeBytes ?? 0n) : "not active",
+    `${usedPercent(summary)} %`,
+    summary.format === null ? "not described" : formatBytes(summary.format.dataBytes),
+    summary.format === null ? "-" : metadataText(summary),
+    summary.protection,
     commandSetText(pages, of),
     identifierText(pages, of, table),
   ]);
@@ -152,7 +152,7 @@ function namespaceLines(pages: readonly FetchedPage[]): string[] {
   return [
     heading("namespaces"),
     ...columns([head, ...rows], INDENT),
-    ...found.flatMap(({ of, table, facts }) => formatLines(pages, of, table, facts)),
+    ...found.flatMap(({ of, table, summary }) => formatLines(pages, of, table, summary)),
   ];
 }
 
@@ -202,9 +202,9 @@ function formatLines(
   pages: readonly FetchedPage[],
   of: number | null,
   table: DecodedTable,
-  facts: NamespaceSummary,
+  summary: NamespaceSummary,
 ): string[] {
-  const rows = facts.formats.map((format) => [
+  const rows = summary.formats.map((format) => [
     format.inUse ? bold(`${format.index} in use`) : String(format.index),
     formatBytes(format.dataBytes),
     format.metadataBytes === 0 ? "none" : formatBytes(format.metadataBytes),
@@ -221,7 +221,7 @@ function formatLines(
   return [
     heading(`namespace ${of ?? "of this page"}`),
     ...able,
-    ...zoneLines(pages, of, facts),
+    ...zoneLines(pages, of, summary),
     ...columns([["format", "blocks of", "metadata", "performance"].map(dim), ...rows], INDENT),
   ];
 }
@@ -310,7 +310,7 @@ function listLines({ row, value, places }: DecodedRow): string[] | null {
 }
 
 function rowLines(rows: readonly DecodedRow[], everything: boolean): string[] {
-  const lines = textLines(rows).filter((line) => everything || !isUnresponsive(line));
+  const lines = textLines(rows).filter((line) => everything || !isUnsetFlag(line));
   return columns(
     lines.map(({ kind, place, name, value, text, remark }) => {
       const tail = remark === null ? text : `${text}  ${yellow(`[${remark}]`)}`;
@@ -329,7 +329,7 @@ function rowLines(rows: readonly DecodedRow[], everything: boolean): string[] {
 const VALUE_WIDTH = 34;
 
 /** A flag that is not set. */
-function isUnresponsive({ kind, value, text }: TextLine): boolean {
+function isUnsetFlag({ kind, value, text }: TextLine): boolean {
   return kind === "field" && value === "0" && text.endsWith(": no");
 }
 
@@ -374,7 +374,7 @@ function oneFeatureLines(one: FetchedFeature, everything: boolean): string[] {
 }
 
 function fieldLines(rows: readonly DecodedRow[], everything: boolean): string[] {
-  const fields = textLines(rows).filter((line) => line.kind === "field" && (everything || !isUnresponsive(line)));
+  const fields = textLines(rows).filter((line) => line.kind === "field" && (everything || !isUnsetFlag(line)));
   const remarks = textLines(rows).flatMap(({ remark }) => remark === null ? [] : [red(remark)]);
   return [
     ...columns(fields.map(({ name, value, text }) => [name, value, text]), INDENT + INDENT),

@@ -10,11 +10,11 @@ import { type DecodedFeature, FEATURE_CAPABILITIES, FEATURES } from "../../../sr
 import type { FetchedFeature, FetchedPage, NvmeReport } from "../../../src/nvme/jobs/fetch.ts";
 import { decodePage, NVME_PAGES, type NvmePage } from "../../../src/nvme/tables/pages.ts";
 import { documentSchema } from "../../cli/run.ts";
-import type { Way } from "./nvme_identify.ts";
+import type { AccessPath } from "./nvme_identify.ts";
 
 const SCHEMA = "nvme_identify/1";
 
-const WAYS: readonly Way[] = ["driven from here", "through the kernel's driver", "from a file"];
+const ACCESS_PATHS: readonly AccessPath[] = ["driven from here", "through the kernel's driver", "from a file"];
 
 /** The rows of a page, or null and why. */
 function pageJson({ page, bytes, reason }: FetchedPage): JsonObject {
@@ -26,7 +26,7 @@ function pagesJson(pages: readonly FetchedPage[]): JsonObject {
 }
 
 /** Everything that was read. */
-export function reportJson(device: string, way: Way, { pages, features }: NvmeReport): JsonObject {
+export function reportJson(device: string, accessPath: AccessPath, { pages, features }: NvmeReport): JsonObject {
   const identify = pages.filter(({ page }) => page.source.kind === "identify");
   const logs = pages.filter(({ page }) => page.source.kind === "log");
   const ofNamespaces = identify.filter(({ page }) => page.scope !== "controller");
@@ -34,7 +34,7 @@ export function reportJson(device: string, way: Way, { pages, features }: NvmeRe
   return {
     schema: SCHEMA,
     device,
-    way,
+    way: accessPath,
     summary: summaryJson(identify),
     controller: pagesJson(identify.filter(({ page }) => page.scope === "controller")),
     namespaces: nsids.map((nsid) => namespaceJson(nsid, ofNamespaces.filter(({ of }) => of === nsid))),
@@ -46,23 +46,23 @@ export function reportJson(device: string, way: Way, { pages, features }: NvmeRe
 function summaryJson(pages: readonly FetchedPage[]): Json {
   const identity = pages.find(({ page }) => page.name === "id-ctrl");
   if (identity === undefined || identity.bytes === null) return null;
-  const { version, capacityBytes, ...facts } = summarizeController(decodePage(identity.page, identity.bytes));
-  return { ...facts, version: hex(version, 8), capacityBytes: capacityBytes?.toString() ?? null };
+  const { version, capacityBytes, ...summary } = summarizeController(decodePage(identity.page, identity.bytes));
+  return { ...summary, version: hex(version, 8), capacityBytes: capacityBytes?.toString() ?? null };
 }
 
 function namespaceJson(nsid: number | null, pages: readonly FetchedPage[]): JsonObject {
   const own = pages.find(({ page }) => page.name === "id-ns");
-  const facts = own === undefined || own.bytes === null ? null : summarizeNamespace(decodePage(own.page, own.bytes));
+  const summary = own === undefined || own.bytes === null ? null : summarizeNamespace(decodePage(own.page, own.bytes));
   return {
     nsid,
-    summary: facts === null ? null : {
-      active: facts.isActive,
-      blocks: facts.sizeBlocks.toString(),
-      sizeBytes: facts.sizeBytes?.toString() ?? null,
-      blockBytes: facts.format?.dataBytes ?? null,
-      metadataBytes: facts.format?.metadataBytes ?? null,
-      metadata: facts.metadata,
-      protection: facts.protection,
+    summary: summary === null ? null : {
+      active: summary.isActive,
+      blocks: summary.sizeBlocks.toString(),
+      sizeBytes: summary.sizeBytes?.toString() ?? null,
+      blockBytes: summary.format?.dataBytes ?? null,
+      metadataBytes: summary.format?.metadataBytes ?? null,
+      metadata: summary.metadata,
+      protection: summary.protection,
     },
     pages: pagesJson(pages),
   };
@@ -109,7 +109,7 @@ export function nvmeIdentifySchema(): JsonObject {
   return documentSchema("nvme_identify", [closedObject({
     schema: { const: SCHEMA },
     device: text,
-    way: { enum: WAYS },
+    way: { enum: ACCESS_PATHS },
     summary: orNull(closedObject({
       serial: text,
       model: text,

@@ -1,5 +1,5 @@
 /**
- * The state of CXL memory as a whole: windows, devices and regions, and what their dax devices are used for.
+ * CXL memory as a whole: windows, devices and regions, and what their dax devices are used for.
  * @module
  */
 
@@ -11,7 +11,7 @@ import { type DaxDevice, listDaxDevices, readDaxDevice } from "../memory/devdax.
 import { type CxlRegion, type CxlTopology, readCxl, readRegion } from "./topology.ts";
 
 /** A dax device and the memory blocks that the kernel has of it. */
-export interface DaxState {
+export interface DaxDeviceMemory {
   /** The device. */
   readonly device: DaxDevice;
   /** Its memory blocks, by address; none unless it is system RAM, or where this user may not see where it lies. */
@@ -19,19 +19,19 @@ export interface DaxState {
 }
 
 /** Everything that `cxl_region list` shows. */
-export interface CxlState {
+export interface CxlOverview {
   /** The CXL bus; null on a machine that has none. */
   readonly topology: CxlTopology | null;
   /** Every dax device, also those of NVDIMMs. */
-  readonly dax: readonly DaxState[];
+  readonly dax: readonly DaxDeviceMemory[];
 }
 
 /**
- * Reads the state of CXL and dax memory.
+ * Reads the windows, devices and regions of CXL, and every dax device.
  *
  * @throws {BusbarError} `absent` when the machine has neither
  */
-export function readCxlState(host: Host): CxlState {
+export function readCxlOverview(host: Host): CxlOverview {
   const dax = listDaxDevices(host).map((device) => ({ device, blocks: blocksOf(host, device) }));
   try {
     return { topology: readCxl(host), dax };
