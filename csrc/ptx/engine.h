@@ -69,6 +69,7 @@ struct warp {
   uint32_t waiting_lanes; /* at barriers */
   uint32_t group_count;
   bool polled, news, forced, yield;
+  bool faulted; /* its lanes stopped in the middle of an instruction, with their frame */
   uint32_t patience;
   uint64_t seen, seen_before; /* what polling loads gave, as a set of bits */
   struct group groups[WARP];

@@ -113,8 +113,10 @@ static void report_deadlock(struct block *b) {
       if (g->state == GROUP_BARRIER) used += (size_t)snprintf(text + used, sizeof text - used, "%s warp %u lanes %08x at barrier %u, line %u", first == g ? "" : ";", i, g->mask, g->members, g->ip->line);
       else used += (size_t)snprintf(text + used, sizeof text - used, "%s warp %u lanes %08x for lanes %08x, line %u", first == g ? "" : ";", i, g->mask, g->members, g->ip->line);
     }
-  if (of) ptx_fault_text(of, first->ip, (unsigned)__builtin_ctz(first->mask), PTX_FAULT_DEADLOCK, text);
-  else ptx_fault_launch(l, PTX_FAULT_DEADLOCK, "deadlock");
+  if (of) {
+    ptx_fault_text(of, first->ip, (unsigned)__builtin_ctz(first->mask), PTX_FAULT_DEADLOCK, text);
+    of->faulted = false; /* its lanes wait in groups */
+  } else ptx_fault_launch(l, PTX_FAULT_DEADLOCK, "deadlock");
 }
 
 enum turn { TURN_MORE, TURN_IDLE, TURN_DONE, TURN_ENDED };
@@ -137,7 +139,8 @@ static enum turn run_block(struct ptx_launch *l, struct ptx_runner *runner, stru
       w->entry = ip;
       do ip = ip->fn(ip, w);
       while (ip);
-      if (!w->yield) w->ip = NULL;
+      /* what faulted keeps its place, so that its frames are given back with the block */
+      if (!w->yield) w->ip = w->faulted ? w->entry : NULL;
       if (w->news || !w->polled || (w->seen & ~w->seen_before)) news = true;
       w->seen_before = w->seen;
       *slice -= WARP_SLICE - w->fuel;

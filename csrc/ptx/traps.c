@@ -31,6 +31,7 @@ static void fill(struct warp *w, const struct instr *ip, unsigned lane, enum ptx
 
 const struct instr *ptx_fault_at(struct warp *w, const struct instr *ip, unsigned lane, enum ptx_fault_kind kind, uint64_t address, unsigned width, bool write) {
   struct ptx_launch *const l = w->launch;
+  w->faulted = true;
   if (!claim(l, kind)) return NULL;
   struct ptx_fault *const f = &l->fault;
   fill(w, ip, lane, kind);
@@ -50,6 +51,7 @@ const struct instr *ptx_fault_at(struct warp *w, const struct instr *ip, unsigne
 
 const struct instr *ptx_fault_text(struct warp *w, const struct instr *ip, unsigned lane, enum ptx_fault_kind kind, const char *text) {
   struct ptx_launch *const l = w->launch;
+  w->faulted = true;
   if (!claim(l, kind)) return NULL;
   struct ptx_fault *const f = &l->fault;
   fill(w, ip, lane, kind);

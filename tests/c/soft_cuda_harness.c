@@ -3,6 +3,7 @@
 #include "api/cuda_api.h"
 #include "soft/cuda/soft_cuda.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +82,39 @@ static void round_trip(void) {
   MUST(0, cuDevicePrimaryCtxRelease_v2(0));
 }
 
+/* Bytes that the C library has given out. */
+static size_t in_use(void) { return mallinfo2().uordblks; }
+
+/* Module loads and launches, many times: what is in use does not grow. */
+static void many_times(long rounds) {
+  CUcontext context;
+  size_t before = 0;
+  MUST(0, cuInit(0));
+  MUST(0, cuDevicePrimaryCtxRetain(&context, 0));
+  MUST(0, cuCtxSetCurrent(context));
+  CUdeviceptr memory;
+  MUST(0, cuMemAlloc_v2(&memory, COUNT * sizeof(uint32_t)));
+  for (long i = 0; i < rounds; i++) {
+    CUmodule module;
+    CUfunction add;
+    CUevent event;
+    MUST(0, cuModuleLoadData(&module, PTX));
+    MUST(0, cuModuleGetFunction(&add, module, "add"));
+    MUST(0, cuEventCreate(&event, 0));
+    launch(add, NULL, memory, 1);
+    MUST(0, cuEventRecord(event, NULL));
+    MUST(0, cuEventSynchronize(event));
+    MUST(0, cuEventDestroy_v2(event));
+    MUST(0, cuModuleUnload(module));
+    if (i == rounds / 10) before = in_use();
+  }
+  const size_t after = in_use();
+  if (after > before + 65536) {
+    printf("%ld rounds: %zu bytes in use, %zu after the first tenth\n", rounds, after, before);
+    exit(1);
+  }
+}
+
 static struct cuda_instance *open_driver(const char *settings) {
   struct cuda_instance *instance = NULL;
   char why[512];
@@ -92,12 +126,16 @@ static struct cuda_instance *open_driver(const char *settings) {
   return instance;
 }
 
-int main(void) {
+int main(int count, char **arguments) {
   for (int i = 0; i < 5; i++) {
     struct cuda_instance *instance = open_driver("devices=2\nmemory=1048576\nlog=none\n");
     round_trip();
     bb_soft_cuda_close(instance);
   }
+  /* By default as many as a sanitizer gets through in a second or two. */
+  struct cuda_instance *stressed = open_driver("memory=1048576\nlog=none\n");
+  many_times(count > 1 ? strtol(arguments[1], NULL, 10) : 500);
+  bb_soft_cuda_close(stressed);
   /* A kernel that never ends, ended by closing its driver. */
   CUcontext context;
   CUmodule module;
