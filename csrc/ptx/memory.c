@@ -75,10 +75,10 @@ bool ptx_place(struct warp *w, const struct instr *ip, unsigned lane, uint64_t a
 static void read_exact(const uint8_t *host, unsigned width, void *out) {
   /* volatile: one access, never merged, split or left out. On a PCIe page each is a transaction. */
   switch (width) {
-    case 1: *(uint8_t *)out = *(const volatile uint8_t *)host; break;
-    case 2: memcpy(out, &(uint16_t){*(const volatile lane_u16 *)(const volatile void *)host}, 2); break;
-    case 4: memcpy(out, &(uint32_t){*(const volatile lane_u32 *)(const volatile void *)host}, 4); break;
-    case 8: memcpy(out, &(uint64_t){*(const volatile lane_u64 *)(const volatile void *)host}, 8); break;
+    case 1: *(uint8_t *)out = __atomic_load_n((const volatile uint8_t *)host, __ATOMIC_RELAXED); break;
+    case 2: memcpy(out, &(uint16_t){__atomic_load_n((const volatile lane_u16 *)(const volatile void *)host, __ATOMIC_RELAXED)}, 2); break;
+    case 4: memcpy(out, &(uint32_t){__atomic_load_n((const volatile lane_u32 *)(const volatile void *)host, __ATOMIC_RELAXED)}, 4); break;
+    case 8: memcpy(out, &(uint64_t){__atomic_load_n((const volatile lane_u64 *)(const volatile void *)host, __ATOMIC_RELAXED)}, 8); break;
     default: {
 #if defined(__x86_64__)
       __m128i v;
@@ -86,7 +86,7 @@ static void read_exact(const uint8_t *host, unsigned width, void *out) {
       else v = _mm_loadu_si128((const __m128i *)(const void *)host);
       memcpy(out, &v, 16);
 #else
-      const uint64_t low = *(const volatile lane_u64 *)(const volatile void *)host, high = *(const volatile lane_u64 *)(const volatile void *)(host + 8);
+      const uint64_t low = __atomic_load_n((const volatile lane_u64 *)(const volatile void *)host, __ATOMIC_RELAXED), high = __atomic_load_n((const volatile lane_u64 *)(const volatile void *)(host + 8), __ATOMIC_RELAXED);
       memcpy(out, &low, 8);
       memcpy((uint8_t *)out + 8, &high, 8);
 #endif
@@ -98,10 +98,10 @@ static void write_exact(uint8_t *host, unsigned width, const void *value) {
   uint64_t v = 0;
   if (width <= 8) memcpy(&v, value, width);
   switch (width) {
-    case 1: *(volatile uint8_t *)host = (uint8_t)v; break;
-    case 2: *(volatile lane_u16 *)(volatile void *)host = (uint16_t)v; break;
-    case 4: *(volatile lane_u32 *)(volatile void *)host = (uint32_t)v; break;
-    case 8: *(volatile lane_u64 *)(volatile void *)host = v; break;
+    case 1: __atomic_store_n((volatile uint8_t *)host, (uint8_t)v, __ATOMIC_RELAXED); break;
+    case 2: __atomic_store_n((volatile lane_u16 *)(volatile void *)host, (uint16_t)v, __ATOMIC_RELAXED); break;
+    case 4: __atomic_store_n((volatile lane_u32 *)(volatile void *)host, (uint32_t)v, __ATOMIC_RELAXED); break;
+    case 8: __atomic_store_n((volatile lane_u64 *)(volatile void *)host, v, __ATOMIC_RELAXED); break;
     default: {
 #if defined(__x86_64__)
       const __m128i x = _mm_loadu_si128((const __m128i *)value);
@@ -111,8 +111,8 @@ static void write_exact(uint8_t *host, unsigned width, const void *value) {
       uint64_t low, high;
       memcpy(&low, value, 8);
       memcpy(&high, (const uint8_t *)value + 8, 8);
-      *(volatile lane_u64 *)(volatile void *)host = low;
-      *(volatile lane_u64 *)(volatile void *)(host + 8) = high;
+      __atomic_store_n((volatile lane_u64 *)(volatile void *)host, low, __ATOMIC_RELAXED);
+      __atomic_store_n((volatile lane_u64 *)(volatile void *)(host + 8), high, __ATOMIC_RELAXED);
 #endif
     }
   }
