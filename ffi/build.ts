@@ -484,8 +484,8 @@ function build(
       "-o",
       temporary,
       ...files.sources,
-      // Once more behind the sources: some linkers take a library only for what stands before it.
-      ...spec.linkFlags,
+      // Libraries once more behind the sources: some linkers take one only for what stands before it.
+      ...spec.linkFlags.filter((flag) => flag.startsWith("-l")),
     ],
     // A sanitizer that is preloaded into this process has no business in the compiler.
     env: { LD_PRELOAD: "" },
