@@ -9,7 +9,8 @@ import { LineError } from "./line_error.ts";
 
 /** Takes entries and gives batches. */
 export class EntryCollector {
-  readonly #times = new Float64Array(HOST_LIMIT * THREAD_LIMIT);
+  /** The last time of each stream, in ticks. */
+  readonly #times = new Map<number, number>();
   readonly #capacity: number;
   #batch: AccessBatch;
   #full: AccessBatch[] = [];
@@ -76,7 +77,7 @@ export class EntryCollector {
     const ticks = Math.round(timeNs * TICKS_PER_NS);
     if (!(ticks <= MAX_TICKS)) throw new LineError(`time ${timeNs} ns is beyond 2.4 hours`);
     const stream = host * THREAD_LIMIT + thread;
-    const before = this.#times[stream] as number;
+    const before = this.#times.get(stream) ?? 0;
     if (ticks < before) {
       throw new LineError(
         `time goes back for host ${host}${thread === 0 ? "" : ` thread ${thread}`}: ${timeNs} ns after ${
@@ -85,7 +86,7 @@ export class EntryCollector {
         "sort the events of each host by time",
       );
     }
-    this.#times[stream] = ticks;
+    this.#times.set(stream, ticks);
     if (ticks > this.#latest) this.#latest = ticks;
     return ticks;
   }

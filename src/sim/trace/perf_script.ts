@@ -23,22 +23,23 @@ import { nsOf } from "../units.ts";
 /** The columns that the manual tells to ask for. */
 export const PERF_FIELDS = "tid,time,event,addr,phys_addr,weight,data_src";
 
-/** A column as a piece of a regular expression. perf pads with blanks. */
-const COLUMNS: readonly (readonly [name: string, pattern: string])[] = [
-  ["comm", String.raw`(?<comm>.+?)`],
-  ["pid", String.raw`(?<pid>-?\d+)`],
-  ["tid", String.raw`(?:-?\d+/)?(?<tid>-?\d+)`],
-  ["cpu", String.raw`\[(?<cpu>\d+)\]`],
-  ["time", String.raw`(?<time>\d+\.\d{6,9}):`],
-  ["period", String.raw`(?<period>\d+)`],
-  ["event", String.raw`(?<event>\S+):`],
-  ["addr", String.raw`(?<addr>[0-9a-f]+)`],
-  ["data_src", String.raw`(?<source>[0-9a-f]+)(?:\s+(?<meaning>\|.*?(?=\s+\d+(?:\s|$)|\s*$)))?`],
-  ["weight", String.raw`(?<weight>\d+)`],
-  ["phys_addr", String.raw`(?<phys>[0-9a-f]+)`],
+/** What a column looks like; its first group is its value. */
+const COLUMNS: readonly (readonly [name: string, pattern: RegExp])[] = [
+  ["comm", /^(.+)$/],
+  ["pid", /^(-?\d+)$/],
+  ["tid", /^(?:-?\d+\/)?(-?\d+)$/],
+  ["cpu", /^\[(\d+)\]$/],
+  ["time", /^(\d+\.\d{6,9}):$/],
+  ["period", /^(\d+)$/],
+  ["event", /^(.+):$/],
+  ["addr", /^([0-9a-f]+)$/],
+  ["data_src", /^([0-9a-f]+)$/],
+  ["weight", /^(\d+)$/],
+  ["phys_addr", /^([0-9a-f]+)$/],
 ];
 
-function patternOf(fields: string): { pattern: RegExp; names: Set<string> } {
+/** The columns that were asked for, in the order in which perf prints them. */
+function columnsOf(fields: string): (readonly [name: string, pattern: RegExp])[] {
   const names = new Set(fields.split(",").map((name) => name.trim()).filter((name) => name !== ""));
   for (const name of names) {
     if (!COLUMNS.some(([known]) => known === name)) {
@@ -48,15 +49,42 @@ function patternOf(fields: string): { pattern: RegExp; names: Set<string> } {
       );
     }
   }
-  const parts = COLUMNS.filter(([name]) => names.has(name) && !(name === "pid" && names.has("tid")));
-  return { pattern: new RegExp(`^\\s*${parts.map(([, pattern]) => pattern).join("\\s+")}\\s*$`), names };
+  return COLUMNS.filter(([name]) => names.has(name) && !(name === "pid" && names.has("tid")));
+}
+
+/** The words of a line by column, and what `data_src` means in perf's words; null when the line has not these columns. */
+function wordsOf(
+  text: string,
+  columns: readonly (readonly [name: string, pattern: RegExp])[],
+): { values: Map<string, string>; meaning: string } | null {
+  // The meaning of data_src has blanks in it: it begins with a bar and ends where the columns behind it begin.
+  const bar = text.indexOf("|");
+  const words = (bar < 0 ? text : text.slice(0, bar)).trim().split(/\s+/);
+  let meaning = "";
+  if (bar >= 0) {
+    const behind = columns.length - 1 - columns.findIndex(([name]) => name === "data_src");
+    const rest = text.slice(bar).trim().split(/\s+/);
+    words.push(...rest.slice(rest.length - behind));
+    meaning = rest.slice(0, rest.length - behind).join(" ");
+  }
+  // A command's name may have blanks in it, and comes first.
+  const more = words.length - columns.length;
+  if (more > 0 && columns[0]?.[0] === "comm") words.splice(0, more + 1, words.slice(0, more + 1).join(" "));
+  if (words.length !== columns.length) return null;
+  const values = new Map<string, string>();
+  for (const [i, [name, pattern]] of columns.entries()) {
+    const value = pattern.exec(words[i] as string)?.[1];
+    if (value === undefined) return null;
+    values.set(name, value);
+  }
+  return { values, meaning };
 }
 
 class PerfParser implements LineParser {
   readonly #options: TraceOptions;
   readonly #threads = new ThreadNumbers();
   readonly #period: number;
-  #pattern: { pattern: RegExp; names: Set<string> } | null = null;
+  #columns: (readonly [name: string, pattern: RegExp])[] | null = null;
   #firstNs: bigint | null = null;
 
   constructor(options: TraceOptions) {
@@ -68,15 +96,17 @@ class PerfParser implements LineParser {
   }
 
   line(text: string, out: EntryCollector): void {
-    const { pattern, names } = this.#pattern ??= patternOf(this.#options.fields ?? PERF_FIELDS);
-    const found = pattern.exec(text)?.groups;
-    if (found === undefined) {
+    const columns = this.#columns ??= columnsOf(this.#options.fields ?? PERF_FIELDS);
+    const found = wordsOf(text, columns);
+    if (found === null) {
       throw new LineError(
-        `${quoted(text.trim())} has not the columns ${[...names].join(",")}`,
+        `${quoted(text.trim())} has not the columns ${columns.map(([name]) => name).join(",")}`,
         "name the columns of perf script -F with --fields",
       );
     }
-    const { time = "0.0", tid = "0", event = "", addr, phys, meaning = "" } = found;
+    const { values, meaning } = found;
+    const [addr, phys] = [values.get("addr"), values.get("phys_addr")];
+    const [time, tid, event] = [values.get("time") ?? "0.0", values.get("tid") ?? "0", values.get("event") ?? ""];
     const chosen = this.#options.physical === true ? phys : addr ?? phys;
     if (chosen === undefined) throw new LineError("no address among the columns", "perf script -F …,addr,phys_addr");
     const [seconds = "0", fraction = "0"] = time.split(".");

@@ -11,7 +11,7 @@ import { LineError } from "./line_error.ts";
 import { recogniseFormat, TEXT_FORMATS } from "./formats.ts";
 
 /** A longer line is an error: no form has one. */
-export const LINE_LIMIT = 65_536;
+export const LINE_LIMIT = 4096;
 
 /** Lines that are looked at to find out what form a file has. */
 const RECOGNISE_LINES = 64;
