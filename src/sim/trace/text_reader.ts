@@ -42,7 +42,8 @@ export class TextReader {
   readonly #onProblem: ((problem: BusbarError) => void) | null;
   #format: TextFormat | null;
   #parser: LineParser | null = null;
-  #waiting: string[] = [];
+  /** Lines that wait for a parser, with their numbers. */
+  #waiting: (readonly [number: number, text: string])[] = [];
   #line = 0;
 
   /**
@@ -79,7 +80,7 @@ export class TextReader {
    */
   feed(chunk: Uint8Array): AccessBatch[] {
     for (const line of this.#cutter.cut(chunk)) this.#take(line);
-    if (this.#cutter.rest().length > LINE_LIMIT) throw this.#tooLong(this.#line + this.#waiting.length + 1);
+    if (this.#cutter.rest().length > LINE_LIMIT) throw this.#tooLong(this.#line + 1);
     return this.#collector.take();
   }
 
@@ -93,22 +94,25 @@ export class TextReader {
 
   #take(line: string): void {
     const text = line.endsWith("\r") ? line.slice(0, -1) : line;
-    if (this.#parser !== null) return this.#parse(this.#parser, text);
-    this.#waiting.push(text);
+    this.#line++;
+    // These tell nothing, and a file may begin with any number of them.
+    if (text.charCodeAt(0) === 0x23 || text.trim() === "") return;
+    if (this.#parser !== null) return this.#parse(this.#parser, this.#line, text);
+    this.#waiting.push([this.#line, text]);
     const tells = this.#format !== null || this.#waiting.length >= RECOGNISE_LINES ||
-      recogniseFormat(this.#waiting) !== null;
+      recogniseFormat([text]) !== null;
     if (tells) this.#recognise();
   }
 
   /** Chooses the parser and hands it the lines that waited for it. */
   #recognise(): void {
-    this.#format ??= recogniseFormat(this.#waiting);
-    const first = this.#waiting.findIndex((line) => line.trim() !== "" && !line.startsWith("#"));
+    this.#format ??= recogniseFormat(this.#waiting.map(([, text]) => text));
+    const [first] = this.#waiting;
     if (this.#format === null) {
-      if (first < 0) return;
+      if (first === undefined) return;
       throw this.#problem(
-        first + 1,
-        `${quoted(this.#waiting[first] ?? "")} is of no form that is known`,
+        first[0],
+        `${quoted(first[1])} is of no form that is known`,
         `name it with --format: ${TEXT_FORMATS.map((format) => format.name).join(", ")}, binary`,
       );
     }
@@ -120,18 +124,16 @@ export class TextReader {
     }
     const waiting = this.#waiting;
     this.#waiting = [];
-    for (const line of waiting) this.#parse(this.#parser, line);
+    for (const [number, text] of waiting) this.#parse(this.#parser, number, text);
   }
 
-  #parse(parser: LineParser, line: string): void {
-    this.#line++;
-    if (line === "" || line.charCodeAt(0) === 0x23 || line.trim() === "") return;
-    if (line.length > LINE_LIMIT) throw this.#tooLong(this.#line);
+  #parse(parser: LineParser, number: number, line: string): void {
+    if (line.length > LINE_LIMIT) throw this.#tooLong(number);
     try {
       parser.line(line, this.#collector);
     } catch (error) {
       if (!(error instanceof LineError)) throw error;
-      const problem = this.#problem(this.#line, error.message, error.hint);
+      const problem = this.#problem(number, error.message, error.hint);
       if (this.#onProblem === null) throw problem;
       this.#onProblem(problem);
     }
