@@ -202,6 +202,10 @@ HANDLER(ptx_together);
 HANDLER(ptx_local_address);
 HANDLER(ptx_guarded);
 HANDLER(ptx_float_mode);
+
+/* group.c */
+/* Whose frames this thread takes and gives back; NULL: the system's. launch.c sets it. */
+extern _Thread_local struct ptx_runner *ptx_current_runner;
 /* Counts up to `end`, exclusive. */
 void ptx_account(struct warp *w, const struct instr *end);
 /* Ends the group's turn with `ip` as its next instruction; gives the next group's or NULL. */
@@ -214,24 +218,33 @@ void ptx_set_mask(struct warp *w, uint32_t mask);
 struct frame *ptx_frame_new(struct ptx_runner *runner, const struct function *function, struct frame *parent);
 void ptx_frame_free(struct ptx_runner *runner, struct frame *frame); /* runner NULL: to the system */
 void ptx_release_frames(struct warp *w);
+void ptx_use_frame(struct warp *w, struct frame *frame);
+/* Lanes leave a frame for good; and those below it when `all`. */
+void ptx_leave_frames(struct frame *frame, uint32_t lanes, bool all);
+void ptx_add_group(struct warp *w, struct frame *frame, const struct instr *ip, uint32_t mask, enum group_state state, uint32_t members);
+/* Takes groups into the current one that stand where it stands. */
+void ptx_absorb_groups(struct warp *w, const struct instr *ip);
+/* The slice is over: the warp stops. Another group has its turn if this one polls, or has run long enough. */
+const struct instr *ptx_out_of_fuel(struct warp *w, const struct instr *ip);
 
 /* together.c */
 void ptx_together_check(struct warp *w);
-
-/* launch.c */
-extern _Thread_local struct ptx_runner *ptx_current_runner;
 bool ptx_barrier_check(struct block *block, unsigned number);
 
 /* special.c */
 HANDLER(ptx_special);
+
+/* thread.c */
 uint64_t ptx_now_ns(void);
 void ptx_thread_of(const struct warp *w, unsigned lane, uint32_t thread[3]);
 
-/* traps.c */
+/* fault.c */
 const struct instr *ptx_fault_at(struct warp *w, const struct instr *ip, unsigned lane, enum ptx_fault_kind kind, uint64_t address, unsigned width, bool write);
 const struct instr *ptx_fault_text(struct warp *w, const struct instr *ip, unsigned lane, enum ptx_fault_kind kind, const char *text);
 void ptx_fault_launch(struct ptx_launch *launch, enum ptx_fault_kind kind, const char *text);
 void ptx_thread_fill(const struct warp *w, const struct instr *ip, unsigned lane, struct ptx_thread *out);
+
+/* builtin.c */
 /* vprintf and its like: `arguments` are offsets in local memory for each lane. */
 const struct instr *ptx_builtin(struct warp *w, const struct instr *ip, const struct function *f);
 

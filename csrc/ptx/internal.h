@@ -231,6 +231,7 @@ struct arena {
   uint8_t *at;
   bool failed;
 };
+/* arena.c */
 void *ptx_arena(struct arena *arena, size_t size); /* zeroed; NULL when out of memory */
 void ptx_arena_free(struct arena *arena);
 /* Makes room for one more element of a growing array; false when out of memory. */
@@ -359,19 +360,26 @@ struct parser {
   struct arena scratch;
 };
 
-/* parser.c */
+/* cursor.c */
 bool ptx_fail(struct parser *p, enum ptx_error error, uint32_t line, const char *spelling, size_t length, const char *text);
+/* The token that stands here is not what was wanted. False. */
+bool ptx_unexpected(struct parser *p, const char *text);
 bool ptx_next(struct parser *p);
 bool ptx_is_mark(const struct parser *p, char mark);
 bool ptx_accept(struct parser *p, char mark);
 bool ptx_expect(struct parser *p, char mark);
 bool ptx_is_directive(const struct parser *p, const char *name);
+bool ptx_accept_directive(struct parser *p, const char *name);
 bool ptx_constant(struct parser *p, int64_t *value);
+
+/* table.c */
 enum type ptx_type_named(const char *text, size_t length); /* without the dot; T_NONE for another word */
+
+/* parser.c */
 bool ptx_parse_source(struct parser *p);
 
 /* variables.c */
-bool ptx_variable(struct parser *p, const char *linkage);
+bool ptx_read_variable(struct parser *p, const char *linkage);
 bool ptx_symbol_value(struct parser *p, struct symbol **symbol, int64_t *addend, bool *generic);
 
 /* resolve.c */
@@ -389,7 +397,7 @@ bool ptx_finish_module(struct parser *p);
 /* statement.c */
 bool ptx_statement(struct parser *p);
 
-/* decode.c */
+/* emit.c */
 struct instr *ptx_emit(struct parser *p, enum family family, enum type type);
 struct instr *ptx_emit_rows(struct parser *p, enum family family, enum type type, uint32_t d, uint32_t a, uint32_t b, uint32_t c);
 uint32_t ptx_temporary(struct parser *p, unsigned bytes); /* 0: a predicate */
@@ -398,6 +406,7 @@ bool ptx_source_relaxed(struct parser *p, const struct operand *o, enum type typ
 bool ptx_destination(struct parser *p, const struct operand *o, enum type type, uint32_t *row);
 bool ptx_predicate(struct parser *p, const struct operand *o, bool may_be_negated, uint32_t *row);
 bool ptx_operand_wrong(struct parser *p, const struct operand *o, const char *text);
+bool ptx_operand_fits(enum type type, enum type reg, bool relaxed);
 /* Widens or narrows between a register of `from` bytes and one of `to` bytes, as integers of these types. */
 bool ptx_convert_integer(struct parser *p, enum type source, unsigned from, uint32_t a, enum type target, unsigned to, uint32_t d);
 bool ptx_destination_relaxed(struct parser *p, const struct operand *o, enum type type, unsigned *bytes, uint32_t *row);

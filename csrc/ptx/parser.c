@@ -4,139 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- Messages ------------------------------------------------------------------------------------------------------------- */
-
-static void log_text(struct parser *p, const char *text) {
-  const struct ptx_options *o = p->options;
-  if (!o->log || !o->log_size) return;
-  const size_t room = o->log_size - 1 - p->log_used, length = strlen(text), n = length < room ? length : room;
-  memcpy(o->log + p->log_used, text, n);
-  p->log_used += n;
-  o->log[p->log_used] = 0;
-}
-
-bool ptx_fail(struct parser *p, enum ptx_error error, uint32_t line, const char *spelling, size_t length, const char *text) {
-  char word[128], copy[400];
-  if (length > 100) length = 100;
-  size_t used = 0;
-  for (size_t i = 0; i < length; i++) word[used++] = spelling[i] >= ' ' && spelling[i] < 127 ? spelling[i] : '?';
-  word[used] = 0;
-  if (p->error == PTX_OK) p->error = error;
-  if (p->messages && !p->options->keep_going) return false;
-  p->messages++;
-  const char *name = p->source_name;
-  snprintf(copy, sizeof copy, "ptxas application ptx input%s%s, line %u; error   : %s%s%s%s\n", name ? " " : "", name ? name : "", line,
-           used ? "'" : "", word, used ? "': " : "", text);
-  log_text(p, copy);
-  if (p->options->message)
-    p->options->message(p->options->context, &(struct ptx_message){error, p->source, line, word, text});
-  return false;
-}
-
-static bool unexpected(struct parser *p, const char *text) {
-  return ptx_fail(p, PTX_ERROR_SYNTAX, p->token.line, p->token.text, p->token.length, text);
-}
-
-bool ptx_next(struct parser *p) {
-  ptx_lex(&p->lexer, &p->token);
-  if (p->token.kind != TOKEN_BAD) return true;
-  return unexpected(p, p->token.length && *p->token.text >= '0' && *p->token.text <= '9' ? "is not a number"
-                       : p->token.length > MAX_NAME ? "the name is too long" : p->token.length >= MAX_STRING - 2 ? "the string is too long" : "does not belong to PTX text");
-}
-
-bool ptx_is_mark(const struct parser *p, char mark) { return p->token.kind == TOKEN_MARK && p->token.mark == mark; }
-
-bool ptx_accept(struct parser *p, char mark) {
-  if (!ptx_is_mark(p, mark)) return false;
-  ptx_next(p);
-  return true;
-}
-
-bool ptx_expect(struct parser *p, char mark) {
-  if (ptx_is_mark(p, mark)) return ptx_next(p);
-  const char text[] = {'\'', mark, '\'', ' ', 'e', 'x', 'p', 'e', 'c', 't', 'e', 'd', ' ', 'h', 'e', 'r', 'e', 0};
-  return unexpected(p, text);
-}
-
-bool ptx_is_directive(const struct parser *p, const char *name) {
-  return p->token.kind == TOKEN_DIRECTIVE && strlen(name) == p->token.length && !memcmp(name, p->token.text, p->token.length);
-}
-
-static bool accept_directive(struct parser *p, const char *name) {
-  if (!ptx_is_directive(p, name)) return false;
-  ptx_next(p);
-  return true;
-}
-
-/* --- Constant expressions: C's operators by precedence ------------------------------------------------------------------------- */
-
-static bool expression(struct parser *p, int64_t *value, int level, int depth);
-
-static bool primary(struct parser *p, int64_t *value, int depth) {
-  if (depth > MAX_NESTING) return unexpected(p, "the expression is nested too deeply");
-  if (ptx_accept(p, '-')) {
-    if (!primary(p, value, depth + 1)) return false;
-    *value = (int64_t)(0 - (uint64_t)*value);
-    return true;
-  }
-  if (ptx_accept(p, '+')) return primary(p, value, depth + 1);
-  if (ptx_accept(p, '~')) return primary(p, value, depth + 1) && (*value = ~*value, true);
-  if (ptx_accept(p, '!')) return primary(p, value, depth + 1) && (*value = !*value, true);
-  if (ptx_is_mark(p, '(')) {
-    if (!ptx_next(p)) return false;
-    if (p->token.kind == TOKEN_DIRECTIVE) { /* a cast: (.s64) */
-      if (!ptx_next(p) || !ptx_expect(p, ')')) return false;
-      return primary(p, value, depth + 1);
-    }
-    return expression(p, value, 0, depth + 1) && ptx_expect(p, ')');
-  }
-  if (p->token.kind == TOKEN_INTEGER) {
-    *value = (int64_t)p->token.value;
-    return ptx_next(p);
-  }
-  if (p->token.kind == TOKEN_WORD && p->token.length == 7 && !memcmp(p->token.text, "WARP_SZ", 7)) {
-    *value = WARP;
-    return ptx_next(p);
-  }
-  return unexpected(p, "a constant expected here");
-}
-
-static bool expression(struct parser *p, int64_t *value, int level, int depth) {
-  static const char *const operators[] = {"|", "^", "&", "<>", "+-", "*/"};
-  if (level == 6) return primary(p, value, depth);
-  if (!expression(p, value, level + 1, depth)) return false;
-  while (p->token.kind == TOKEN_MARK && strchr(operators[level], p->token.mark)) {
-    const char mark = p->token.mark;
-    if (mark == '<' || mark == '>') {
-      if (p->lexer.at >= p->lexer.end || *p->lexer.at != mark) return true;
-      if (!ptx_next(p)) return false;
-    }
-    int64_t right;
-    if (!ptx_next(p) || !expression(p, &right, level + 1, depth)) return false;
-    const uint64_t a = (uint64_t)*value, b = (uint64_t)right;
-    switch (mark) {
-      case '|': *value = (int64_t)(a | b); break;
-      case '^': *value = (int64_t)(a ^ b); break;
-      case '&': *value = (int64_t)(a & b); break;
-      case '<': *value = b < 64 ? (int64_t)(a << b) : 0; break;
-      case '>': *value = *value >> (b < 63 ? b : 63); break;
-      case '+': *value = (int64_t)(a + b); break;
-      case '-': *value = (int64_t)(a - b); break;
-      case '*': *value = (int64_t)(a * b); break;
-      default:
-        if (right == 0) return unexpected(p, "division by zero in a constant expression");
-        *value = right == -1 ? (int64_t)(0 - a) : *value / right;
-    }
-  }
-  return true;
-}
-
-bool ptx_constant(struct parser *p, int64_t *value) { return expression(p, value, 0, 0); }
-
 static bool count_of(struct parser *p, uint32_t limit, uint32_t *out) {
   int64_t value;
   if (!ptx_constant(p, &value)) return false;
-  if (value < 0 || value > limit) return unexpected(p, "the number before this is out of range");
+  if (value < 0 || value > limit) return ptx_unexpected(p, "the number before this is out of range");
   *out = (uint32_t)value;
   return true;
 }
@@ -145,11 +16,11 @@ static bool count_of(struct parser *p, uint32_t limit, uint32_t *out) {
 
 static bool read_version(struct parser *p) {
   unsigned major = 0, minor = 0;
-  if (p->token.kind != TOKEN_F64) return unexpected(p, "a version M.m expected here");
+  if (p->token.kind != TOKEN_F64) return ptx_unexpected(p, "a version M.m expected here");
   const char *at = p->token.text, *const end = at + p->token.length;
   for (; at < end && *at != '.'; at++) major = major * 10 + (unsigned)(*at - '0');
   for (at++; at < end; at++) minor = minor * 10 + (unsigned)(*at - '0');
-  if (major > 99 || minor > 9) return unexpected(p, "is not a version that PTX has");
+  if (major > 99 || minor > 9) return ptx_unexpected(p, "is not a version that PTX has");
   p->version = major * 10 + minor;
   p->version_seen = true;
   if (p->version > p->options->version_limit)
@@ -159,7 +30,7 @@ static bool read_version(struct parser *p) {
 
 static bool read_target(struct parser *p) {
   for (;;) {
-    if (p->token.kind != TOKEN_WORD) return unexpected(p, "a target expected here");
+    if (p->token.kind != TOKEN_WORD) return ptx_unexpected(p, "a target expected here");
     if (p->token.length > 3 && !memcmp(p->token.text, "sm_", 3)) {
       unsigned number = 0;
       for (uint32_t i = 3; i < p->token.length && p->token.text[i] >= '0' && p->token.text[i] <= '9' && number < 10000; i++)
@@ -177,7 +48,7 @@ static bool read_target(struct parser *p) {
 
 static bool skip_section(struct parser *p) {
   while (!ptx_is_mark(p, '{')) {
-    if (p->token.kind == TOKEN_END) return unexpected(p, "'{' expected behind .section");
+    if (p->token.kind == TOKEN_END) return ptx_unexpected(p, "'{' expected behind .section");
     if (!ptx_next(p)) return false;
   }
   /* debugging data has bytes that are no tokens of ours: only braces and strings matter */
@@ -185,7 +56,7 @@ static bool skip_section(struct parser *p) {
   do {
     if (ptx_is_mark(p, '{')) depth++;
     if (ptx_is_mark(p, '}')) depth--;
-    if (p->token.kind == TOKEN_END) return unexpected(p, "'}' missing at the end of .section");
+    if (p->token.kind == TOKEN_END) return ptx_unexpected(p, "'}' missing at the end of .section");
     if (depth) ptx_lex(&p->lexer, &p->token);
   } while (depth);
   return ptx_next(p);
@@ -195,7 +66,7 @@ static bool skip_section(struct parser *p) {
 static bool skip_line(struct parser *p) {
   const uint32_t line = p->token.line;
   while (p->token.kind != TOKEN_END && p->token.line == line) ptx_lex(&p->lexer, &p->token);
-  return p->token.kind != TOKEN_BAD || unexpected(p, "does not belong to PTX text");
+  return p->token.kind != TOKEN_BAD || ptx_unexpected(p, "does not belong to PTX text");
 }
 
 static bool skip_statement(struct parser *p) {
@@ -211,26 +82,26 @@ static uint32_t align_up(uint32_t value, uint32_t align) { return (value + align
 static bool read_parameter(struct parser *p, bool entry, bool defines, uint32_t *end, struct argument *out) {
   const bool is_register = ptx_is_directive(p, ".reg");
   uint32_t align = 0, count = 1;
-  if (!is_register && !ptx_is_directive(p, ".param")) return unexpected(p, "'.param' expected here");
+  if (!is_register && !ptx_is_directive(p, ".param")) return ptx_unexpected(p, "'.param' expected here");
   if (!ptx_next(p)) return false;
-  if (accept_directive(p, ".align") && !count_of(p, 1 << 16, &align)) return false;
-  if (p->token.kind != TOKEN_DIRECTIVE) return unexpected(p, "a type expected here");
+  if (ptx_accept_directive(p, ".align") && !count_of(p, 1 << 16, &align)) return false;
+  if (p->token.kind != TOKEN_DIRECTIVE) return ptx_unexpected(p, "a type expected here");
   const enum type type = ptx_type_named(p->token.text + 1, p->token.length - 1);
-  if (type == T_NONE || (type == T_PRED && !is_register)) return unexpected(p, "is not a type of parameters");
+  if (type == T_NONE || (type == T_PRED && !is_register)) return ptx_unexpected(p, "is not a type of parameters");
   if (!ptx_next(p)) return false;
-  if (accept_directive(p, ".ptr")) {
+  if (ptx_accept_directive(p, ".ptr")) {
     while (p->token.kind == TOKEN_DIRECTIVE) {
       uint32_t ignored;
-      if (accept_directive(p, ".align")) {
+      if (ptx_accept_directive(p, ".align")) {
         if (!count_of(p, 1u << 31, &ignored)) return false;
       } else if (!ptx_next(p)) {
         return false;
       }
     }
   }
-  if (accept_directive(p, ".align") && !count_of(p, 1 << 16, &align)) return false;
-  if (align & (align - 1)) return unexpected(p, "the alignment before this is not a power of two");
-  if (p->token.kind != TOKEN_WORD) return unexpected(p, "the name of a parameter expected here");
+  if (ptx_accept_directive(p, ".align") && !count_of(p, 1 << 16, &align)) return false;
+  if (align & (align - 1)) return ptx_unexpected(p, "the alignment before this is not a power of two");
+  if (p->token.kind != TOKEN_WORD) return ptx_unexpected(p, "the name of a parameter expected here");
   const struct token name = p->token;
   if (!ptx_next(p)) return false;
   if (ptx_accept(p, '[')) {
@@ -279,7 +150,7 @@ static bool read_parameters(struct parser *p, bool entry, bool defines, uint32_t
   bool good = true;
   do {
     good = GROW(grown, capacity, *count) || ptx_fail(p, PTX_ERROR_MEMORY, p->token.line, "", 0, "out of memory");
-    if (good && *count >= 4096) good = unexpected(p, "too many parameters");
+    if (good && *count >= 4096) good = ptx_unexpected(p, "too many parameters");
     good = good && read_parameter(p, entry, defines, end, &grown[*count]);
     if (good) ++*count;
   } while (good && ptx_accept(p, ','));
@@ -300,7 +171,7 @@ static bool read_signature(struct parser *p, bool defines, struct signature *out
     if (!read_parameters(p, false, defines, end, &out->arguments, &count)) return false;
     out->result_count = count;
   }
-  if (p->token.kind != TOKEN_WORD) return unexpected(p, "the name of a function expected here");
+  if (p->token.kind != TOKEN_WORD) return ptx_unexpected(p, "the name of a function expected here");
   *name = p->token;
   if (!ptx_next(p)) return false;
   if (ptx_accept(p, '(') && !read_parameters(p, false, defines, end, &out->arguments, &count)) return false;
@@ -327,28 +198,28 @@ static bool three(struct parser *p, uint32_t out[3]) {
 static bool read_directives(struct parser *p, struct function *f) {
   uint32_t n[3];
   while (p->token.kind == TOKEN_DIRECTIVE) {
-    if (accept_directive(p, ".maxntid")) {
+    if (ptx_accept_directive(p, ".maxntid")) {
       if (!three(p, n)) return false;
       const uint64_t product = (uint64_t)n[0] * n[1] * n[2];
       f->info.max_threads = product > FULL ? FULL : (uint32_t)product;
-    } else if (accept_directive(p, ".reqntid")) {
+    } else if (ptx_accept_directive(p, ".reqntid")) {
       if (!three(p, f->info.required_block)) return false;
-    } else if (accept_directive(p, ".minnctapersm")) {
+    } else if (ptx_accept_directive(p, ".minnctapersm")) {
       if (!count_of(p, 1 << 16, &f->info.min_blocks)) return false;
-    } else if (accept_directive(p, ".maxnreg") || accept_directive(p, ".maxnctapersm") || accept_directive(p, ".maxclusterrank") ||
-               accept_directive(p, ".abi_preserve") || accept_directive(p, ".abi_preserve_control") || accept_directive(p, ".local_maxnreg")) {
+    } else if (ptx_accept_directive(p, ".maxnreg") || ptx_accept_directive(p, ".maxnctapersm") || ptx_accept_directive(p, ".maxclusterrank") ||
+               ptx_accept_directive(p, ".abi_preserve") || ptx_accept_directive(p, ".abi_preserve_control") || ptx_accept_directive(p, ".local_maxnreg")) {
       if (!count_of(p, 1 << 16, n)) return false;
-    } else if (accept_directive(p, ".reqnctapercluster")) {
+    } else if (ptx_accept_directive(p, ".reqnctapercluster")) {
       const struct token at = p->token;
       if (!three(p, n)) return false;
       if ((uint64_t)n[0] * n[1] * n[2] != 1)
         return ptx_fail(p, PTX_ERROR_UNKNOWN, at.line, at.text, at.length, "clusters of more than one block are not there");
-    } else if (accept_directive(p, ".noreturn")) {
+    } else if (ptx_accept_directive(p, ".noreturn")) {
       f->noreturn = f->info.noreturn = true;
-    } else if (accept_directive(p, ".explicitcluster") || accept_directive(p, ".blocksareclusters")) {
+    } else if (ptx_accept_directive(p, ".explicitcluster") || ptx_accept_directive(p, ".blocksareclusters")) {
     } else if (ptx_is_directive(p, ".pragma")) {
       if (!skip_statement(p)) return false;
-    } else if (accept_directive(p, ".attribute")) {
+    } else if (ptx_accept_directive(p, ".attribute")) {
       while (!ptx_is_mark(p, ')') && p->token.kind != TOKEN_END)
         if (!ptx_next(p)) return false;
       if (!ptx_expect(p, ')')) return false;
@@ -373,7 +244,7 @@ static bool read_targets(struct parser *p, const struct token *label) {
   if (!s) return false;
   uint32_t capacity = 0, first = p->fixup_count;
   do {
-    if (p->token.kind != TOKEN_WORD) return unexpected(p, "a label expected here");
+    if (p->token.kind != TOKEN_WORD) return ptx_unexpected(p, "a label expected here");
     if (!GROW(p->fixups, p->fixup_capacity, p->fixup_count)) return ptx_fail(p, PTX_ERROR_MEMORY, p->token.line, "", 0, "out of memory");
     p->fixups[p->fixup_count++] =
         (struct fixup){.name = p->token.text, .length = p->token.length, .hash = p->token.hash, .line = p->token.line, .depth = p->depth};
@@ -389,8 +260,8 @@ static bool read_targets(struct parser *p, const struct token *label) {
 
 static bool read_label(struct parser *p, const struct token *name) {
   if (!ptx_next(p)) return false; /* the colon */
-  if (accept_directive(p, ".callprototype")) return read_prototype(p, name);
-  if (accept_directive(p, ".branchtargets")) return read_targets(p, name);
+  if (ptx_accept_directive(p, ".callprototype")) return read_prototype(p, name);
+  if (ptx_accept_directive(p, ".branchtargets")) return read_targets(p, name);
   if (ptx_is_directive(p, ".calltargets")) return skip_statement(p);
   struct symbol *s = ptx_declare(p, name, SYMBOL_LABEL);
   if (!s) return false;
@@ -408,7 +279,7 @@ static bool body_directive(struct parser *p) {
   if (ptx_is_directive(p, ".loc") || ptx_is_directive(p, ".file")) return skip_line(p);
   if (ptx_is_directive(p, ".pragma")) return skip_statement(p);
   if (ptx_is_directive(p, ".section")) return skip_section(p);
-  return ptx_variable(p, NULL);
+  return ptx_read_variable(p, NULL);
 }
 
 static bool recover(struct parser *p) {
@@ -423,7 +294,7 @@ static bool read_body(struct parser *p) {
   while (p->depth >= outer) {
     bool good;
     if (ptx_is_mark(p, '{')) {
-      if (p->depth >= MAX_NESTING) return unexpected(p, "blocks are nested too deeply");
+      if (p->depth >= MAX_NESTING) return ptx_unexpected(p, "blocks are nested too deeply");
       ptx_scope_open(p);
       good = ptx_next(p);
     } else if (ptx_is_mark(p, '}')) {
@@ -434,7 +305,7 @@ static bool read_body(struct parser *p) {
       if (!ptx_scope_close(p)) return false;
       good = ptx_next(p);
     } else if (p->token.kind == TOKEN_END) {
-      return unexpected(p, "'}' missing at the end of the function");
+      return ptx_unexpected(p, "'}' missing at the end of the function");
     } else if (p->token.kind == TOKEN_DIRECTIVE) {
       good = body_directive(p);
     } else if (ptx_accept(p, ';')) {
@@ -449,7 +320,7 @@ static bool read_body(struct parser *p) {
       good = ptx_statement(p);
     }
     if (!good && !recover(p)) return false;
-    if (p->code_count > MAX_ROWS) return unexpected(p, "the function is too long");
+    if (p->code_count > MAX_ROWS) return ptx_unexpected(p, "the function is too long");
   }
   return true;
 }
@@ -487,7 +358,7 @@ static bool read_function(struct parser *p, bool entry, const char *linkage) {
   ptx_scope_open(p);
   if (entry) {
     uint32_t count = 0;
-    if (p->token.kind != TOKEN_WORD) return unexpected(p, "the name of a kernel expected here");
+    if (p->token.kind != TOKEN_WORD) return ptx_unexpected(p, "the name of a kernel expected here");
     name = p->token;
     if (!ptx_next(p)) return false;
     if (ptx_accept(p, '(') && !read_parameters(p, true, true, &end, &signature.arguments, &count)) return false;
@@ -528,7 +399,7 @@ static bool read_function(struct parser *p, bool entry, const char *linkage) {
     p->function = NULL;
     return ptx_scope_close(p);
   }
-  if (!ptx_is_mark(p, '{')) return unexpected(p, "'{' or ';' expected here");
+  if (!ptx_is_mark(p, '{')) return ptx_unexpected(p, "'{' or ';' expected here");
   const bool again = f->defined;
   if (again && !f->weak) return ptx_fail(p, PTX_ERROR_SYNTAX, name.line, name.text, name.length, "is defined twice");
   struct function spare = *f;
@@ -563,26 +434,26 @@ static bool read_function(struct parser *p, bool entry, const char *linkage) {
 static bool read_item(struct parser *p) {
   static const char *const linkages[] = {".extern", ".visible", ".weak", ".common"};
   const char *linkage = "";
-  if (p->token.kind != TOKEN_DIRECTIVE) return unexpected(p, "a directive expected here");
+  if (p->token.kind != TOKEN_DIRECTIVE) return ptx_unexpected(p, "a directive expected here");
   for (bool again = true; again;) {
     again = false;
     for (int i = 0; i < 4; i++)
-      if (accept_directive(p, linkages[i])) {
+      if (ptx_accept_directive(p, linkages[i])) {
         linkage = linkages[i];
         again = true;
       }
   }
-  if (accept_directive(p, ".version")) return read_version(p);
+  if (ptx_accept_directive(p, ".version")) return read_version(p);
   if (!p->version_seen) return ptx_fail(p, PTX_ERROR_NOT_PTX, p->token.line, p->token.text, p->token.length, "PTX begins with .version");
-  if (accept_directive(p, ".target")) return read_target(p);
-  if (accept_directive(p, ".address_size")) {
+  if (ptx_accept_directive(p, ".target")) return read_target(p);
+  if (ptx_accept_directive(p, ".address_size")) {
     int64_t bits;
     if (!ptx_constant(p, &bits)) return false;
-    return bits == 64 || unexpected(p, "only an .address_size of 64 is there");
+    return bits == 64 || ptx_unexpected(p, "only an .address_size of 64 is there");
   }
-  if (!p->target_seen) return unexpected(p, ".target is missing before this");
-  if (accept_directive(p, ".entry")) return read_function(p, true, linkage);
-  if (accept_directive(p, ".func")) {
+  if (!p->target_seen) return ptx_unexpected(p, ".target is missing before this");
+  if (ptx_accept_directive(p, ".entry")) return read_function(p, true, linkage);
+  if (ptx_accept_directive(p, ".func")) {
     while (p->token.kind == TOKEN_DIRECTIVE) /* .attribute(.unified(…)), .noreturn before the name */
       if (ptx_is_directive(p, ".attribute") || ptx_is_directive(p, ".noreturn")) {
         struct function ignored = {0};
@@ -595,7 +466,7 @@ static bool read_item(struct parser *p) {
   if (ptx_is_directive(p, ".section")) return skip_section(p);
   if (ptx_is_directive(p, ".file") || ptx_is_directive(p, ".loc")) return skip_line(p);
   if (ptx_is_directive(p, ".pragma") || ptx_is_directive(p, ".alias")) return skip_statement(p);
-  return ptx_variable(p, linkage);
+  return ptx_read_variable(p, linkage);
 }
 
 bool ptx_parse_source(struct parser *p) {

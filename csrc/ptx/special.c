@@ -46,19 +46,6 @@ int ptx_special_register(const char *name, size_t length, enum type *type) {
   return -1;
 }
 
-uint64_t ptx_now_ns(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-void ptx_thread_of(const struct warp *w, unsigned lane, uint32_t thread[3]) {
-  const uint32_t *const n = w->launch->config.block, linear = w->index * WARP + lane;
-  thread[0] = linear % n[0];
-  thread[1] = linear / n[0] % n[1];
-  thread[2] = linear / n[0] / n[1];
-}
-
 static uint64_t clock_of(const struct ptx_launch *l) {
   const uint64_t ns = ptx_now_ns() - l->started_ns, khz = l->config.clock_khz ? l->config.clock_khz : 1000000;
   return (uint64_t)((unsigned __int128)ns * khz / 1000000);

@@ -291,7 +291,7 @@ static bool read_name(struct parser *p, struct declaration *d) {
   return settle(p, s, d);
 }
 
-bool ptx_variable(struct parser *p, const char *linkage) {
+bool ptx_read_variable(struct parser *p, const char *linkage) {
   static const struct {
     const char *name;
     uint8_t space;
