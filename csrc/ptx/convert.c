@@ -109,10 +109,13 @@ static uint64_t pack(struct number n, enum type t, unsigned rounding, unsigned m
   if (n.kind == NUMBER_ZERO) out = 0;
   else if (n.kind == NUMBER_INFINITE) out = infinity;
   else out = pack_finite(n, f, rounding, &overflow);
-  if (small) overflow = n.kind == NUMBER_FINITE && out > 0x7e;
+  /* e4m3 has no infinity: its largest exponent is one of numbers */
+  if (small) {
+    if (n.kind == NUMBER_INFINITE || out > largest) out = largest;
+    overflow = false;
+  }
   if (overflow) out = rounding == ROUND_ZERO || (rounding == ROUND_DOWN && !n.negative) || (rounding == ROUND_UP && n.negative) ? largest : infinity;
-  if (out >= infinity && (mode & MODE_SATFINITE)) out = largest;
-  if (small && out > 0x7e) out = largest;
+  if (!small && out >= infinity && (mode & MODE_SATFINITE)) out = largest;
   if (mode & MODE_FTZ && t == T_F32 && out < 0x00800000) out = 0;
   if (mode & MODE_SAT) {
     const uint64_t one = (uint64_t)((1 << (f.exponent_bits - 1)) - 1) << f.fraction_bits;
@@ -158,7 +161,7 @@ static uint64_t to_integer(struct number n, enum type t, enum type source) {
   const unsigned bits = 8u * ptx_type_bytes[t];
   const bool is_signed = ptx_type_class[t] == 's';
   const uint64_t most = is_signed ? (1ull << (bits - 1)) - 1 : bits == 64 ? UINT64_MAX : (1ull << bits) - 1, least = is_signed ? 1ull << (bits - 1) : 0;
-  if (n.kind == NUMBER_NAN) return source == T_F64 || bits == 64 ? 1ull << (bits - 1) : 0;
+  if (n.kind == NUMBER_NAN) return source != T_F64 && bits != 64 ? 0 : is_signed ? 0 - (1ull << (bits - 1)) : 1ull << (bits - 1);
   if (n.kind == NUMBER_ZERO) return 0;
   uint64_t v = most;
   bool beyond = n.kind == NUMBER_INFINITE;

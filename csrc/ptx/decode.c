@@ -300,6 +300,8 @@ bool ptx_decode(struct parser *p, const struct form *f) {
   if (family == F_CVT || family == F_CVT2) return cvt(p, f);
   if (family == F_DP4A || family == F_DP2A || family == F_VABSDIFF4) return bytes_product(p, f);
   if (family == F_LOP3BOOL) return lop3_bool(p, f);
+  /* a hint: whatever it names */
+  if (family == F_NOTHING) return ptx_emit_rows(p, F_NOTHING, T_NONE, NONE, NONE, NONE, NONE) != NULL;
   const enum type type = f->type_count ? (enum type)f->types[0] : T_NONE;
   uint32_t row[6] = {NONE, NONE, NONE, NONE, NONE, NONE}, second = NONE;
   const char *signature = f->row->operands;

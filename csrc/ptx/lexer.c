@@ -156,7 +156,7 @@ void ptx_lex(struct lexer *l, struct token *t) {
         const uint8_t cls = class_of[(uint8_t)*at];
         if (cls != C_WORD && cls != C_DIGIT && cls != C_DOT) {
           /* L1::no_allocate, shared::cta; a label's colon is a single one */
-          if (*at != ':' || at + 2 >= end || at[1] != ':' || class_of[(uint8_t)at[2]] != C_WORD) break;
+          if (*at != ':' || at + 2 >= end || at[1] != ':' || (class_of[(uint8_t)at[2]] != C_WORD && class_of[(uint8_t)at[2]] != C_DIGIT)) break;
           hash = (hash ^ ':') * 16777619u;
           at++;
         }
