@@ -30,7 +30,10 @@ export type NeedName =
   | "mkfs.xfs"
   | "mkswap"
   | "rsvg-convert"
+  | "python3"
   | "script"
+  | "setpriv"
+  | "valgrind"
   | "zsh";
 
 /** The programs by name. */
@@ -47,6 +50,9 @@ export const NEEDS: Readonly<Record<NeedName, Need>> = {
   "mkfs.xfs": { programs: ["mkfs.xfs"], package: "xfsprogs", suites: ["unit"] },
   "mkfs.btrfs": { programs: ["mkfs.btrfs"], package: "btrfs-progs", suites: ["unit"] },
   "mkfs.vfat": { programs: ["mkfs.vfat"], package: "dosfstools", suites: ["unit"] },
+  python3: { programs: ["python3"], package: "python3-minimal", suites: ["soft", "full"] },
+  setpriv: { programs: ["setpriv"], package: "util-linux", suites: ["full"] },
+  valgrind: { programs: ["valgrind"], package: "valgrind", suites: ["soft", "full"] },
   mkswap: { programs: ["mkswap"], package: "util-linux", suites: ["unit"] },
   "rsvg-convert": { programs: ["rsvg-convert"], package: "librsvg2-bin", suites: ["unit", "full"] },
   chromium: {
