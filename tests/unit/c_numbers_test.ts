@@ -72,7 +72,7 @@ Deno.test("enumerators are read from C as the compiler reads them", () => {
 Deno.test("registers lie in C where the table has them", () => {
   for (const [name, value] of prefixed(SPEC, "REG_")) assertEquals([name, value], [name, registerOffset(name)]);
   assertEquals(SPEC.get("DOORBELLS"), DOORBELLS_OFFSET);
-  const queue = enumerators(text("nvme_queue.c")), guardian = enumerators(text("guardian/nvme_guardian.c"));
+  const queue = enumerators(text("nvme_queue.h")), guardian = enumerators(text("guardian/nvme_guardian.c"));
   assertEquals(queue.get("CSTS_OFFSET"), registerOffset("CSTS"));
   assertEquals([guardian.get("CC"), guardian.get("CSTS")], [registerOffset("CC"), registerOffset("CSTS")]);
   assertEquals([guardian.get("PCI_COMMAND"), guardian.get("PCI_COMMAND_MASTER")], [PCI_COMMAND, PCI_COMMAND_MASTER]);
@@ -85,7 +85,7 @@ Deno.test("fields of CSTS have the same bits in C", () => {
   const shift = Math.log2(fieldMask("CSTS", "SHST") / 3);
   // 01b: in progress, 10b: complete (NVM Express Base 2.0 §3.1.3.6).
   assertEquals([SPEC.get("CSTS_SHST_BUSY"), SPEC.get("CSTS_SHST_DONE")], [1 << shift, 2 << shift]);
-  assertEquals(enumerators(text("nvme_queue.c")).get("CSTS_FATAL"), fieldMask("CSTS", "CFS"));
+  assertEquals(enumerators(text("nvme_queue.h")).get("CSTS_FATAL"), fieldMask("CSTS", "CFS"));
 });
 
 Deno.test("commands and completions have the same sizes in C", () => {
