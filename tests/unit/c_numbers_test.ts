@@ -164,6 +164,9 @@ const COMMAND_NAMES: Readonly<Record<string, string>> = {
 };
 
 Deno.test("opcodes have the same numbers in C", () => {
+  for (const [name, opcode] of prefixed(enumerators(text("nvme_job.c")), "OPC_")) {
+    assertEquals(IO_OPCODES[opcode]?.toUpperCase(), name);
+  }
   const tables = [
     [ADMIN_OPCODES, [text("soft/nvme/spec.h") + text("soft/nvme/admin.c"), "nvme_admin_operations"]],
     [IO_OPCODES, [text("soft/nvme/io.c"), "nvme_io_operations"]],
