@@ -9,7 +9,7 @@ Deno.test({
     "record with valgrind: a loop of known length is counted, each thread in its own stream, allocations named",
     "valgrind",
   ),
-  async fn() {
+  async fn(): Promise<void> {
     using folder = new RecorderFolder();
     const program = folder.compile("loops", LOOPS);
     const { code, stderr } = await folder.record("t.bbt", ["--all"], [program, "threads"]);
@@ -31,7 +31,7 @@ Deno.test({
     "record with hooks: the same counts, without valgrind; a program without the hooks is refused",
     "valgrind",
   ),
-  async fn() {
+  async fn(): Promise<void> {
     using folder = new RecorderFolder();
     const flags = await runTool("cxl_sim", ["record", "--link-flags"], CLEAN_ENV);
     assertEquals(flags.code, 0, flags.stderr);
@@ -58,7 +58,7 @@ Deno.test({
     "record: what crashes, is killed, forks, execs or does not exist is said, and leaves no half trace",
     "valgrind",
   ),
-  async fn() {
+  async fn(): Promise<void> {
     using folder = new RecorderFolder();
     const program = folder.compile("endings", ENDINGS);
     const cases: readonly (readonly [string, number, string])[] = [
