@@ -19,6 +19,7 @@ const deno = Deno.execPath();
 /** Every folder of C sources and headers. */
 const C_SOURCES: readonly string[] = [
   ...["csrc", "csrc/api", "csrc/soft", "csrc/soft/nvme", "csrc/soft/oradax", "csrc/soft/cuda", "csrc/guardian"],
+  ...["csrc/record/hooks"],
   ...["tests/c", "tests/c/nvme_cli", "tests/c/trap", "bench/c", "bench/peers/mem"],
 ];
 
@@ -62,6 +63,42 @@ function compileStep(compiler: string, title: string): Step {
   return { name: title, commands, missing: has(compiler) ? null : `there is no ${compiler}` };
 }
 
+const VALGRIND_HEADERS = "/usr/include/valgrind";
+
+/** The recorder is compiled against valgrind's headers, whose way of writing C is not ours. */
+function recorderStep(compiler: string): Step {
+  const platform = ["VGA_amd64=1", "VGO_linux=1", "VGP_amd64_linux=1", "VGPV_amd64_linux_vanilla=1"].map((name) =>
+    `-D${name}`
+  );
+  const flags = [
+    "-std=gnu11",
+    "-O2",
+    "-Wall",
+    "-Wextra",
+    "-Wshadow",
+    "-Werror",
+    "-fno-builtin",
+    "-isystem",
+    VALGRIND_HEADERS,
+  ];
+  const commands = filesIn(["csrc/record/valgrind"], ".c").map((file) => [
+    compiler,
+    ...flags,
+    ...platform,
+    "-c",
+    "-o",
+    "/dev/null",
+    file,
+  ]);
+  const isX86 = Deno.build.arch === "x86_64";
+  const missing = !has(compiler)
+    ? `there is no ${compiler}`
+    : isX86 && filesIn(["/usr/include"], "valgrind").length > 0
+    ? null
+    : "there is no valgrind for x86-64; the package valgrind has it";
+  return { name: `C warnings, recorder, ${compiler}`, commands, missing };
+}
+
 const steps: readonly Step[] = [
   { name: "format", commands: [[deno, "fmt", "--check", "--quiet"]], missing: null },
   { name: "lint", commands: [[deno, "lint", "--quiet"]], missing: null },
@@ -80,6 +117,8 @@ const steps: readonly Step[] = [
   },
   compileStep("gcc", "C warnings, gcc"),
   compileStep("clang", "C warnings, clang"),
+  recorderStep("gcc"),
+  recorderStep("clang"),
   compileStep("aarch64-linux-gnu-gcc", "C warnings, aarch64"),
 ];
 

@@ -13,9 +13,9 @@ static UWord *current; /* sets * ways line addresses, most recently used first; 
 
 void filter_start(void)
 {
-   ways = options.filter_ways;
-   sets = options.filter_bytes / LINE_BYTES / ways;
-   if (sets == 0 || (sets & (sets - 1)) != 0 || sets * ways * LINE_BYTES != options.filter_bytes)
+   ways = (ULong)options.filter_ways;
+   sets = (ULong)options.filter_bytes / LINE_BYTES / ways;
+   if (sets == 0 || (sets & (sets - 1)) != 0 || sets * ways * LINE_BYTES != (ULong)options.filter_bytes)
       VG_(fmsg_bad_option)("--filter-bytes", "size / ways / 64 must be a power of two\n");
    caches = VG_(calloc)("bb.filters", VG_N_THREADS, sizeof *caches);
 }

@@ -8,7 +8,7 @@ Options options = {
    .allocations = True,
    .filter_bytes = 1 << 20,
    .filter_ways = 16,
-   .max_bytes = ~0ULL,
+   .max_bytes = 0x7fffffffffffffffLL,
    .ns_per_instruction = 0.25,
 };
 
@@ -18,9 +18,9 @@ Bool process_option(const HChar *arg)
    if VG_STR_CLO (arg, "--out", options.out) {
    } else if VG_BOOL_CLO (arg, "--filter", options.filter) {
    } else if VG_BOOL_CLO (arg, "--allocations", options.allocations) {
-   } else if VG_BINT_CLO (arg, "--filter-bytes", options.filter_bytes, LINE_BYTES, 1ULL << 40) {
+   } else if VG_BINT_CLO (arg, "--filter-bytes", options.filter_bytes, LINE_BYTES, 1LL << 40) {
    } else if VG_BINT_CLO (arg, "--filter-ways", options.filter_ways, 1, 1024) {
-   } else if VG_BINT_CLO (arg, "--max-bytes", options.max_bytes, 1, ~0ULL >> 1) {
+   } else if VG_BINT_CLO (arg, "--max-bytes", options.max_bytes, 1, 0x7fffffffffffffffLL) {
    } else if VG_STR_CLO (arg, "--ns-per-instruction", text) {
       HChar *end;
       options.ns_per_instruction = VG_(strtod)(text, &end);

@@ -77,9 +77,9 @@ typedef struct {
    const HChar *out;
    Bool filter;
    Bool allocations;
-   ULong filter_bytes;
-   ULong filter_ways;
-   ULong max_bytes;
+   Long filter_bytes;
+   Long filter_ways;
+   Long max_bytes;
    double ns_per_instruction;
 } Options;
 

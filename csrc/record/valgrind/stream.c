@@ -110,7 +110,7 @@ static void write_out(UInt number, const Record *end)
       stream->has_file = True;
       bytes_written += HEADER_BYTES;
    }
-   ULong room = options.max_bytes > bytes_written ? (options.max_bytes - bytes_written) / RECORD_BYTES : 0;
+   ULong room = (ULong)options.max_bytes > bytes_written ? ((ULong)options.max_bytes - bytes_written) / RECORD_BYTES : 0;
    Bool limited = count > room;
    if (limited)
       count = room;
