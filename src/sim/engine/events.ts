@@ -17,8 +17,8 @@ import { Tournament } from "./tournament.ts";
 
 /** Takes what completes, for models whose latency changes with the load. */
 export interface CompletionObserver {
-  /** A program's access of this route completed. */
-  completed(route: number, completionTicks: number): void;
+  /** A program's access of this route completed; its number among the requests, when it was issued, how long it waited. */
+  completed(route: number, completionTicks: number, order: number, issueTicks: number, waitTicks: number): void;
 }
 
 /** Entries of {@linkcode Events.totals}. */
@@ -294,7 +294,7 @@ export class Events {
     this.routeCount[route] = (this.routeCount[route] as number) + 1;
     this.routeLatency[route] = (this.routeLatency[route] as number) + completion - issue;
     this.#finish(stream, place, order, flags, issue, completion);
-    if (this.observer !== null) this.observer.completed(route, completion);
+    if (this.observer !== null) this.observer.completed(route, completion, order, issue, wait);
     return completion;
   }
 
