@@ -1,5 +1,5 @@
 /**
- * `cxl_sim run|sweep|record|convert|topology|serve|client|presets|check`: a simulator of CXL memory. Options without a word mean `run`.
+ * `cxl_sim run|record|convert|serve|client`: a simulator of CXL memory. Options without a word mean `run`.
  * @module
  */
 

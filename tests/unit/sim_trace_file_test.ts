@@ -72,8 +72,11 @@ Deno.test("every form of a file gives the same accesses: CSV, gzip, zstd, binary
     assertEquals(written.accesses, 6);
     assertEquals(await linesOf(`${folder.path}/${to}`), expected);
   }
-  assertEquals(Deno.readFileSync(`${folder.path}/b.bbt`), Deno.readFileSync(`${folder.path}/d.bbt`));
-  assertEquals(await linesOf(folder.write("f.bbt.gz", gzipSync(Deno.readFileSync(`${folder.path}/b.bbt`)))), expected);
+  assertEquals(await Deno.readFile(`${folder.path}/b.bbt`), await Deno.readFile(`${folder.path}/d.bbt`));
+  assertEquals(
+    await linesOf(folder.write("f.bbt.gz", gzipSync(await Deno.readFile(`${folder.path}/b.bbt`)))),
+    expected,
+  );
   // An allocation and its size are never torn apart, however small the batch.
   for (const capacity of [2, 3, 4, 5]) assertEquals(await linesOf(`${folder.path}/b.bbt`, capacity), expected);
 });

@@ -21,6 +21,10 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
   },
   config: { title: "read or write one register of a device's configuration space", load: () => import("../config.ts") },
   cxl_region: { title: "create, use or destroy a region of CXL memory", load: () => import("../cxl_region.ts") },
+  cxl_sim: {
+    title: "know what a program, a trace or a generator would see behind CXL switches and expanders",
+    load: () => import("../cxl_sim.ts"),
+  },
   damon_config: {
     title: "move cold pages to slow memory and hot pages back, with DAMON",
     load: () => import("../damon_config.ts"),
