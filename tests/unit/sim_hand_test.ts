@@ -145,7 +145,7 @@ Deno.test("epoch excess: 1,500,000 reads of 64 B on 64 GB/s need 1.5 ms in an ep
   // All of them come at time 0; one more at 1 ms, so that the first epoch counts with its whole length.
   let made = 0;
   const source: TraceSource = {
-    read(batch): boolean {
+    read(batch): number {
       batch.count = 0;
       for (; !batch.full && made < 1_500_000; made++) batch.append(0, 0, 0, Op.Read, AT(1, made % 4096), 64);
       if (!batch.full && made === 1_500_000) batch.append(1e6 * 1024, 0, 0, Op.Read, AT(1), 64), made++;

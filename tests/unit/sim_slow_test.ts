@@ -99,11 +99,23 @@ const cases: fc.Arbitrary<Case> = fc.record({
   };
 });
 
+interface Outcome {
+  readonly results: readonly { readonly issue: number; readonly wait: number; readonly completion: number }[];
+  readonly end: number | undefined;
+  readonly waits: number | undefined;
+  readonly count: number;
+  readonly sum: number;
+  readonly max: number;
+  readonly links: readonly number[];
+  readonly busy: readonly number[];
+  readonly stalls: readonly (readonly [name: string, stalls: number | undefined])[];
+}
+
 function fast(
   { tree, accesses, settings, bandwidths, switchBandwidth, localBandwidth }: Case,
   batchSize: number,
   watch: boolean,
-) {
+): Outcome {
   const topology = readTopology(newickOf(tree));
   const network = buildNetwork(topology, {
     localLatencyNs: [(settings.latency[0]?.[0] ?? 0) / NS, (settings.latency[0]?.[1] ?? 0) / NS],
