@@ -1,0 +1,28 @@
+// deno-lint-ignore-file no-console
+/**
+ * `deno task fuzz TARGET --minutes N`: fuzzes one target; without a target, lists them. What crashes it is left in a
+ * folder that is named, and belongs into its corpus.
+ * @module
+ */
+
+import { findFuzzer, fuzz } from "./fuzz.ts";
+import { FUZZ_TARGETS } from "./targets.ts";
+
+const minutesAt = Deno.args.indexOf("--minutes");
+const minutes = minutesAt < 0 ? 1 : Number(Deno.args[minutesAt + 1]);
+const [name] = Deno.args.filter((word, at) => !word.startsWith("-") && (minutesAt < 0 || at !== minutesAt + 1));
+const compiler = findFuzzer();
+if (name === undefined || !Object.hasOwn(FUZZ_TARGETS, name) || !(minutes >= 0)) {
+  console.error(`usage: deno task fuzz TARGET [--minutes N]; targets: ${Object.keys(FUZZ_TARGETS).join(", ")}`);
+  Deno.exitCode = 2;
+} else if (compiler === null) {
+  console.error("there is no clang with libFuzzer; the packages clang and libclang-rt-dev have it");
+  Deno.exitCode = 3;
+} else {
+  const folder = await Deno.makeTempDir({ prefix: `busbar-fuzz-${name}-` });
+  const { ok, words } = await fuzz(name, compiler, Math.round(minutes * 60), folder);
+  console.log(words);
+  console.log(ok ? `${name}: nothing found` : `${name}: found something, see ${folder}`);
+  if (ok) await Deno.remove(folder, { recursive: true });
+  Deno.exitCode = ok ? 0 : 1;
+}

@@ -1,0 +1,22 @@
+/** Each fuzz target takes its corpus, and 20 seconds of new inputs. */
+
+import { assertEquals } from "@std/assert";
+
+import { findFuzzer, fuzz } from "../fuzz/fuzz.ts";
+import { FUZZ_TARGETS } from "../fuzz/targets.ts";
+
+const compiler = findFuzzer();
+
+for (const name of Object.keys(FUZZ_TARGETS)) {
+  const title = `fuzzing ${name} for 20 seconds finds nothing`;
+  Deno.test({
+    name: compiler === null ? `${title} (not run: no clang with libFuzzer)` : title,
+    ignore: compiler === null,
+    fn: async () => {
+      const folder = await Deno.makeTempDir({ prefix: "busbar-fuzz-" });
+      const { ok, words } = await fuzz(name, compiler ?? "", 20, folder);
+      assertEquals(ok, true, words);
+      await Deno.remove(folder, { recursive: true });
+    },
+  });
+}
