@@ -43,7 +43,8 @@ uint32_t ptx_temporary(struct parser *p, unsigned bytes) {
 /* --- Operands ------------------------------------------------------------------------------------------------------------------- */
 
 bool ptx_operand_wrong(struct parser *p, const struct operand *o, const char *text) {
-  return ptx_fail(p, PTX_ERROR_TYPE, p->statement_line, o ? o->text : "", o ? o->length : 0, text);
+  const char *const spelling = o ? o->text : p->spelling;
+  return ptx_fail(p, PTX_ERROR_TYPE, p->statement_line, spelling ? spelling : "", o ? o->length : p->spelling_length, text);
 }
 
 /* Does a register of type `reg` fit an operand of type `type`? */

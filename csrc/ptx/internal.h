@@ -288,7 +288,7 @@ uint32_t ptx_hash(const char *text, size_t length);
 
 /* --- Parser ----------------------------------------------------------------------------------------------------------- */
 
-enum { MAX_NESTING = 64, MAX_OPERANDS = 20, MAX_REGISTERS = 1 << 20, MAX_NAME = 4096, MAX_STRING = 1 << 16, MAX_ROWS = 1 << 24 };
+enum { MAX_NESTING = 64, MAX_OPERANDS = 20, MAX_REGISTERS = 1 << 20, MAX_ALL_REGISTERS = 1 << 24, MAX_NAME = 4096, MAX_STRING = 1 << 16, MAX_ROWS = 1 << 24 };
 
 enum operand_kind {
   OPERAND_REGISTER, OPERAND_INTEGER, OPERAND_F32, OPERAND_F64, OPERAND_SYMBOL, OPERAND_SPECIAL, OPERAND_ADDRESS, OPERAND_VECTOR,
@@ -357,6 +357,9 @@ struct parser {
   uint32_t temporary[5][12]; /* rows for what is between two handlers of a statement: predicates, 2, 4, 8, 16 bytes */
   uint8_t temporary_used[5], temporary_made[5];
   uint32_t statement_line, statement_first;
+  const char *spelling; /* of the statement's opcode */
+  uint32_t spelling_length;
+  uint32_t register_total; /* declared in all functions */
   struct arena scratch;
 };
 

@@ -133,9 +133,16 @@ void ptx_lex(struct lexer *l, struct token *t) {
       const char *line = memchr(at, '\n', (size_t)(end - at));
       at = line ? line : end;
     } else if (at + 1 < end && *at == '/' && at[1] == '*') {
+      const char *const begin = at;
+      const uint32_t line = l->line;
       for (at += 2; at + 1 < end && !(*at == '*' && at[1] == '/'); at++)
         if (*at == '\n') l->line++;
-      at = at + 1 < end ? at + 2 : end;
+      if (at + 1 >= end) { /* a comment without an end */
+        *t = (struct token){.kind = TOKEN_BAD, .text = begin, .length = 2, .line = line};
+        l->at = end;
+        return;
+      }
+      at += 2;
     } else {
       break;
     }

@@ -359,7 +359,8 @@ HANDLER(ptx_isspacep) {
   for (unsigned l = 0; l < WARP; l++) {
     const uint64_t window = a[l] & UINT64_C(0xffff000000000000);
     const unsigned space = a[l] < PTX_WINDOWS ? SPACE_GLOBAL : window == PTX_SHARED_WINDOW ? SPACE_SHARED : window == PTX_LOCAL_WINDOW ? SPACE_LOCAL : window == PTX_PARAM_WINDOW ? SPACE_PARAM : 255;
-    bits |= (uint32_t)(space == ip->space) << l;
+    /* The window of a kernel's parameters lies in that of global memory. */
+    bits |= (uint32_t)(space == ip->space || (ip->space == SPACE_GLOBAL && space == SPACE_PARAM)) << l;
   }
   write_predicate(w, ip->d, bits);
   return ip + 1;

@@ -70,7 +70,8 @@ static bool skip_line(struct parser *p) {
 }
 
 static bool skip_statement(struct parser *p) {
-  while (p->token.kind != TOKEN_END && !ptx_is_mark(p, ';')) ptx_lex(&p->lexer, &p->token);
+  while (p->token.kind != TOKEN_END && !ptx_is_mark(p, ';'))
+    if (!ptx_next(p)) return false;
   return ptx_expect(p, ';');
 }
 

@@ -28,6 +28,25 @@ static struct form *find_form(struct parser *p, const struct token *t) {
   return f;
 }
 
+/* Spaces and comments may stand before a modifier: the words are joined to one spelling, as they are written without them.
+ * Leaves the first token behind them as the next one. */
+static bool join_modifiers(struct parser *p, struct token *name) {
+  if (!ptx_next(p)) return false;
+  while (p->token.kind == TOKEN_DIRECTIVE) {
+    const size_t length = (size_t)name->length + p->token.length;
+    if (length > MAX_NAME) return wrong(p, "the instruction has too many modifiers");
+    char *joined = ptx_arena(&p->scratch, length);
+    if (!joined) return ptx_fail(p, PTX_ERROR_MEMORY, name->line, "", 0, "out of memory");
+    memcpy(joined, name->text, name->length);
+    memcpy(joined + name->length, p->token.text, p->token.length);
+    for (uint32_t i = 0; i < p->token.length; i++) name->hash = (name->hash ^ (uint8_t)p->token.text[i]) * 16777619u;
+    name->text = joined;
+    name->length = (uint32_t)length;
+    if (!ptx_next(p)) return false;
+  }
+  return true;
+}
+
 static struct operand *more_operands(struct parser *p, uint32_t count) {
   if (p->pool_used + count > sizeof p->pool / sizeof p->pool[0]) return NULL;
   p->pool_used += count;
@@ -192,15 +211,17 @@ bool ptx_statement(struct parser *p) {
     if (!ptx_next(p)) return false;
   }
   if (p->token.kind != TOKEN_WORD) return wrong(p, "an instruction expected here");
-  const struct token name = p->token;
+  struct token name = p->token;
   p->statement_line = name.line;
+  if (!join_modifiers(p, &name)) return false;
+  p->spelling = name.text;
+  p->spelling_length = name.length;
   struct form *form = find_form(p, &name);
   if (!form) return ptx_fail(p, PTX_ERROR_MEMORY, name.line, "", 0, "out of memory");
   form->count++;
   if (!form->row) return ptx_fail(p, PTX_ERROR_UNKNOWN, name.line, name.text, name.length, form->problem);
   if (form->row->text->capability > p->target)
     return ptx_fail(p, PTX_ERROR_TARGET, name.line, name.text, name.length, "this .target does not have the instruction");
-  if (!ptx_next(p)) return false;
   const bool calls = form->row->family == F_CALL;
   while (!ptx_is_mark(p, ';')) {
     if (p->operand_count == MAX_OPERANDS) return wrong(p, "too many operands");

@@ -237,6 +237,8 @@ static bool read_registers(struct parser *p) {
     if (!s) return false;
     s->type = (uint8_t)type;
     s->count = (uint32_t)count;
+    if ((p->register_total += s->count ? s->count : 1) > MAX_ALL_REGISTERS)
+      return ptx_fail(p, PTX_ERROR_SYNTAX, name.line, name.text, name.length, "more than 16777216 registers in all functions");
     s->rows = ptx_arena(&p->scratch, (size_t)(count ? count : 1) * sizeof *s->rows);
     if (!s->rows) return no_memory(p);
     memset(s->rows, 0xff, (size_t)(count ? count : 1) * sizeof *s->rows);

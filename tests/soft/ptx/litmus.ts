@@ -91,6 +91,12 @@ async function until(isReached: () => boolean): Promise<void> {
   }
 }
 
+/** The first of some seeds that shows an outcome, or null. */
+export async function firstSeed(count: number, run: (seed: number) => Promise<number>): Promise<number | null> {
+  for (let seed = 1; seed <= count; seed++) if (await run(seed) > 0) return seed;
+  return null;
+}
+
 /** How many of some seeds show an outcome, and how many times in all. */
 export async function overSeeds(
   first: number,
