@@ -121,7 +121,7 @@ export function refuseStaticCudart(program: string): void {
     throw systemError(cause, "read program", path);
   }
   if (elf === null || !elf.sections.has(".nv_fatbin")) return;
-  if (elf.needed.some((name) => /^lib(?:cuda|cudart)\.so/.test(name))) return;
+  if (elf.needed.some((name) => /(?:^|\/)lib(?:cuda|cudart)\.so/.test(name))) return;
   throw new BusbarError(
     "unsupported",
     `${path}: built with the static CUDA runtime, which runs on NVIDIA's driver only: rebuild it with nvcc -cudart shared`,

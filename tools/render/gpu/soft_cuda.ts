@@ -70,7 +70,7 @@ export function ptxDocument(
   counts: ReadonlyMap<number, bigint> | null,
 ): JsonObject {
   return {
-    schema: "soft_cuda_ptx/1",
+    schema: "soft_cuda/1",
     file,
     result: report.result,
     ptxVersion: report.ptxVersion,
@@ -88,7 +88,7 @@ export function ptxSchema(): JsonObject {
   const maybe = { type: ["string", "null"] };
   const whole = { type: "integer", minimum: 0 };
   return closedObject({
-    schema: { const: "soft_cuda_ptx/1" },
+    schema: { const: "soft_cuda/1" },
     file: text,
     result: whole,
     ptxVersion: maybe,
