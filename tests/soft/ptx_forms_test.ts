@@ -5,8 +5,9 @@ import { openCudaDriver } from "../../src/gpu/driver.ts";
 import { Cuda } from "../../src/gpu/cuda.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
 import { CudaError } from "../../src/gpu/results.ts";
-import { type FormModule, formModules, FORMS } from "./ptx/cases.ts";
-import { type KernelLaunch, type KernelRunner, wrongForms } from "./ptx/runner.ts";
+import { formModules, FORMS } from "./ptx/cases.ts";
+import { GpuRunner, profileFor } from "./ptx/gpu_runner.ts";
+import { wrongForms } from "./ptx/runner.ts";
 
 Deno.test.beforeAll(() => {
   using _gpu = soft(90);
@@ -15,51 +16,6 @@ Deno.test.afterAll(closeAll);
 
 function soft(sm: number): Gpu {
   return Cuda.open(0, openCudaDriver(`soft:cuda?profile=sm_${sm}&memory=256MiB`));
-}
-
-/** Places in one buffer, as far apart as the device's own allocations. */
-const ALIGNMENT = 256;
-
-/** Kernels on a GPU: all inputs and outputs of a module lie in one buffer, and all launches are queued at once. */
-class GpuRunner implements KernelRunner {
-  readonly #gpu: Gpu;
-
-  constructor(gpu: Gpu) {
-    this.#gpu = gpu;
-  }
-
-  async run(ptx: string, launches: readonly KernelLaunch[]): Promise<Uint8Array<ArrayBuffer>[]> {
-    const inputs = new Map<Uint8Array, number>();
-    let end = 0;
-    const place = (bytes: Uint8Array): number => {
-      const offset = end;
-      end = Math.ceil((end + bytes.length) / ALIGNMENT) * ALIGNMENT;
-      return offset;
-    };
-    for (const { input } of launches) if (!inputs.has(input)) inputs.set(input, place(input));
-    const outputs = launches.map(({ output }) => place(output));
-    const image = new Uint8Array(end);
-    for (const [input, offset] of inputs) image.set(input, offset);
-    for (const [index, { output }] of launches.entries()) image.set(output, outputs[index]);
-
-    using memory = this.#gpu.allocate(end);
-    using module = this.#gpu.module(ptx);
-    await memory.write(image);
-    for (const [index, { kernel, grid, block, input, rows }] of launches.entries()) {
-      const from = memory.address + BigInt(inputs.get(input) ?? 0);
-      module.function(kernel).launch({ grid, block }, [from, memory.address + BigInt(outputs[index] ?? 0), rows]);
-    }
-    await this.#gpu.synchronize({ timeoutMs: 60_000 });
-    const result = await memory.read();
-    return launches.map(({ output }, index) =>
-      result.slice(outputs[index] ?? 0, (outputs[index] ?? 0) + output.length)
-    );
-  }
-}
-
-/** The least device that has everything of a module. */
-function profileFor(module: FormModule): number {
-  return [75, 86, 90, 100].find((sm) => sm >= module.sm) ?? 100;
 }
 
 Deno.test("there are at least 450 forms, and no two of a family and architecture share a name", () => {
