@@ -67,7 +67,6 @@ for (
           "-pthread",
           "-lm",
           "-ldl",
-          "-ldl",
         ]);
         assert(built.success, built.text);
         const ran = run([program]);
