@@ -15,13 +15,17 @@ import { wholeNumber } from "./cli/arguments.ts";
 import { writeOutput } from "./cli/files.ts";
 import { type AccessPath, type Detail, reportLines } from "./render/nvme/nvme_identify.ts";
 import { nvmeIdentifySchema, reportJson } from "./render/nvme/nvme_identify_json.ts";
-import { print, printBytes, printJson } from "./cli/output.ts";
+import { note, print, printBytes, printJson } from "./cli/output.ts";
 import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 
 /** The command line of `nvme_identify`. */
 export const command: CommandUnknownOpts = new Command("nvme_identify")
   .description("Show what an NVMe controller says of itself and of its namespaces. Changes nothing.")
-  .argument("[device]", "0000:01:00.0, /dev/nvme0, soft:nvme, file:PAGE.bin, or file:FOLDER as --save fills it")
+  .argument(
+    "[device]",
+    "0000:01:00.0, /dev/nvme0, soft:nvme, file:PAGE.bin, file:FOLDER as --save fills it, or file:TEXT as nvme get-log, " +
+      "xxd or hexdump -C print a page",
+  )
   .option("--namespace <n>", "only this namespace", wholeNumber)
   .option("--logs", "the logs too")
   .option("--features", "the features too")
@@ -67,7 +71,8 @@ async function read(text: string, options: Options): Promise<{ accessPath: Acces
   const locator = parseLocator(text);
   const page = options.page === undefined ? null : wantedPage(options.page);
   if (locator.kind === "file") {
-    const { pages } = readPageFiles(locator);
+    const { pages, problems = [] } = readPageFiles(locator);
+    for (const problem of problems) note(`nvme_identify: ${problem}`);
     const wanted = pages.filter((one) => page === null || one.page === page);
     return { accessPath: "from a file", report: { pages: wanted, features: [] } };
   }

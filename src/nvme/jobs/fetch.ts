@@ -18,7 +18,7 @@ import {
 } from "../tables/features.ts";
 import { IDENTIFY_CONTROLLER } from "../tables/identify_controller.ts";
 import { PERSISTENT_EVENT_HEADER_BYTES } from "../tables/log_events.ts";
-import { decodePage, NVME_PAGES, type NvmePage, pageNamed } from "../tables/pages.ts";
+import { decodePage, type MissingBytes, NVME_PAGES, type NvmePage, pageNamed } from "../tables/pages.ts";
 import { nvmeStatusOf } from "../tables/status.ts";
 
 /** A page that was asked for. */
@@ -29,8 +29,20 @@ export interface FetchedPage {
   readonly of: number | null;
   /** What came back; null where the controller refused it. */
   readonly bytes: Uint8Array | null;
+  /** Runs in `bytes` that are not known, and zero there; missing where all of it is. A text may lack lines. */
+  readonly missing?: readonly MissingBytes[];
   /** Why there is nothing: the status. Null where there is something. */
   readonly reason: string | null;
+}
+
+/** The table of a page that was fetched; null where there is nothing. */
+export function decodeFetched({ page, bytes, missing }: FetchedPage): DecodedTable | null {
+  return bytes === null ? null : decodePage(page, bytes, missing);
+}
+
+/** True when a page has all the bytes that its table describes: what is said of the whole is then known. */
+export function isWholePage({ page, bytes, missing }: FetchedPage): boolean {
+  return bytes !== null && bytes.length >= page.sizeBytes && (missing ?? []).length === 0;
 }
 
 /** A feature that was asked for. */
@@ -67,6 +79,8 @@ export interface NvmeReport {
   readonly pages: readonly FetchedPage[];
   /** The features; empty where they were not asked for. */
   readonly features: readonly FetchedFeature[];
+  /** What of a file could not be used, each in one sentence; missing where no file was read. */
+  readonly problems?: readonly string[];
 }
 
 /**

@@ -6,8 +6,8 @@
  * @module
  */
 
-import { type DecodedTable, decodeTable } from "../../core/decoded.ts";
-import type { Layout } from "../../core/layout.ts";
+import { DecodedTable, decodeTable } from "../../core/decoded.ts";
+import { decodeRows, type Layout, type RowSource } from "../../core/layout.ts";
 import { IDENTIFY_BYTES } from "./identity.ts";
 import {
   COMMAND_SET_COMBINATIONS,
@@ -245,6 +245,8 @@ export function pageNamed(name: NvmePageName): NvmePage | null {
 /**
  * Decodes a page. Never throws, whatever the bytes are; what they do not hold is unknown.
  *
+ * @param missing runs of `bytes` that are not known
+ *
  * @example
  * ```ts
  * import { decodePage, NVME_PAGES } from "./pages.ts";
@@ -254,8 +256,27 @@ export function pageNamed(name: NvmePageName): NvmePage | null {
  * console.assert(smart !== undefined && decodePage(smart, bytes).row("CTEMP").meaning === "42 °C");
  * ```
  */
-export function decodePage(page: NvmePage, bytes: Uint8Array): DecodedTable {
-  return decodeTable(page.layout, bytes);
+export function decodePage(
+  page: NvmePage,
+  bytes: Uint8Array,
+  missing: readonly MissingBytes[] = [],
+): DecodedTable {
+  if (missing.length === 0) return decodeTable(page.layout, bytes);
+  const source: RowSource = (_row, offset, sizeBytes) => {
+    const end = offset + sizeBytes;
+    if (end > bytes.length) return `the data ends at byte ${bytes.length}`;
+    const hole = missing.find((run) => run.offset < end && offset < run.end);
+    return hole === undefined ? bytes.subarray(offset, end) : `bytes ${hole.offset} to ${hole.end - 1} are missing`;
+  };
+  return new DecodedTable(page.layout.name, decodeRows(page.layout.rows, source, 0, bytes.length));
+}
+
+/** Bytes of a page that are not known. */
+export interface MissingBytes {
+  /** The first one. */
+  readonly offset: number;
+  /** The first one behind them that is known. */
+  readonly end: number;
 }
 
 /** True when a controller may return a page of so many bytes. */
@@ -288,9 +309,15 @@ const EVIDENCE: readonly (readonly [name: NvmePageName, evidence: Evidence])[] =
  * be told: id-ctrl, id-ns, smart, fw.
  */
 export function guessPage(bytes: Uint8Array): PageGuess | null {
+  return guessAmong(bytes, (page) => fitsPage(page, bytes.length)) ??
+    // What was cut short may still show what it is. Of a namespace too little is in its first bytes.
+    guessAmong(bytes, (page) => bytes.length < page.sizeBytes && page.name !== "id-ns");
+}
+
+function guessAmong(bytes: Uint8Array, isPossible: (page: NvmePage) => boolean): PageGuess | null {
   for (const [name, evidence] of EVIDENCE) {
     const page = pageNamed(name);
-    if (page === null || !fitsPage(page, bytes.length)) continue;
+    if (page === null || !isPossible(page)) continue;
     const why = evidence(bytes);
     if (why !== null) return { page, why };
   }

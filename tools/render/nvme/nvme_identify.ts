@@ -16,8 +16,13 @@ import {
   summarizeController,
   summarizeNamespace,
 } from "../../../src/nvme/tables/summary.ts";
-import type { FetchedFeature, FetchedPage, NvmeReport } from "../../../src/nvme/jobs/fetch.ts";
-import { decodePage } from "../../../src/nvme/tables/pages.ts";
+import {
+  decodeFetched,
+  type FetchedFeature,
+  type FetchedPage,
+  isWholePage,
+  type NvmeReport,
+} from "../../../src/nvme/jobs/fetch.ts";
 import { version } from "../../../src/nvme/tables/value_text.ts";
 import { columns } from "../../cli/table.ts";
 
@@ -31,7 +36,7 @@ function heading(text: string): string {
 }
 
 function tableOf(fetched: FetchedPage): DecodedTable | null {
-  return fetched.bytes === null ? null : decodePage(fetched.page, fetched.bytes);
+  return decodeFetched(fetched);
 }
 
 function isOf(name: string, of: number | null = null): (fetched: FetchedPage) => boolean {
@@ -54,7 +59,7 @@ export function reportLines(device: string, accessPath: AccessPath, report: Nvme
     head,
     ...overview,
     ...identify.flatMap((fetched) => everything || overview.length === 0 ? pageLines(fetched) : refusalLines(fetched)),
-    ...logs.flatMap((fetched) => everything ? pageLines(fetched) : logLines(fetched)),
+    ...logs.flatMap((fetched) => everything || !isWholePage(fetched) ? pageLines(fetched) : logLines(fetched)),
     ...featureLines(features, everything),
   ];
 }
@@ -63,6 +68,8 @@ export function reportLines(device: string, accessPath: AccessPath, report: Nvme
 
 function overviewLines(pages: readonly FetchedPage[]): string[] {
   const identity = pages.find(isOf("id-ctrl"));
+  // Of a page that is there in part, every field is shown with what is missing, and nothing is summed up.
+  if (pages.some((fetched) => fetched.bytes !== null && !isWholePage(fetched))) return [];
   const table = identity === undefined ? null : tableOf(identity);
   return [...(table === null ? [] : controllerLines(table)), ...namespaceLines(pages)];
 }

@@ -7,7 +7,13 @@ import { closedObject, type Json, type JsonObject, rowsSchema, rowsToJson } from
 import { hex } from "../../../src/core/units.ts";
 import { summarizeController, summarizeNamespace } from "../../../src/nvme/tables/summary.ts";
 import { type DecodedFeature, FEATURE_CAPABILITIES, FEATURES } from "../../../src/nvme/tables/features.ts";
-import type { FetchedFeature, FetchedPage, NvmeReport } from "../../../src/nvme/jobs/fetch.ts";
+import {
+  decodeFetched,
+  type FetchedFeature,
+  type FetchedPage,
+  isWholePage,
+  type NvmeReport,
+} from "../../../src/nvme/jobs/fetch.ts";
 import { decodePage, NVME_PAGES, type NvmePage } from "../../../src/nvme/tables/pages.ts";
 import { documentSchema } from "../../cli/run.ts";
 import type { AccessPath } from "./nvme_identify.ts";
@@ -17,8 +23,9 @@ const SCHEMA = "nvme_identify/1";
 const ACCESS_PATHS: readonly AccessPath[] = ["driven from here", "through the kernel's driver", "from a file"];
 
 /** The rows of a page, or null and why. */
-function pageJson({ page, bytes, reason }: FetchedPage): JsonObject {
-  return bytes === null ? { value: null, reason } : rowsToJson(decodePage(page, bytes).rows);
+function pageJson(fetched: FetchedPage): JsonObject {
+  const table = decodeFetched(fetched);
+  return table === null ? { value: null, reason: fetched.reason } : rowsToJson(table.rows);
 }
 
 function pagesJson(pages: readonly FetchedPage[]): JsonObject {
@@ -45,14 +52,16 @@ export function reportJson(device: string, accessPath: AccessPath, { pages, feat
 
 function summaryJson(pages: readonly FetchedPage[]): Json {
   const identity = pages.find(({ page }) => page.name === "id-ctrl");
-  if (identity === undefined || identity.bytes === null) return null;
+  if (identity === undefined || identity.bytes === null || !isWholePage(identity)) return null;
   const { version, capacityBytes, ...summary } = summarizeController(decodePage(identity.page, identity.bytes));
   return { ...summary, version: hex(version, 8), capacityBytes: capacityBytes?.toString() ?? null };
 }
 
 function namespaceJson(nsid: number | null, pages: readonly FetchedPage[]): JsonObject {
   const own = pages.find(({ page }) => page.name === "id-ns");
-  const summary = own === undefined || own.bytes === null ? null : summarizeNamespace(decodePage(own.page, own.bytes));
+  const summary = own === undefined || own.bytes === null || !isWholePage(own)
+    ? null
+    : summarizeNamespace(decodePage(own.page, own.bytes));
   return {
     nsid,
     summary: summary === null ? null : {
