@@ -115,3 +115,25 @@ Deno.test({
     assert((await entriesOf(`${own}/t.bbt`)).length > 100);
   },
 });
+
+Deno.test({
+  ...withNeeds("a disk that is full while a program is recorded: one line, exit 2, nothing left behind", "valgrind"),
+  async fn(): Promise<void> {
+    if (Deno.uid() !== 0) return;
+    using folder = new RecorderFolder();
+    const small = `${folder.path}/small`;
+    const run = (...command: string[]): boolean =>
+      new Deno.Command(command[0] ?? "", { args: command.slice(1), stderr: "null" }).outputSync().success;
+    await Deno.mkdir(small);
+    // A container may not mount; there the test says nothing.
+    if (!run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", small)) return;
+    try {
+      const { code, stderr } = await folder.record("small/x.bbt", ["--all"], ["/bin/ls", "/"]);
+      assertEquals(code, 2, stderr);
+      assert(stderr.includes("the disk is full") && stderr.includes("nothing was written"), stderr);
+      assertEquals(await Array.fromAsync(Deno.readDir(small)), []);
+    } finally {
+      run("umount", small);
+    }
+  },
+});
