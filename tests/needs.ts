@@ -23,6 +23,7 @@ export type NeedName =
   | "cpio"
   | "fish"
   | "groff"
+  | "lspci"
   | "mkfs.btrfs"
   | "mkfs.ext2"
   | "mkfs.ext4"
@@ -40,6 +41,7 @@ export type NeedName =
 export const NEEDS: Readonly<Record<NeedName, Need>> = {
   bash: { programs: ["bash"], package: "bash", suites: ["unit"] },
   groff: { programs: ["groff"], package: "groff-base", suites: ["unit"] },
+  lspci: { programs: ["lspci"], package: "pciutils", suites: ["full"] },
   zsh: { programs: ["zsh"], package: "zsh", suites: ["unit"] },
   fish: { programs: ["fish"], package: "fish", suites: ["unit"] },
   script: { programs: ["script"], package: "bsdutils", suites: ["unit"] },
