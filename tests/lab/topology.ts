@@ -169,7 +169,7 @@ export function topologyTests(lab: Lab, hasIommu: boolean): void {
     lab.test(
       "ACS off at one port, and an identity domain, change the verdicts that they should change",
       () => switchedOff(),
-      { timeoutMs: 150_000 },
+      LONG,
     );
   }
 

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 
 import { BUSBAR, BUSBAR_SOFT, findLibrary, findProgram, NVME_GUARDIAN, type Surroundings } from "../../ffi/build.ts";
+import { ABI_VERSION } from "../../ffi/library.ts";
 import { BusbarError } from "../../src/core/error.ts";
 import { withLibraries } from "./setup.ts";
 
@@ -58,7 +59,7 @@ Deno.test("the first call builds into build/ and says so in one line; the second
   withCheckout(({ checkout, said, where }) => {
     const path = findLibrary(BUSBAR, where());
     assertMatch(path, new RegExp(`^${checkout}/build/libbusbar-linux-${Deno.build.arch}-release-[0-9a-f]{16}\\.so$`));
-    assertEquals(version(path), 1);
+    assertEquals(version(path), ABI_VERSION);
     assertEquals(said, [`busbar: building libbusbar with cc into ${checkout}/build`]);
     assertEquals(findLibrary(BUSBAR, where()), path);
     assertEquals(said.length, 1);
@@ -108,7 +109,7 @@ Deno.test("two first runs at once both end with the same good library", async ()
     const texts = outputs.map((output) => new TextDecoder().decode(output.stdout));
     assertEquals(new Set(texts).size, 1, texts.join(" / "));
     assert(outputs.every((output) => output.success));
-    assertEquals(version((texts[0] ?? "").trim()), 1);
+    assertEquals(version((texts[0] ?? "").trim()), ABI_VERSION);
     const names: string[] = [];
     for await (const entry of Deno.readDir(`${folder}/build`)) names.push(entry.name);
     assertEquals(names.filter((name) => name.endsWith(".so")).length, 1, names.join(", "));
@@ -126,7 +127,7 @@ Deno.test("a checkout that cannot be written to builds into the user's cache, pr
     assert(path.startsWith(`${cache}/libbusbar-`), path);
     assertEquals((Deno.statSync(cache).mode ?? 0) & 0o777, 0o700);
     assertEquals(findLibrary(BUSBAR, where()), path);
-    assertEquals(version(path), 1);
+    assertEquals(version(path), ABI_VERSION);
   });
 });
 
@@ -260,7 +261,7 @@ Deno.test("BUSBAR_LIB with another interface, or that is no library, is an error
       .outputSync();
     const abi = dump({ BUSBAR_LIB: wrong });
     assertEquals(abi.code, 3);
-    assertStringIncludes(abi.stderr, "made for interface 999, this busbar needs 1");
+    assertStringIncludes(abi.stderr, `made for interface 999, this busbar needs ${ABI_VERSION}`);
     Deno.writeTextFileSync(`${checkout}/text.so`, "not a library");
     const text = dump({ BUSBAR_LIB: `${checkout}/text.so` });
     assertEquals(text.code, 3);

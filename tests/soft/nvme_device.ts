@@ -10,6 +10,7 @@ import { BusbarError, type ErrorCode } from "../../src/core/error.ts";
 import { parseLocator } from "../../src/core/locator.ts";
 import { NvmeController } from "../../src/nvme/driver/controller.ts";
 import { type DriverOptions, NvmeDriver } from "../../src/nvme/driver/driver.ts";
+import { runIoJob } from "../../src/nvme/jobs/io_job.ts";
 import { openSoftDevice } from "../../src/pci/soft_device.ts";
 import { withLibraries } from "./setup.ts";
 
@@ -19,6 +20,18 @@ export function withDriverLibraries(): void {
   Deno.test.beforeAll(async () => {
     const one = await openController("", { wait: "interrupt" });
     await one.controller.namespace(1).read(0, new Uint8Array(512));
+    const namespace = await one.controller.namespace(1).geometry();
+    const job = {
+      namespace,
+      lba: 0n,
+      blocks: 1n,
+      transferBlocks: 1,
+      depth: 1,
+      queues: 1,
+      readShare: 1,
+      randomSeed: null,
+    };
+    await runIoJob(one.driver, job);
     await one[Symbol.asyncDispose]();
   });
 }
