@@ -1,16 +1,19 @@
 /**
- * `cxl_sim run|record|convert|serve|client`: a simulator of CXL memory. Options without a word mean `run`.
+ * `cxl_sim run|record|convert|serve|client|topology|presets|check`: a simulator of CXL memory. Options without a word mean `run`.
  * @module
  */
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { run as runTool } from "./cli/run.ts";
+import { check } from "./cxl_sim/check.ts";
 import { client } from "./cxl_sim/client.ts";
 import { convert } from "./cxl_sim/convert.ts";
+import { presets } from "./cxl_sim/presets.ts";
 import { record } from "./cxl_sim/record.ts";
 import { run } from "./cxl_sim/run.ts";
 import { serve } from "./cxl_sim/serve.ts";
+import { topology } from "./cxl_sim/topology.ts";
 
 /** The command line of `cxl_sim`. */
 export const command: CommandUnknownOpts = new Command("cxl_sim")
@@ -20,6 +23,9 @@ export const command: CommandUnknownOpts = new Command("cxl_sim")
   .addCommand(record)
   .addCommand(convert)
   .addCommand(serve)
-  .addCommand(client);
+  .addCommand(client)
+  .addCommand(topology)
+  .addCommand(presets)
+  .addCommand(check);
 
 if (import.meta.main) await runTool(command);

@@ -232,9 +232,10 @@ function timesOf(state: RunState): Pick<RunReport, "time" | "attribution"> {
   const end = checkTicks(replay?.events.totals[END] ?? 0, "the end of the run");
   const simulatedNs = nsOf(end);
   if (config.replay === "open") {
-    const busy = Math.max(0, ...[...replay?.events.links.busy ?? []].map((ticks) => end === 0 ? 0 : ticks / end));
+    // More work than time in which it arrived.
+    const saturated = [...replay?.events.links.busy ?? []].some((ticks) => ticks > 0 && nsOf(ticks) >= nativeNs);
     return {
-      time: { nativeNs, baselineNs: null, simulatedNs, slowdown: null, delayNs: null, saturated: busy >= 0.999 },
+      time: { nativeNs, baselineNs: null, simulatedNs, slowdown: null, delayNs: null, saturated },
       attribution: [],
     };
   }
