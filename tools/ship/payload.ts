@@ -19,7 +19,7 @@ export const ARCHES: readonly Arch[] = ["x86_64", "aarch64"];
  * Folders whose files modules open by `new URL("…", import.meta.url)`, below the checkout. Other files are imported as
  * text, so the bundler sees them; a test finds any that is missing here.
  */
-export const DATA_FOLDERS: readonly string[] = ["src/lab/machines"];
+export const DATA_FOLDERS: readonly string[] = ["src/lab/machines", "csrc/record/hooks", "csrc/record/valgrind"];
 
 /**
  * The C libraries and programs for a processor, built if need be.
