@@ -5,5 +5,5 @@ import { machine, onlyLong } from "./lab.ts";
 
 const lab = machine("cxl.yaml", import.meta.url);
 
-cxlTests(onlyLong(lab));
 cxlLongTests(lab);
+cxlTests(onlyLong(lab));
