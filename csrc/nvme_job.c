@@ -183,10 +183,10 @@ static int32_t ring_submissions(bb_nvme_job *job) {
 }
 
 /* The controller may use entries again once it hears of the new head; until then it has those that were never passed. So
- * the doorbell can wait as long as what is in flight has room. */
+ * the doorbell can wait as long as there is room for all that may be in flight before the next look. */
 static int32_t ring_completions(bb_nvme_job *job, int is_forced) {
   if (job->unrung == 0) return 0;
-  if (!is_forced && job->unrung + job->in_flight + 1 < job->queue->entries && job->unrung < job->queue->entries / 2) return 0;
+  if (!is_forced && job->unrung + job->depth < job->queue->entries && job->unrung < job->queue->entries / 2) return 0;
   job->unrung = 0;
   /* Entries may be overwritten once the controller sees the new head, so they must have been read before. */
   loads_before_stores();

@@ -124,8 +124,8 @@ function mountTables(host: Host): Set<string> {
   return tables;
 }
 
-/** proc(5): spaces and some others are written as \040 in these tables. */
-function unescapeOctal(text: string): string {
+/** proc(5): spaces and some others are written as \040 in the tables of mounts and swaps. */
+export function unescapeOctal(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, digits) => String.fromCharCode(parseInt(digits, 8)));
 }
 

@@ -3,11 +3,12 @@
  * @module
  */
 
+import { unescapeOctal } from "../core/block_users.ts";
 import { BusbarError } from "../core/error.ts";
 import { type Host, ifReadable } from "../core/host.ts";
 import { isDaxName } from "./devdax.ts";
 import type { Files } from "../core/files.ts";
-import { daxOption, mountOf, readMounts, unescapeOctal } from "./mounts.ts";
+import { daxOption, mountOf, readMounts } from "./mounts.ts";
 import { isBarFile } from "./settings.ts";
 
 /** A mapping of a file or device in a process. */

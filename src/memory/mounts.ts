@@ -3,6 +3,7 @@
  * @module
  */
 
+import { unescapeOctal } from "../core/block_users.ts";
 import { type Host, ifReadable } from "../core/host.ts";
 
 /** A mounted file system. */
@@ -49,9 +50,4 @@ export function mountOf(mounts: readonly Mount[], path: string, device: string):
 export function daxOption(mount: Mount): "always" | "never" | "inode" {
   if (mount.options.includes("dax") || mount.options.includes("dax=always")) return "always";
   return mount.options.includes("dax=never") ? "never" : "inode";
-}
-
-/** The tables of /proc write spaces and some others as \040. */
-export function unescapeOctal(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, digits) => String.fromCharCode(parseInt(digits, 8)));
 }

@@ -2,6 +2,10 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
+import { Mapping } from "../../ffi/memory.ts";
+import { MappedMmio, type RegisterPointer } from "../../ffi/mmio.ts";
+import { NVME_JOB_NONE, NvmeJob } from "../../ffi/nvme_job.ts";
+import { NvmeQueue } from "../../ffi/nvme_queue.ts";
 import type { IoJobOptions } from "../../src/nvme/jobs/io_job.ts";
 import { runIoJob } from "../../src/nvme/jobs/io_job.ts";
 import { BlockPattern } from "../../src/nvme/jobs/pattern.ts";
@@ -117,6 +121,53 @@ Deno.test("a rate is kept to: no more transfers begin than it allows", async () 
   );
   // One is due at once in each queue.
   assert(transfers <= elapsedMs + 2 && transfers > 100, `${transfers} in ${elapsedMs} ms`);
+});
+
+Deno.test("a doorbell that waits leaves room for every completion that may come before the next look", () => {
+  // The test is the controller: it completes some commands at a time, and looks how much room it was given.
+  for (const depth of [1, 32, 100, 150, 200, 254, 255]) {
+    using memory = Mapping.anonymous(64 << 10);
+    const at = (offset: number): Deno.PointerObject =>
+      Deno.UnsafePointer.offset(memory.pointer, offset) ?? memory.pointer;
+    const [sqAt, cqAt, entries] = [0, 16 << 10, 256];
+    using registers = new MappedMmio("registers of the test", at(32 << 10) as RegisterPointer, 0x2000);
+    const [sqDoorbell, cqDoorbell] = [0x1008, 0x100c];
+    using queue = new NvmeQueue({
+      name: "test",
+      sq: at(sqAt),
+      cq: at(cqAt),
+      entries,
+      registers,
+      sqDoorbell,
+      cqDoorbell,
+    });
+    const words = { BLOCKS: 1n, CHUNKS: 1n, TRANSFER_BLOCKS: 1n, BLOCK_BYTES: 512n, STRIDE_BYTES: 512n };
+    const endless = { LIMIT: NVME_JOB_NONE, READ_SHARE: 1n << 32n };
+    const slots = Array.from({ length: depth }, () => memory.pointer);
+    using job = new NvmeJob("test", queue, { ...words, ...endless }, new Uint32Array(depth * 16), slots);
+    const cq = new Uint32Array(memory.bytes().buffer, cqAt, entries * 4);
+    const commands = new Uint32Array(memory.bytes().buffer, sqAt, entries * 16);
+    let [taken, completed] = [0, 0];
+    for (let round = 0; round < 300; round++) {
+      // The first takes what came, the second fills the places again.
+      job.run(0, false);
+      job.run(0, false);
+      const tail = registers.read32(sqDoorbell);
+      const submitted = taken + (tail - taken % entries + entries) % entries;
+      const unread = completed - (Math.floor(completed / entries) * entries + registers.read32(cqDoorbell));
+      const room = entries - 1 - (unread + entries) % entries;
+      assert(room >= submitted - completed, `depth ${depth}: ${submitted - completed} in flight, room for ${room}`);
+      taken = submitted;
+      // Commands are completed in order, so the identifiers are those in the submission queue.
+      for (let n = 1 + round * 37 % depth; n > 0 && completed < submitted; n--) {
+        const [place, phase] = [completed % entries, Math.floor(completed / entries) % 2 === 0 ? 1 : 0];
+        const id = (commands[place * 16] ?? 0) >>> 16;
+        cq.set([0, 0, (completed + 1) % entries, id | phase << 16], place * 4);
+        completed++;
+      }
+    }
+    assert(completed >= 300, `${completed}`);
+  }
 });
 
 Deno.test("a failed transfer stops all queues, and names the command; the controller is of use afterwards", async () => {
