@@ -2,11 +2,11 @@
 
 import { assertEquals } from "@std/assert";
 
-import { closeAll } from "../../ffi/library.ts";
 import { openCudaDriver } from "../../src/gpu/driver.ts";
 import { Cuda } from "../../src/gpu/cuda.ts";
 import type { Gpu } from "../../src/gpu/gpu.ts";
-import { type Access, openTrapLibrary, TrappedPage } from "./page_trap.ts";
+import { type Access, TrappedPage } from "./page_trap.ts";
+import { withLibraries } from "./setup.ts";
 
 const PAGE_BYTES = 4096;
 
@@ -14,11 +14,10 @@ function soft(settings: string): Gpu {
   return Cuda.open(0, openCudaDriver(`soft:cuda?memory=16MiB&threads=1${settings}`));
 }
 
+withLibraries();
 Deno.test.beforeAll(() => {
-  openTrapLibrary();
   using _gpu = soft("");
 });
-Deno.test.afterAll(closeAll);
 
 /** A kernel of three lanes; each has 16 bytes of the page, and %rd0 is the place of its own. */
 function kernel(body: string): string {
