@@ -37,14 +37,16 @@ struct symbol *ptx_declare(struct parser *p, const struct token *name, enum symb
     ptx_fail(p, PTX_ERROR_SYNTAX, name->line, name->text, name->length, "is declared twice");
     return NULL;
   }
-  s = ptx_arena(p->depth == 0 ? &p->module->arena : &p->scratch, sizeof *s);
+  /* A variable that is declared inside a function stays with the module too: it is placed and linked after parsing. */
+  const bool stays = p->depth == 0 || kind == SYMBOL_VARIABLE;
+  s = ptx_arena(stays ? &p->module->arena : &p->scratch, sizeof *s);
   if (!s || !widen_buckets(p) || !GROW(p->scope, p->scope_capacity, p->scope_count)) {
     no_memory(p);
     return NULL;
   }
   *s = (struct symbol){.name = name->text, .length = name->length, .hash = name->hash, .kind = (uint8_t)kind, .depth = p->depth,
                        .line = name->line, .source = p->source, .type = T_NONE};
-  if (p->depth == 0) { /* the text goes away, the module stays */
+  if (stays) { /* the text goes away, the module stays */
     char *copy = ptx_arena(&p->module->arena, name->length + 1u);
     if (!copy) {
       no_memory(p);
