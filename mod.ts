@@ -2,9 +2,9 @@
  * busbar: reach real hardware from TypeScript. Map it, drive it, simulate it.
  *
  * ```ts
- * import { openPciDevice, parseLocator } from "./mod.ts";
+ * import { openPciDevice } from "./mod.ts";
  *
- * using device = openPciDevice(parseLocator("soft:nvme"), "example");
+ * using device = openPciDevice("soft:nvme");
  * const bar0 = device.bar(0);
  * console.log(bar0.read32(0x08).toString(16)); // VS, the version of the specification
  * ```

@@ -93,7 +93,7 @@ const empty = await phase("empty", "export {};");
 const imports = await phase("imports", `import "${ROOT}tools/dump_bar0.ts";`);
 const open = await phase(
   "open",
-  `import "${ROOT}tools/dump_bar0.ts"; import { openPciDevice, parseLocator } from "${ROOT}mod.ts"; using device = openPciDevice(parseLocator("soft:nvme"), "bench");`,
+  `import "${ROOT}tools/dump_bar0.ts"; import { openPciDevice } from "${ROOT}mod.ts"; using device = openPciDevice("soft:nvme");`,
 );
 
 Deno.bench({ name: "runtime alone", group: "dump_bar0 soft:nvme, by phase", baseline: true }, () => run(empty));

@@ -27,7 +27,7 @@ interface Options {
 }
 
 function read(locator: Locator, text: string, options: Options): RegisterAccess {
-  using config = openConfig(locator, "config");
+  using config = openConfig(locator);
   for (const problem of config.problems) note(`config: ${problem}`);
   const register = findConfigRegister(config.bytes, text, options.width, config.function);
   const { name } = config.function;

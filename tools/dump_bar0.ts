@@ -7,7 +7,6 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { Deadline } from "../src/core/deadline.ts";
 import { BusbarError } from "../src/core/error.ts";
-import { parseLocator } from "../src/core/locator.ts";
 import type { AccessBytes, RecordedPiece } from "../src/core/mmio.ts";
 import {
   compareDumps,
@@ -59,7 +58,7 @@ export const command: CommandUnknownOpts = new Command("dump_bar0")
         hint: "dump_bar0 0000:01:00.0 (lspci -D lists them), or dump_bar0 soft:nvme to try it",
       });
     }
-    using device = openPciDevice(parseLocator(text), "dump_bar0");
+    using device = openPciDevice(text);
     for (const problem of device.problems ?? []) note(`dump_bar0: ${problem}`);
     using journal = openJournal("dump_bar0", options.dryRun ? print : undefined, device.host ?? undefined);
     if (options.enableMemory) enableMemory(journal, device);
@@ -104,7 +103,7 @@ async function showRegisters(device: PciDevice, options: Options): Promise<void>
 }
 
 function showDifferences(dump: RegisterDump, file: string, json: boolean): void {
-  using recorded = openPciDevice(parseLocator(`file:${file}`), "dump_bar0 --diff");
+  using recorded = openPciDevice(`file:${file}`);
   const changes = compareDumps(readRegisters(recorded.bar(0)), dump);
   if (json) printJson(diffJson(file, changes));
   else if (changes.length === 0) print(`no register differs from ${file}`);

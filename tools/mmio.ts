@@ -36,7 +36,7 @@ function registerOf(fn: PciFunction, text: string, { bar, width }: Options): Nam
 }
 
 function read(locator: Locator, text: string, options: Options): RegisterAccess {
-  using device = openPciDevice(locator, "mmio");
+  using device = openPciDevice(locator);
   for (const problem of device.problems ?? []) note(`mmio: ${problem}`);
   const register = registerOf(device.function, text, options);
   const bar = device.bar(options.bar, { offset: register.offset, sizeBytes: register.accessBytes });
@@ -46,7 +46,7 @@ function read(locator: Locator, text: string, options: Options): RegisterAccess 
 
 function write(locator: Locator, text: string, value: bigint, options: Options): RegisterAccess {
   if (options.write !== true) throw new BusbarError("usage", "writing needs --write", { operation: "mmio" });
-  using bar = openWritableBar(locator, options.bar, "mmio", options.force === true);
+  using bar = openWritableBar(locator, { bar: options.bar, force: options.force === true });
   const register = registerOf(bar.function, text, options);
   const { offset, accessBytes: width } = register;
   const before = readRegister(bar.mmio, offset, width);
@@ -58,7 +58,7 @@ function write(locator: Locator, text: string, value: bigint, options: Options):
 }
 
 async function poll(locator: Locator, text: string, wanted: bigint, options: Options): Promise<RegisterAccess> {
-  using device = openPciDevice(locator, "mmio");
+  using device = openPciDevice(locator);
   const register = registerOf(device.function, text, options);
   const { offset, accessBytes: width } = register;
   const bar = device.bar(options.bar, { offset, sizeBytes: width });

@@ -6,7 +6,6 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../src/core/error.ts";
-import { parseLocator } from "../src/core/locator.ts";
 import { decodeCcb } from "../src/oradax/ccb.ts";
 import { openDefaultOradax, openOradax } from "../src/oradax/open.ts";
 import { bench } from "./oradax/bench.ts";
@@ -20,9 +19,7 @@ const info: CommandUnknownOpts = new Command("info")
   .option("--device <locator>", "soft:oradax or /dev/oradax1; the machine's own if it has one")
   .option("--json", "print one JSON document")
   .action((options) => {
-    using device = options.device === undefined
-      ? openDefaultOradax("oradax info")
-      : openOradax(parseLocator(options.device), "oradax info");
+    using device = options.device === undefined ? openDefaultOradax() : openOradax(options.device);
     if (options.json) printJson(infoJson(device));
     else print(infoLines(device).join("\n"));
   });

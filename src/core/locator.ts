@@ -198,6 +198,20 @@ function parseCuda(text: string): CudaLocator {
   return { kind: "cuda", text, host: null, library: isOrdinal ? null : place, device: Number(ordinal) };
 }
 
+/** A locator that may be given as text. @throws {BusbarError} `usage`, as {@linkcode parseLocator} */
+export function toLocator(locator: string | Locator): Locator {
+  return typeof locator === "string" ? parseLocator(locator) : locator;
+}
+
+/** The error of an open function for a locator of another kind. @param what what it opens: `PCI device` */
+export function wrongDevice(locator: Locator, what: string, takes: readonly string[]): BusbarError {
+  return new BusbarError("usage", `'${locator.text}' is no ${what}`, {
+    operation: `open ${what}`,
+    path: locator.text,
+    hint: `it takes ${takes.join(", ")}`,
+  });
+}
+
 /** The error for a locator of a kind, or a software device, that the caller cannot open. */
 export function wrongLocatorKind(locator: Locator, operation: string, takes: readonly string[]): BusbarError {
   return new BusbarError("usage", `'${locator.text}' is nothing that ${operation} can open`, {

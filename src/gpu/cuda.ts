@@ -3,6 +3,7 @@
  * @module
  */
 
+import type { Locator } from "../core/locator.ts";
 import { formatPciAddress, parsePciAddress, type PciAddress } from "../core/pci_address.ts";
 import type { CudaDriver } from "../../ffi/cuda_driver.ts";
 import { openCudaDevice, openCudaDriver } from "./driver.ts";
@@ -108,4 +109,30 @@ function outInt(
   const out = new Int32Array(1);
   checkCuda(driver, call(out), name, { path: path ?? driver.name });
   return out[0] ?? 0;
+}
+
+/** How a GPU is opened. */
+export interface OpenGpuOptions {
+  /** An open driver to take; the locator, `cuda:N` or a PCI address, then only names one of its devices. */
+  readonly driver?: CudaDriver;
+}
+
+/**
+ * Starts a driver and opens one GPU of it: `soft:cuda?profile=sm_90`, `cuda:0`, `cuda:LIBRARY?device=1`, or a PCI address.
+ * Dispose of the GPU closes the driver.
+ *
+ * @throws {BusbarError} `usage` for other locators, `library` where there is no driver; {@linkcode CudaError}
+ *
+ * @example
+ * ```ts
+ * import { openGpu } from "./cuda.ts";
+ * using gpu = openGpu("soft:cuda?profile=sm_90&memory=64MiB");
+ * using buffer = gpu.allocate(4096);
+ * await buffer.write(new Uint8Array([1, 2, 3]));
+ * console.assert((await buffer.read(3))[2] === 3);
+ * ```
+ */
+export function openGpu(locator: string | Locator, options: OpenGpuOptions = {}): Gpu {
+  const { driver, which } = openCudaDevice(locator, options.driver);
+  return Cuda.open(which, driver);
 }

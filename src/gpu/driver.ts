@@ -4,7 +4,16 @@
  */
 
 import { BusbarError } from "../core/error.ts";
-import { type OptionTable, parseLocator, readOptions, type SoftLocator, wrongLocatorKind } from "../core/locator.ts";
+import {
+  type Locator,
+  type OptionTable,
+  parseLocator,
+  readOptions,
+  type SoftLocator,
+  toLocator,
+  wrongDevice,
+  wrongLocatorKind,
+} from "../core/locator.ts";
 import type { PciAddress } from "../core/pci_address.ts";
 import { CudaLibrary } from "../../ffi/cuda.ts";
 import type { CudaDriver } from "../../ffi/cuda_driver.ts";
@@ -134,17 +143,26 @@ export interface CudaDevice {
  * Opens the driver of a device: `soft:cuda?profile=sm_90`, `cuda:0`, `cuda:LIBRARY?device=1`, or a GPU's PCI address, which
  * the driver that `BUSBAR_CUDA` chooses is asked for.
  *
+ * @param driver an open driver to take; the locator then only names one of its devices
  * @throws {BusbarError} `usage` for anything else and for unknown settings; `library` as {@linkcode openCudaDriver}
  */
-export function openCudaDevice(text: string): CudaDevice {
-  const locator = parseLocator(text);
+export function openCudaDevice(text: string | Locator, driver?: CudaDriver): CudaDevice {
+  const locator = toLocator(text);
+  if (driver !== undefined) return { driver, which: deviceNamedBy(locator) };
   if (locator.kind === "soft" && locator.device === "cuda") return openSoft(locator);
   if (locator.kind === "cuda") {
     const driver = locator.library === null ? openCudaDriver() : openLibrary(locator.library);
     return { driver, which: locator.device };
   }
   if (locator.kind === "pci" && locator.host === null) return { driver: openCudaDriver(), which: locator.address };
-  throw wrongLocatorKind(locator, "CUDA", CUDA_LOCATORS);
+  throw wrongDevice(locator, "CUDA device", CUDA_LOCATORS);
+}
+
+/** Which device of a driver that is open already. */
+function deviceNamedBy(locator: Locator): number | PciAddress {
+  if (locator.kind === "cuda") return locator.device;
+  if (locator.kind === "pci" && locator.host === null) return locator.address;
+  throw wrongDevice(locator, "device of an open CUDA driver", ["cuda:N", "a GPU's PCI address"]);
 }
 
 function openLibrary(path: string | null): CudaDriver {

@@ -302,3 +302,38 @@ function splitOnce(text: string): [string, string | null] {
   const colon = text.indexOf(":");
   return colon < 0 ? [text, null] : [text.slice(0, colon), text.slice(colon + 1)];
 }
+
+/** How memory is opened. */
+export interface OpenMemoryOptions {
+  /** Bytes; all of a device or file by default. Needed for memory that has no size of its own. */
+  readonly sizeBytes?: bigint;
+  /** The first byte of a device or file; 0 by default. */
+  readonly offsetBytes?: bigint;
+  /** For writing too; true by default. */
+  readonly writable?: boolean;
+  /** The machine whose memory it is; this one by default. */
+  readonly machine?: Pick<Machine, "host" | "files" | "memory">;
+}
+
+/**
+ * Opens memory: `/dev/dax0.0`, the path of a file, `ivshmem:SS`; and of this process `anonymous`, `huge:1GiB`, `numa:1`,
+ * which take their size from the options.
+ *
+ * @throws {BusbarError} `usage` for other text; as {@linkcode MemoryBackend.open}
+ *
+ * @example
+ * ```ts
+ * import { openMemory } from "./backend.ts";
+ * using memory = openMemory("anonymous", { sizeBytes: 1n << 20n });
+ * memory.bytes(0, 4).set([1, 2, 3, 4]);
+ * console.assert(memory.sizeBytes === 1 << 20);
+ * ```
+ */
+export function openMemory(locator: string, options: OpenMemoryOptions = {}): MemoryBackend {
+  const { machine = localMachine, sizeBytes, ...range } = options;
+  const request = parseMemory(locator, sizeBytes ?? 0n);
+  return MemoryBackend.open(
+    "resource" in request ? { ...request, ...range, ...(sizeBytes === undefined ? {} : { sizeBytes }) } : request,
+    machine,
+  );
+}

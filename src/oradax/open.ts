@@ -4,7 +4,7 @@
  */
 
 import { BusbarError, isBusbarError } from "../core/error.ts";
-import { type Locator, type OptionTable, parseLocator, readOptions, wrongLocatorKind } from "../core/locator.ts";
+import { type Locator, type OptionTable, readOptions, toLocator, wrongDevice } from "../core/locator.ts";
 import type { Machine } from "../core/machine.ts";
 import { localMachine, machineOf } from "../../ffi/machine.ts";
 import { SoftOradax } from "../../ffi/soft_oradax.ts";
@@ -22,6 +22,12 @@ export const SOFT_ORADAX_OPTIONS: OptionTable = {
 /** Where the driver makes its device: one of the two, never both. */
 export const ORADAX_NODES: readonly string[] = ["/dev/oradax1", "/dev/oradax2"];
 
+/** How an accelerator is opened. */
+export interface OpenOradaxOptions {
+  /** The machine that it is on; that of the locator by default. */
+  readonly machine?: Machine;
+}
+
 /**
  * Opens `soft:oradax`, `/dev/oradax1` or `/dev/oradax2`, here or on another machine; of a whole machine, what it has.
  *
@@ -29,38 +35,35 @@ export const ORADAX_NODES: readonly string[] = ["/dev/oradax1", "/dev/oradax2"];
  *
  * @example
  * ```ts
- * import { parseLocator } from "../core/locator.ts";
  * import { openOradax } from "./open.ts";
- * using dax = openOradax(parseLocator("soft:oradax?dax=1"), "example");
+ * using dax = openOradax("soft:oradax?dax=1");
  * console.assert(dax.dax === 1);
  * ```
  */
-export function openOradax(
-  locator: Locator,
-  operation: string,
-  machine: Machine = machineOf(locator),
-): OradaxTransport {
+export function openOradax(locator: string | Locator, options: OpenOradaxOptions = {}): OradaxTransport {
+  const parsed = toLocator(locator);
+  const machine = options.machine ?? machineOf(parsed);
   // The machine's own, whichever it is; software devices are of this process.
-  if (locator.kind === "machine") return openPresentOradax(machine, operation);
-  if (locator.kind === "soft" && locator.device === "oradax") {
-    const settings = readOptions(locator, SOFT_ORADAX_OPTIONS);
-    return DriverOradax.soft(SoftOradax.open(locator.text, settings), settings.get("dax") === "1" ? 1 : 2);
+  if (parsed.kind === "machine") return openPresentOradax(machine);
+  if (parsed.kind === "soft" && parsed.device === "oradax") {
+    const settings = readOptions(parsed, SOFT_ORADAX_OPTIONS);
+    return DriverOradax.soft(SoftOradax.open(parsed.text, settings), settings.get("dax") === "1" ? 1 : 2);
   }
-  if (locator.kind === "node" && ORADAX_NODES.includes(locator.path)) {
-    return DriverOradax.driver(machine.openOradax(locator.path), locator.path.endsWith("1") ? 1 : 2);
+  if (parsed.kind === "node" && ORADAX_NODES.includes(parsed.path)) {
+    return DriverOradax.driver(machine.openOradax(parsed.path), parsed.path.endsWith("1") ? 1 : 2);
   }
-  throw wrongLocatorKind(locator, operation, ["soft:oradax", ...ORADAX_NODES]);
+  throw wrongDevice(parsed, "data analytics accelerator", ["soft:oradax", ...ORADAX_NODES]);
 }
 
 /** The accelerator of this machine where it has one, else the software one. @throws as opening a present device fails */
-export function openDefaultOradax(operation: string): OradaxTransport {
-  return openPresent(localMachine, operation) ?? openOradax(parseLocator("soft:oradax"), operation);
+export function openDefaultOradax(): OradaxTransport {
+  return openPresent(localMachine) ?? openOradax("soft:oradax");
 }
 
-function openPresent(machine: Machine, operation: string): OradaxTransport | null {
+function openPresent(machine: Machine): OradaxTransport | null {
   for (const node of ORADAX_NODES) {
     try {
-      return openOradax(parseLocator(node), operation, machine);
+      return openOradax(node, { machine });
     } catch (error) {
       if (!isBusbarError(error, "absent")) throw error;
     }
@@ -68,11 +71,11 @@ function openPresent(machine: Machine, operation: string): OradaxTransport | nul
   return null;
 }
 
-function openPresentOradax(machine: Machine, operation: string): OradaxTransport {
-  const transport = openPresent(machine, operation);
+function openPresentOradax(machine: Machine): OradaxTransport {
+  const transport = openPresent(machine);
   if (transport !== null) return transport;
   throw new BusbarError("absent", `${machine.name} has no accelerator: neither ${ORADAX_NODES.join(" nor ")}`, {
-    operation,
+    operation: "open data analytics accelerator",
     path: machine.name,
   });
 }

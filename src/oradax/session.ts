@@ -7,7 +7,7 @@
 import { combineBits, copyNumbers } from "../../ffi/oradax.ts";
 import { Deadline, pause, yieldToEventLoop } from "../core/deadline.ts";
 import { BusbarError } from "../core/error.ts";
-import { parseLocator } from "../core/locator.ts";
+import type { Locator } from "../core/locator.ts";
 import type { OradaxBuffer } from "../core/oradax_driver.ts";
 import { buildCcb } from "./ccb.ts";
 import { SUBMIT_RETRY } from "./codes.ts";
@@ -158,8 +158,8 @@ export class OradaxSession implements Disposable {
   }
 
   /** Opens a device by its locator; without one, the machine's own where it has one, else the software coprocessor. */
-  static open(locator?: string, options: SessionOptions = {}): OradaxSession {
-    const transport = locator === undefined ? openDefaultOradax("oradax") : openOradax(parseLocator(locator), "oradax");
+  static open(locator?: string | Locator, options: SessionOptions = {}): OradaxSession {
+    const transport = locator === undefined ? openDefaultOradax() : openOradax(locator);
     return new OradaxSession(transport, options);
   }
 
@@ -521,4 +521,21 @@ function numberArray(
   if (bytes === 1) return new Uint8Array(buffer, byteOffset, count);
   if (bytes === 2) return new Uint16Array(buffer, byteOffset, count);
   return bytes === 4 ? new Uint32Array(buffer, byteOffset, count) : new BigUint64Array(buffer, byteOffset, count);
+}
+
+/**
+ * Opens an accelerator to scan, extract, select and translate with: `soft:oradax`, `/dev/oradax1`, `/dev/oradax2`.
+ *
+ * @throws {BusbarError} `usage` for other locators; as open fails
+ *
+ * @example
+ * ```ts
+ * import { openOradaxSession, packed } from "./mod.ts";
+ * using session = openOradaxSession("soft:oradax");
+ * const found = await session.scanRange(packed(new Uint8Array([3, 200, 40, 41]), 1), 40, 50);
+ * console.assert(found.count === 2);
+ * ```
+ */
+export function openOradaxSession(locator: string | Locator, options: SessionOptions = {}): OradaxSession {
+  return OradaxSession.open(locator, options);
 }

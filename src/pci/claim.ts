@@ -5,7 +5,7 @@
 
 import { BusbarError } from "../core/error.ts";
 import type { Host } from "../core/host.ts";
-import { type Locator, wrongLocatorKind } from "../core/locator.ts";
+import { type Locator, toLocator, wrongDevice } from "../core/locator.ts";
 import { localHostOf } from "../../ffi/machine.ts";
 import { SOFT_LOCATORS } from "./locators.ts";
 import { openSoftDevice } from "./soft_device.ts";
@@ -21,6 +21,8 @@ export interface ClaimOptions {
   readonly noIommu?: boolean;
   /** Called before a function that no kernel driver has is driven: throws when somebody else drives it. */
   readonly checkUnowned?: (host: Host, fn: PciFunction) => void;
+  /** The text interfaces of the machine; this machine's by default. */
+  readonly host?: Host;
 }
 
 /** A held function together with its lock. */
@@ -39,21 +41,20 @@ function withLock(device: ClaimedPciDevice, lock: Disposable): ClaimedPciDevice 
 /**
  * Holds the function that a locator names, with a lock so that no other run drives it meanwhile.
  *
- * @param operation who holds it, for errors
  * @throws {BusbarError} `busy` when a kernel driver, another run or another process has it; `usage` for other locators;
  * `unsupported` for a function of another machine
  */
 export async function claimPciDevice(
-  locator: Locator,
-  operation: string,
+  locator: string | Locator,
   options: ClaimOptions = {},
-  host: Host = localHostOf(locator, "hold PCI function"),
 ): Promise<ClaimedPciDevice> {
-  if (locator.kind === "soft") return openSoftDevice(locator, operation);
-  if (locator.kind !== "pci") {
-    throw wrongLocatorKind(locator, operation, ["a PCI address (as in 0000:01:00.0)", ...SOFT_LOCATORS]);
+  const parsed = toLocator(locator);
+  const host = options.host ?? localHostOf(parsed, "hold PCI function");
+  if (parsed.kind === "soft") return openSoftDevice(parsed);
+  if (parsed.kind !== "pci") {
+    throw wrongDevice(parsed, "PCI device that can be held", ["a PCI address (as in 0000:01:00.0)", ...SOFT_LOCATORS]);
   }
-  const fn = readPciFunction(host, locator.address);
+  const fn = readPciFunction(host, parsed.address);
   if (fn.driver !== null && fn.driver !== VFIO_DRIVER) throw heldByKernel(fn);
   const lock = lockFunction(host, fn);
   try {

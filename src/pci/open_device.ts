@@ -3,7 +3,7 @@
  * @module
  */
 
-import { type Locator, wrongLocatorKind } from "../core/locator.ts";
+import { type Locator, toLocator, wrongDevice } from "../core/locator.ts";
 import type { Machine } from "../core/machine.ts";
 import { machineOf } from "../../ffi/machine.ts";
 import type { PciDevice } from "./device.ts";
@@ -13,30 +13,36 @@ import { openRecorded } from "./recorded_device.ts";
 import { openSoftDevice } from "./soft_device.ts";
 import { SysfsPciDevice } from "./sysfs_device.ts";
 
+/** How a PCI function is opened. */
+export interface OpenPciOptions {
+  /** The machine that it is on; that of the locator by default. */
+  readonly machine?: Machine;
+}
+
 /**
- * Opens the PCI function that a locator names. Nothing is written to it.
+ * Opens the PCI function that a locator names: `0000:01:00.0`, `soft:nvme`, `file:saved.dump`. Nothing is written to it.
  *
- * @param operation who opens it, for errors: `dump_bar0`
  * @throws {BusbarError} `usage` for a locator of another kind, and as opening fails
  *
  * @example
  * ```ts
- * import { parseLocator } from "../core/locator.ts";
  * import { openPciDevice } from "./open_device.ts";
- * using device = openPciDevice(parseLocator("soft:nvme"), "example");
+ * using device = openPciDevice("soft:nvme");
  * const version = device.bar(0).read32(0x08);
  * console.assert(version === 0x0001_0400);
  * ```
  */
-export function openPciDevice(locator: Locator, operation: string, machine: Machine = machineOf(locator)): PciDevice {
-  switch (locator.kind) {
+export function openPciDevice(locator: string | Locator, options: OpenPciOptions = {}): PciDevice {
+  const parsed = toLocator(locator);
+  const machine = options.machine ?? machineOf(parsed);
+  switch (parsed.kind) {
     case "pci":
-      return new SysfsPciDevice(machine, readPciFunction(machine.host, locator.address));
+      return new SysfsPciDevice(machine, readPciFunction(machine.host, parsed.address));
     case "soft":
-      return openSoftDevice(locator, operation);
+      return openSoftDevice(parsed);
     case "file":
-      return openRecorded(locator);
+      return openRecorded(parsed);
     default:
-      throw wrongLocatorKind(locator, operation, PCI_LOCATORS);
+      throw wrongDevice(parsed, "PCI device", PCI_LOCATORS);
   }
 }

@@ -5,18 +5,17 @@
 
 import { BusbarError, isBusbarError } from "../core/error.ts";
 import type { Host } from "../core/host.ts";
-import type { Locator } from "../core/locator.ts";
-import type { Machine } from "../core/machine.ts";
+import { type Locator, toLocator } from "../core/locator.ts";
 import { type AccessBytes, littleEndian, type Mmio, type WritableMmio } from "../core/mmio.ts";
 import { findRegister, type NamedRegister, type PlacedTable } from "../core/named_register.ts";
 import type { UndoJournal } from "../core/undo/journal.ts";
 import { hex } from "../core/units.ts";
-import { localHostOf, machineOf } from "../../ffi/machine.ts";
+import { localHostOf } from "../../ffi/machine.ts";
 import { Mapping } from "../../ffi/memory.ts";
 import { MappedMmio } from "../../ffi/mmio.ts";
 import { capabilityLayout, capabilityTables, listCapabilities } from "./capabilities.ts";
 import { EXTENDED_CONFIG_BYTES, headerLayout } from "./config_space.ts";
-import { openPciDevice } from "./open_device.ts";
+import { openPciDevice, type OpenPciOptions } from "./open_device.ts";
 import { PCI_LOCATORS } from "./locators.ts";
 import { openSoftDevice } from "./soft_device.ts";
 import { type PciFunction, readPciFunction } from "./function.ts";
@@ -65,30 +64,38 @@ export interface WritableBar extends Disposable {
   readonly mmio: WritableMmio;
 }
 
+/** How a BAR is opened to be written. */
+export interface OpenBarOptions {
+  /** Which one, 0 to 5; 0 by default. */
+  readonly bar?: number;
+  /** Also where a kernel driver has the function. */
+  readonly force?: boolean;
+  /** The text interfaces of the machine; this machine's by default. */
+  readonly host?: Host;
+}
+
 /**
  * Opens a BAR to write to it, with the function's lock.
  *
- * @param force also where a kernel driver has the function
  * @throws {BusbarError} `busy` while a driver or another run has it; `usage` for a recording
  */
 export function openWritableBar(
-  locator: Locator,
-  index: number,
-  operation: string,
-  force: boolean = false,
-  host: Host = localHostOf(locator, operation),
+  locator: string | Locator,
+  options: OpenBarOptions = {},
 ): WritableBar {
-  if (locator.kind === "soft") {
-    const device = openSoftDevice(locator, operation);
+  const parsed = toLocator(locator);
+  const { bar: index = 0, force = false, host = localHostOf(parsed, WRITE) } = options;
+  if (parsed.kind === "soft") {
+    const device = openSoftDevice(parsed);
     return {
       function: device.function,
       mmio: device.registers(index),
       [Symbol.dispose]: () => device[Symbol.dispose](),
     };
   }
-  if (locator.kind !== "pci") throw notWritable(locator, operation);
-  const fn = readPciFunction(host, locator.address);
-  refuseHeld(fn, operation, force);
+  if (parsed.kind !== "pci") throw notWritable(parsed);
+  const fn = readPciFunction(host, parsed.address);
+  refuseHeld(fn, WRITE, force);
   const lock = lockFunction(host, fn);
   try {
     const bar = mapBar(host, fn, index);
@@ -106,10 +113,13 @@ export function openWritableBar(
   }
 }
 
+/** What it does, for errors. */
+const WRITE = "write registers";
+
 /** The error for a recording, or something that is no PCI function. */
-function notWritable(locator: Locator, operation: string): BusbarError {
+function notWritable(locator: Locator): BusbarError {
   return new BusbarError("usage", `'${locator.text}' cannot be written to`, {
-    operation,
+    operation: WRITE,
     path: locator.text,
     hint: `it takes ${PCI_LOCATORS.slice(0, -1).join(", ")}`,
   });
@@ -180,11 +190,10 @@ export interface OpenConfig extends Disposable {
 
 /** Reads the configuration space of whatever a locator names. */
 export function openConfig(
-  locator: Locator,
-  operation: string,
-  machine: Machine = machineOf(locator),
+  locator: string | Locator,
+  options: OpenPciOptions = {},
 ): OpenConfig {
-  const device = openPciDevice(locator, operation, machine);
+  const device = openPciDevice(locator, options);
   return {
     function: device.function,
     problems: device.problems ?? [],

@@ -6,7 +6,7 @@
 import { Deadline } from "../core/deadline.ts";
 import type { DmaBuffer } from "../core/dma.ts";
 import { BusbarError } from "../core/error.ts";
-import { readOptions, type SoftLocator, wrongLocatorKind } from "../core/locator.ts";
+import { readOptions, type SoftLocator, wrongDevice } from "../core/locator.ts";
 import type { Mmio } from "../core/mmio.ts";
 import { Descriptor } from "../../ffi/fd.ts";
 import type { MappedMmio } from "../../ffi/mmio.ts";
@@ -31,9 +31,9 @@ export interface SoftwareFunction extends PciDevice, ClaimedPciDevice {
  *
  * @param operation who opens it, for errors
  */
-export function openSoftDevice(locator: SoftLocator, operation: string): SoftwareFunction {
+export function openSoftDevice(locator: SoftLocator): SoftwareFunction {
   const table = SOFT_PCI_DEVICES[locator.device];
-  if (table === undefined) throw wrongLocatorKind(locator, operation, PCI_LOCATORS);
+  if (table === undefined) throw wrongDevice(locator, "PCI device", PCI_LOCATORS);
   return new SoftPciDevice(SoftDevice.open(locator.text, locator.device, readOptions(locator, table)));
 }
 

@@ -39,7 +39,7 @@ function stateOf(drive: string): Record<string, string> {
     state[name] = thisMachine.readBytes(`/sys/bus/pci/devices/${name}/config`, 0, 4096).toHex();
   }
   const address = parsePciAddress(drive);
-  using device = openPciDevice({ kind: "pci", text: drive, host: null, address }, "test");
+  using device = openPciDevice({ kind: "pci", text: drive, host: null, address });
   state.registers = device.bar(0, { sizeBytes: 0x1000 }).readBlock(0, 0x1000, 4).toHex();
   return state;
 }
@@ -156,7 +156,7 @@ export function checkP2pTests(lab: Lab): void {
   lab.test("one register of configuration space is written as setpci sees it, one of a BAR as dump_bar0 does", async () => {
     const drive = await addressOf("TOPO-C");
     const locator = parseLocator(drive);
-    assertThrows(() => openWritableBar(locator, 0, "test"), BusbarError, "the driver nvme has it");
+    assertThrows(() => openWritableBar(locator), BusbarError, "the driver nvme has it");
     await unbound(drive, async (folder) => {
       await Deno.writeTextFile(`${folder}/reset`, "1");
       const command = async (): Promise<number> => parseInt(await output("setpci", "-s", drive, "COMMAND"), 16);
@@ -173,9 +173,9 @@ export function checkP2pTests(lab: Lab): void {
         writeConfig(journal, fn, register.offset, register.accessBytes, BigInt(before));
       }
       assertEquals(await command(), before);
-      using bar = openWritableBar(locator, 0, "test");
+      using bar = openWritableBar(locator);
       writeRegister(bar.mmio, AQA, 4, 0x0003_0003n);
-      using other = openPciDevice(locator, "test");
+      using other = openPciDevice(locator);
       assertEquals(other.bar(0).read32(AQA), 0x0003_0003);
     });
   });

@@ -319,7 +319,7 @@ Deno.test("a device is opened by its locator", () => {
   using gpu = Cuda.open("soft:cuda?profile=sm_86&devices=2&device=1&memory=4MiB");
   assertEquals([gpu.device, gpu.capability, gpu.memoryBytes], [1, "8.6", 4 << 20]);
   assertEquals(gpu.attribute("MULTIPROCESSOR_COUNT"), 28);
-  assertThrows(() => Cuda.open("soft:nvme"), BusbarError, "nothing that CUDA can open");
+  assertThrows(() => Cuda.open("soft:nvme"), BusbarError, "is no CUDA device");
   assertThrows(() => Cuda.open("soft:cuda?profil=sm_86"), BusbarError, "no setting");
   assertThrows(() => Cuda.open("soft:cuda?profile=sm_12"), BusbarError, "profile='sm_12' is no value for it");
   assertThrows(() => Cuda.open("cuda:/nowhere/libcuda.so.1?device=1"), BusbarError, "/nowhere/libcuda.so.1");

@@ -47,7 +47,7 @@ export interface SoftController extends AsyncDisposable {
 export async function openController(settings: string = "", options: DriverOptions = {}): Promise<SoftController> {
   const locator = parseLocator(settings === "" ? "soft:nvme" : `soft:nvme?${settings}`);
   assert(locator.kind === "soft");
-  const device = openSoftDevice(locator, "test");
+  const device = openSoftDevice(locator);
   const driver = await NvmeDriver.start(device, options);
   const controller = NvmeController.over(driver);
   return {

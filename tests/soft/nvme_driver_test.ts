@@ -103,7 +103,7 @@ Deno.test("submission queues that do not fit into the controller's memory, or ha
 Deno.test("a controller whose registers vanish is gone, and not one with a strange memory buffer", async () => {
   const locator = parseLocator("soft:nvme?cmb=1MiB");
   assert(locator.kind === "soft");
-  using device = openSoftDevice(locator, "test");
+  using device = openSoftDevice(locator);
   const registers = device.registers(0);
   const capabilities = registers.read64(0);
   device.soft.fault("gone=bar");
@@ -441,7 +441,7 @@ Deno.test("what is used after it was closed is an error, and closing twice is no
 Deno.test("a function level reset leaves a controller that can be taken over again", () => {
   const locator = parseLocator("soft:nvme");
   assert(locator.kind === "soft");
-  using device = openSoftDevice(locator, "test");
+  using device = openSoftDevice(locator);
   const registers = device.registers(0);
   registers.write32(0x24, 31 << 16 | 31);
   device.reset();

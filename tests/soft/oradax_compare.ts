@@ -25,7 +25,7 @@ export interface Tally {
 export function compareWithModel(cases: number, locator: string, random: Random): Tally {
   const tally: Tally = { commands: new Map(), outcomes: new Map() };
   const count = (map: Map<string, number>, key: string): void => void map.set(key, (map.get(key) ?? 0) + 1);
-  using dax = openOradax(parseLocator(locator), "test");
+  using dax = openOradax(parseLocator(locator));
   const buffer = dax.allocate(5 * 8192); // ends with the device
   const memory = { base: buffer.address, bytes: buffer.bytes ?? new Uint8Array(), pageBytes: 8192 };
   for (let i = 0; i < cases; i++) {

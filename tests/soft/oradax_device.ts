@@ -11,7 +11,7 @@ import type { OradaxCompletion, OradaxTransport } from "../../src/oradax/transpo
 
 /** Registers the hooks that open the libraries before a file's tests and close them after. */
 export function withOradax(): void {
-  Deno.test.beforeAll(() => openOradax(parseLocator("soft:oradax"), "test")[Symbol.dispose]());
+  Deno.test.beforeAll(() => openOradax(parseLocator("soft:oradax"))[Symbol.dispose]());
   Deno.test.afterAll(closeAll);
 }
 
@@ -19,7 +19,7 @@ export function withOradax(): void {
 export function availableLoops(): string[] {
   return ["avx512", "avx2", "neon", "portable"].filter((loops) => {
     try {
-      openOradax(parseLocator(`soft:oradax?loops=${loops}`), "test")[Symbol.dispose]();
+      openOradax(parseLocator(`soft:oradax?loops=${loops}`))[Symbol.dispose]();
       return true;
     } catch {
       return false;

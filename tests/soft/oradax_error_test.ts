@@ -24,7 +24,7 @@ class Bench implements Disposable {
   readonly buffer: OradaxBuffer;
 
   constructor(settings = "") {
-    this.dax = openOradax(parseLocator(`soft:oradax${settings}`), "test");
+    this.dax = openOradax(parseLocator(`soft:oradax${settings}`));
     this.buffer = this.dax.allocate(4 * PAGE);
   }
 
@@ -328,8 +328,8 @@ Deno.test("after close every call is an error, memory in flight is not freed, an
   bench[Symbol.dispose]();
   assertThrows(() => bench.dax.poll(0), BusbarError, "used after it was closed");
   assertThrows(() => bench.buffer.read(0, 1), BusbarError, "used after it was freed");
-  assertThrows(() => openOradax(parseLocator("soft:oradax?unit=1"), "test"), BusbarError, "'unit'");
-  assertThrows(() => openOradax(parseLocator("soft:oradax?loops=fast"), "test"), BusbarError, "cannot start");
-  assertThrows(() => openOradax(parseLocator("/dev/null"), "test"), BusbarError, "nothing that test can open");
-  assertThrows(() => openOradax(parseLocator("/dev/oradax1"), "test"), BusbarError, "no such file");
+  assertThrows(() => openOradax(parseLocator("soft:oradax?unit=1")), BusbarError, "'unit'");
+  assertThrows(() => openOradax(parseLocator("soft:oradax?loops=fast")), BusbarError, "cannot start");
+  assertThrows(() => openOradax(parseLocator("/dev/null")), BusbarError, "is no data analytics accelerator");
+  assertThrows(() => openOradax(parseLocator("/dev/oradax1")), BusbarError, "no such file");
 });

@@ -74,7 +74,7 @@ function attack(dax: OradaxTransport, random: Random, rounds: number): Map<strin
 
 function attackDevice(dax: 1 | 2, loops: string): void {
   const random = new Random(`oradax fuzz ${dax} ${loops}`);
-  using device = openOradax(parseLocator(`soft:oradax?dax=${dax}&loops=${loops}`), "test");
+  using device = openOradax(parseLocator(`soft:oradax?dax=${dax}&loops=${loops}`));
   const outcomes = attack(device, random, 4000);
   // It went deep enough to mean something.
   for (const key of ["taken", "refused 6", "refused 10", "completed 2/2", "completed 2/3", "completed 1/0"]) {

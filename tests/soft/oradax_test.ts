@@ -56,7 +56,7 @@ function runExample(dax: OradaxTransport, example: WorkedExample): void {
 
 Deno.test("every worked example of the digest comes out as written, with all loops", () => {
   for (const loops of availableLoops()) {
-    using dax = openOradax(parseLocator(`soft:oradax?loops=${loops}`), "test");
+    using dax = openOradax(parseLocator(`soft:oradax?loops=${loops}`));
     for (const example of WORKED_EXAMPLES) {
       try {
         runExample(dax, example);

@@ -78,7 +78,7 @@ Deno.test("mistakes on the command line of oradax are named, with exit status 2 
     [
       ["scan", "/etc/passwd", "--width", "8", "--value", "1", "--device", "soft:nvme"],
       2,
-      "nothing that oradax can open",
+      "is no data analytics accelerator",
     ],
     [["decode", "xyz"], 2, "that is no CCB"],
     [["info", "--device", "/dev/oradax1"], 3, "/dev/oradax1"],

@@ -161,7 +161,7 @@ Deno.test("closing the device takes its BAR, its configuration space and its mem
 });
 
 Deno.test("the device is found by its class code, like any other", () => {
-  using device = openPciDevice(parseLocator("soft:nvme"), "test");
+  using device = openPciDevice(parseLocator("soft:nvme"));
   assertEquals(device.function.classCode, 0x010802);
   assertEquals(device.bar(0).read32(8), 0x0001_0400);
 });

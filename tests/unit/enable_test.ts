@@ -33,8 +33,7 @@ function enable(machine: Host, body: (journal: UndoJournal) => void): void {
   try {
     using device = openPciDevice(
       { kind: "pci", text: "01:00.0", host: null, address: parsePciAddress("01:00.0") },
-      "test",
-      new TextMachine(machine),
+      { machine: new TextMachine(machine) },
     );
     using journal = new UndoJournal(machine, { command: "test", folder: `${folder}/j` });
     enableMemory(journal, device);

@@ -4,7 +4,7 @@ import { BusbarError } from "../../src/core/error.ts";
 import { thisMachine } from "../../src/core/host.ts";
 import { registerMachines, TextMachine } from "../../src/core/machine.ts";
 import { NvmeController } from "../../src/nvme/driver/controller.ts";
-import { openNvme } from "../../src/nvme/driver/open.ts";
+import { openNvmeTransport } from "../../src/nvme/driver/open.ts";
 import { openOradax } from "../../src/oradax/open.ts";
 import { claimPciDevice } from "../../src/pci/claim.ts";
 import { openPciDevice } from "../../src/pci/open_device.ts";
@@ -110,13 +110,13 @@ Deno.test("names that a program would take for an option, or that are unsafe in 
 
 Deno.test("a locator on another machine is refused by what opens, while nothing reaches that machine", async () => {
   const openings: readonly [string, () => unknown][] = [
-    ["pci", () => openPciDevice(parseLocator("ssh:lab7/01:00.0"), "test")],
+    ["pci", () => openPciDevice(parseLocator("ssh:lab7/01:00.0"))],
     ["nvme", () => NvmeController.open("ssh:lab7/nvme0")],
     ["nvme, by its function", () => NvmeController.open("ssh:lab7/01:00.0")],
-    ["oradax", () => openOradax(parseLocator("ssh:m7//dev/oradax1"), "test")],
-    ["config", () => openConfig(parseLocator("ssh:lab7/01:00.0"), "test")],
-    ["write", () => openWritableBar(parseLocator("ssh:lab7/01:00.0"), 0, "test")],
-    ["hold", () => claimPciDevice(parseLocator("ssh:lab7/01:00.0"), "test")],
+    ["oradax", () => openOradax(parseLocator("ssh:m7//dev/oradax1"))],
+    ["config", () => openConfig(parseLocator("ssh:lab7/01:00.0"))],
+    ["write", () => openWritableBar(parseLocator("ssh:lab7/01:00.0"))],
+    ["hold", () => claimPciDevice(parseLocator("ssh:lab7/01:00.0"))],
   ];
   for (const [what, open] of openings) {
     const error = await assertRejects(async () => await open(), BusbarError, undefined, what);
@@ -130,13 +130,13 @@ Deno.test("a domain that cannot open a kind says what it takes", async () => {
       async () => {
         registerMachines("ssh", () => new TextMachine(thisMachine));
         try {
-          return await openNvme(parseLocator(text));
+          return await openNvmeTransport(parseLocator(text));
         } finally {
           registerMachines("ssh", null);
         }
       },
       BusbarError,
-      "nothing that NVMe can open",
+      "is no NVMe controller",
       text,
     );
     assertMatch(error.hint ?? "", /^it takes a PCI address/);

@@ -145,21 +145,21 @@ Deno.test("a recorded device is opened by file:, and ?device= chooses among seve
   const file = Deno.makeTempFileSync();
   try {
     Deno.writeTextFileSync(file, recorded());
-    using device = openPciDevice(parseLocator(`file:${file}`), "test");
+    using device = openPciDevice(parseLocator(`file:${file}`));
     assertEquals([device.function.name, device.kind], [NVME, "recorded"]);
     const bar = device.bar(0);
     assertEquals([bar.read8(0x1003), bar.read32(0x1000)], [4, 0x04030201]);
     assertThrows(() => bar.read8(0x1004), BusbarError, "were not recorded");
     assertThrows(() => bar.read8(16384), BusbarError, "lie outside");
     assertThrows(() => device.bar(2), BusbarError, "the registers of BAR2 were not recorded");
-    using bridge = openPciDevice(parseLocator(`file:${file}?device=00:03.0`), "test");
+    using bridge = openPciDevice(parseLocator(`file:${file}?device=00:03.0`));
     assertEquals(bridge.function.classCode, 0x060400);
     assertThrows(
-      () => openPciDevice(parseLocator(`file:${file}?device=09:00.0`), "test"),
+      () => openPciDevice(parseLocator(`file:${file}?device=09:00.0`)),
       BusbarError,
       "0000:09:00.0: not recorded: recorded machine",
     );
-    assertThrows(() => openPciDevice(parseLocator(`file:${file}?dev=1`), "test"), BusbarError, "no setting");
+    assertThrows(() => openPciDevice(parseLocator(`file:${file}?dev=1`)), BusbarError, "no setting");
     assertThrows(() => device.allocDma(1), BusbarError, "no DMA");
   } finally {
     Deno.removeSync(file);

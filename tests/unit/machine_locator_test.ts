@@ -83,11 +83,11 @@ async function reached(body: (machine: OtherMachine, hosts: string[]) => void | 
 
 Deno.test("registers, configuration space and the tree of another machine are that machine's", async () => {
   await reached((machine, hosts) => {
-    using device = openPciDevice(parseLocator("ssh:me@lab7:22/01:00.0"), "test");
+    using device = openPciDevice(parseLocator("ssh:me@lab7:22/01:00.0"));
     assertEquals([device.host, device.function.name], [machine.host, "0000:01:00.0"]);
     assertEquals(device.bar(0, { offset: 8, sizeBytes: 8 }).read32(8), 0x4242_4242);
     assertEquals(machine.asked, ["map /sys/bus/pci/devices/0000:01:00.0/resource0 8+8"]);
-    using config = openConfig(parseLocator("ssh:lab7/01:00.0"), "test");
+    using config = openConfig(parseLocator("ssh:lab7/01:00.0"));
     assertEquals(config.bytes.length, 4096);
     assertEquals(readTopology(machineOf(parseLocator("ssh:lab7/")).host).nodes.length, 2);
     assertEquals(hosts, ["ssh:me@lab7:22", "ssh:lab7", "ssh:lab7"]);
@@ -108,13 +108,13 @@ Deno.test("an NVMe controller of another machine is asked through that machine's
 
 Deno.test("an accelerator of another machine, by its node or as what the machine has", async () => {
   await reached((machine) => {
-    using dax = openOradax(parseLocator("ssh:m8//dev/oradax2"), "test");
+    using dax = openOradax(parseLocator("ssh:m8//dev/oradax2"));
     dax.dequeue();
     assertEquals([dax.dax, dax.kind, machine.asked], [2, "driver", ["open /dev/oradax2", "dequeue"]] as unknown[]);
     machine.asked.length = 0;
-    using found = openOradax(parseLocator("ssh:m8/"), "test");
+    using found = openOradax(parseLocator("ssh:m8/"));
     assertEquals([found.dax, machine.asked], [2, ["open /dev/oradax1", "open /dev/oradax2"]] as unknown[]);
-    assertThrows(() => openOradax(parseLocator("ssh:m8/01:00.0"), "test"), BusbarError, "nothing that test can open");
+    assertThrows(() => openOradax(parseLocator("ssh:m8/01:00.0")), BusbarError, "is no data analytics accelerator");
   });
 });
 

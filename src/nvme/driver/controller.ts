@@ -6,8 +6,7 @@
  */
 
 import { BusbarError } from "../../core/error.ts";
-import { type Locator, parseLocator } from "../../core/locator.ts";
-import type { Machine } from "../../core/machine.ts";
+import type { Locator } from "../../core/locator.ts";
 import type { DmaBuffer } from "../../core/dma.ts";
 import { fieldOf } from "../../core/layout.ts";
 import type { ExecuteOptions, NvmeCommand, NvmeCompletion, NvmeTransport } from "../queue/command.ts";
@@ -20,7 +19,7 @@ import {
   namespaceGeometry,
 } from "../tables/identity.ts";
 import { NvmeNamespace } from "./namespace.ts";
-import { openNvme, type OpenNvmeOptions } from "./open.ts";
+import { type OpenNvmeOptions, openNvmeTransport } from "./open.ts";
 import { bitField } from "../../core/layout.ts";
 import { NVME_REGISTERS } from "../tables/registers.ts";
 import { statusError } from "../tables/status.ts";
@@ -132,13 +131,8 @@ export class NvmeController implements AsyncDisposable {
    * await controller.namespace(1).read(0, block);
    * ```
    */
-  static async open(
-    locator: string | Locator,
-    options: OpenNvmeOptions = {},
-    machine?: Machine,
-  ): Promise<NvmeController> {
-    const parsed = typeof locator === "string" ? parseLocator(locator) : locator;
-    return new NvmeController(await openNvme(parsed, options, machine));
+  static async open(locator: string | Locator, options: OpenNvmeOptions = {}): Promise<NvmeController> {
+    return new NvmeController(await openNvmeTransport(locator, options));
   }
 
   /** A controller over something that carries commands. */
@@ -479,4 +473,20 @@ export class NvmeController implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#transport[Symbol.asyncDispose]();
   }
+}
+
+/**
+ * Opens a controller, as {@linkcode NvmeController.open} does: a PCI address, `soft:nvme`, `nvme0` or `/dev/nvme0`.
+ *
+ * @throws {BusbarError} `usage` for other locators; `busy`, `absent`, `permission`, `unreachable`
+ *
+ * @example
+ * ```ts
+ * import { openNvme } from "./controller.ts";
+ * await using controller = await openNvme("soft:nvme?size=64MiB");
+ * console.assert((await controller.namespaceIds())[0] === 1);
+ * ```
+ */
+export function openNvme(locator: string | Locator, options: OpenNvmeOptions = {}): Promise<NvmeController> {
+  return NvmeController.open(locator, options);
 }

@@ -5,11 +5,11 @@
 
 import { BusbarError } from "../../core/error.ts";
 import { exists, type Host } from "../../core/host.ts";
-import { type Locator, wrongLocatorKind } from "../../core/locator.ts";
+import { type Locator, toLocator, wrongDevice } from "../../core/locator.ts";
 import type { Machine } from "../../core/machine.ts";
 import { findProcessUses } from "../../core/process_uses.ts";
 import { openPciDevice } from "../../pci/open_device.ts";
-import { SOFT_LOCATORS } from "../../pci/locators.ts";
+import { SOFT_LOCATORS, SOFT_PCI_DEVICES } from "../../pci/locators.ts";
 import { CLASS_NVME, type PciFunction, readPciFunction, summarize } from "../../pci/function.ts";
 import { claimPciDevice } from "../../pci/claim.ts";
 import { decodesMemory } from "../../pci/accessibility.ts";
@@ -25,12 +25,14 @@ export interface OpenNvmeOptions extends DriverOptions {
   readonly drive?: boolean;
   /** Drive it without an IOMMU: nothing then keeps it from writing to any memory. */
   readonly noIommu?: boolean;
+  /** The machine that it is on; that of the locator by default. */
+  readonly machine?: Machine;
 }
 
 /** The kernel's driver of NVMe controllers. */
 const KERNEL_DRIVER = "nvme";
 
-/** What {@linkcode openNvme} takes. */
+/** What {@linkcode openNvmeTransport} takes. */
 export const NVME_LOCATORS: readonly string[] = [
   "a PCI address (as in 0000:01:00.0)",
   ...SOFT_LOCATORS,
@@ -38,30 +40,31 @@ export const NVME_LOCATORS: readonly string[] = [
 ];
 
 /**
- * Opens a controller.
+ * Opens what carries commands to a controller: the driver of this process, or the kernel's.
  *
  * @throws {BusbarError} `usage` for other locators and functions of another class, `busy` when somebody has it, and as
  * starting it fails
  */
-export async function openNvme(
-  locator: Locator,
+export async function openNvmeTransport(
+  locator: string | Locator,
   options: OpenNvmeOptions = {},
-  machine: Machine = machineOf(locator),
 ): Promise<NvmeTransport & AsyncDisposable> {
-  if (locator.kind === "node" && /^\/dev\/nvme\d+$/.test(locator.path)) {
-    return new KernelTransport(locator.text, locator.path, machine);
+  const parsed = toLocator(locator);
+  const { drive: _drive, noIommu = false, machine = machineOf(parsed), ...driverOptions } = options;
+  if (parsed.kind === "node" && /^\/dev\/nvme\d+$/.test(parsed.path)) {
+    return new KernelTransport(parsed.text, parsed.path, machine);
   }
-  if (locator.kind === "pci") {
-    const fn = readPciFunction(machine.host, locator.address);
+  if (parsed.kind === "pci") {
+    const fn = readPciFunction(machine.host, parsed.address);
     // What is written to start a controller would do something else to another device. One that is gone reads all ones.
     if (fn.classCode !== CLASS_NVME && fn.classCode !== 0xff_ffff) throw notAController(fn);
     if (fn.driver === KERNEL_DRIVER && options.drive !== true) return openThroughKernel(machine, fn);
   }
-  if (locator.kind !== "pci" && locator.kind !== "soft") throw wrongLocatorKind(locator, "NVMe", NVME_LOCATORS);
-  const { drive: _drive, noIommu = false, ...driverOptions } = options;
+  const isSoft = parsed.kind === "soft" && Object.hasOwn(SOFT_PCI_DEVICES, parsed.device);
+  if (parsed.kind !== "pci" && !isSoft) throw wrongDevice(parsed, "NVMe controller", NVME_LOCATORS);
   // Held only on this machine, whatever machine was handed in for its files.
-  if (locator.host !== null) localHostOf(locator, "drive a controller");
-  const device = await claimPciDevice(locator, "NVMe", { noIommu, checkUnowned: refuseDriven }, machine.host);
+  if (parsed.host !== null) localHostOf(parsed, "drive a controller");
+  const device = await claimPciDevice(parsed, { noIommu, checkUnowned: refuseDriven, host: machine.host });
   return await NvmeDriver.start(device, driverOptions);
 }
 
@@ -100,8 +103,7 @@ function refuseDriven(host: Host, fn: PciFunction): void {
   if (fn.address === null || !decodesMemory(fn)) return;
   using device = openPciDevice(
     { kind: "pci", text: fn.name, host: null, address: fn.address },
-    "NVMe",
-    localMachineWith(host),
+    { machine: localMachineWith(host) },
   );
   const bar0 = device.bar(0, { sizeBytes: 0x1000 });
   // Linux leaves CC.EN set when it lets go of a controller, but shuts it down first.
