@@ -3,7 +3,7 @@
  * @module
  */
 
-import { BUSBAR, BUSBAR_SOFT, findLibrary } from "../../ffi/build.ts";
+import { BUSBAR, BUSBAR_SOFT, findLibrary, SOFT_CUDA } from "../../ffi/build.ts";
 import { TOOLS } from "../../tools/manual/catalog.ts";
 import { NVME_CLI_PRELOAD } from "./nvme_cli.ts";
 
@@ -18,6 +18,6 @@ export async function prepareHost(): Promise<Readonly<Record<string, string>>> {
   const tools = ["busbar", ...Object.keys(TOOLS)].map((name) => new URL(`tools/${name}.ts`, root).pathname);
   await new Deno.Command(Deno.execPath(), { args: ["cache", "--quiet", ...tools] }).output();
   return Object.fromEntries(
-    [BUSBAR, BUSBAR_SOFT, NVME_CLI_PRELOAD].map((library) => [library.variable, findLibrary(library)]),
+    [BUSBAR, BUSBAR_SOFT, SOFT_CUDA, NVME_CLI_PRELOAD].map((library) => [library.variable, findLibrary(library)]),
   );
 }
