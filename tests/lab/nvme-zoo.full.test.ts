@@ -1,6 +1,10 @@
-/** Every page and feature of many NVMe controllers, over VFIO and through the kernel, against nvme-cli. */
+/** Every page and feature of many NVMe controllers against nvme-cli, and one that is pulled out in the middle of I/O. */
 
 import { machine, onlyLong } from "./lab.ts";
+import { nvmeDataTests } from "./nvme_data.ts";
 import { nvmePagesTests } from "./nvme_pages.ts";
 
-nvmePagesTests(onlyLong(machine("nvme-zoo.yaml", import.meta.url)));
+const lab = onlyLong(machine("nvme-zoo.yaml", import.meta.url));
+
+nvmePagesTests(lab);
+nvmeDataTests(lab);
