@@ -111,7 +111,20 @@ export class BusbarError extends Error {
   }
 }
 
-/** True for a {@linkcode BusbarError} whose code is one of `codes` (any code when none is given). */
+/**
+ * True for a {@linkcode BusbarError} whose code is one of `codes` (any code when none is given).
+ *
+ * @example
+ * ```ts
+ * import { isBusbarError, openPciDevice } from "@busbar/busbar";
+ * try {
+ *   openPciDevice("ffff:ff:1f.7");
+ * } catch (error) {
+ *   if (!isBusbarError(error, "absent")) throw error;
+ *   console.log(error.message, error.hint);
+ * }
+ * ```
+ */
 export function isBusbarError(error: unknown, ...codes: ErrorCode[]): error is BusbarError {
   return error instanceof BusbarError && (codes.length === 0 || codes.includes(error.code));
 }

@@ -17,6 +17,13 @@ const MAX_READ_BYTES = 16 << 20;
  *
  * Every method throws {@linkcode BusbarError}: `not-recorded` where a recording does not say, `absent` when the path does not exist (also when it vanishes in the
  * middle of a call), `permission`, or `io`. The methods that change something are for the undo journal alone.
+ *
+ * @example
+ * ```ts
+ * import { type Host, openMachine } from "@busbar/busbar";
+ * const drivers = (host: Host): string[] => host.list("/sys/bus");
+ * console.assert(drivers(openMachine().host).length > 0);
+ * ```
  */
 export interface Host {
   /** What to call it in messages: `this machine`, `recorded machine saved.dump`. */

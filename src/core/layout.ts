@@ -120,7 +120,23 @@ export interface ListRow extends RowBase {
 /** A row of a table. */
 export type Row = UintRow | TextRow | BytesRow | ArrayRow | ListRow;
 
-/** A table: a register block, a structure, a capability. */
+/**
+ * A table: a register block, a structure, a capability.
+ *
+ * @example
+ * ```ts
+ * import { decodeTable, type Layout } from "@busbar/busbar";
+ * const layout: Layout = {
+ *   name: "my device",
+ *   source: "its manual, page 3",
+ *   rows: [
+ *     { type: "uint", name: "ID", offset: 0, sizeBytes: 2, title: "Identity", kind: "register" },
+ *     { type: "uint", name: "TEMP", offset: 2, sizeBytes: 2, title: "Temperature", kind: "quantity" },
+ *   ],
+ * };
+ * console.assert(decodeTable(layout, Uint8Array.of(0x34, 0x12, 0x2c, 0x01)).uint("TEMP") === 300n);
+ * ```
+ */
 export interface Layout {
   /** What it describes: `NVMe controller registers`. */
   readonly name: string;

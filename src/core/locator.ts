@@ -17,10 +17,9 @@
  * @module
  */
 
-import { levenshteinDistance } from "@std/text/levenshtein-distance";
-
 import { BusbarError } from "./error.ts";
 import { type HostPart, parseHostPart } from "./host_part.ts";
+import { levenshteinDistance } from "./packages.ts";
 import { parsePciAddress, type PciAddress } from "./pci_address.ts";
 import { parseBytes, parseUnsigned } from "./units.ts";
 
@@ -104,7 +103,16 @@ export interface MachineLocator extends LocatorBase {
   readonly host: HostPart;
 }
 
-/** What a locator string names. */
+/**
+ * What a locator string names.
+ *
+ * @example
+ * ```ts
+ * import { type Locator, parseLocator } from "@busbar/busbar";
+ * const drives: Locator[] = ["soft:nvme", "01:00.0", "nvme0"].map(parseLocator);
+ * console.assert(drives.map((drive) => drive.kind).join() === "soft,pci,node");
+ * ```
+ */
 export type Locator =
   | PciLocator
   | SoftLocator

@@ -47,6 +47,13 @@ export interface NvmeAdmin extends Disposable {
 /**
  * One machine. Every method throws {@linkcode BusbarError}; one that a machine cannot do throws `unsupported`.
  * DMA and interrupts are of this machine only and not here.
+ *
+ * @example
+ * ```ts
+ * import { type Machine, openMachine, readTopology } from "@busbar/busbar";
+ * const count = (machine: Machine): number => readTopology(machine.host).nodes.length;
+ * console.assert(count(openMachine("file:docs/tools/desktop.dump")) === 5);
+ * ```
  */
 export interface Machine {
   /** What to call it in messages: `this machine`, `ssh:lab7`, `recorded machine saved.dump`. */

@@ -14,6 +14,14 @@ export type AccessBytes = 1 | 2 | 4 | 8;
  * A region of device registers. Offsets are bytes from its start and multiples of the access width; every method throws
  * {@linkcode BusbarError} `out-of-range` when they are not, `closed` after dispose, and `device-gone` when the device
  * vanished and an access faulted. A device that is gone may also read all ones without a fault.
+ *
+ * @example
+ * ```ts
+ * import { type Mmio, openPciDevice } from "@busbar/busbar";
+ * const isReady = (bar0: Mmio): boolean => (bar0.read32(0x1c) & 1) !== 0;
+ * using device = openPciDevice("soft:nvme");
+ * console.assert(!isReady(device.bar(0)));
+ * ```
  */
 export interface Mmio {
   /** What it is, for messages: `BAR0 of 0000:01:00.0`. */
@@ -74,6 +82,17 @@ export interface PollOptions {
  *
  * @returns the value that matched
  * @throws {BusbarError} `timeout` with the last value, and what `inspect` throws
+ *
+ * @example
+ * ```ts
+ * import { openPciDevice, pollRegister } from "@busbar/busbar";
+ * import { Deadline } from "@busbar/busbar/core";
+ * using device = openPciDevice("soft:nvme");
+ * await pollRegister(device.bar(0), {
+ *   ...{ offset: 0x1c, accessBytes: 4, mask: 1n, wanted: 0n },
+ *   ...{ what: "CSTS.RDY = 0", deadline: Deadline.after(1000) },
+ * });
+ * ```
  */
 export async function pollRegister(mmio: Mmio, options: PollOptions): Promise<bigint> {
   const { offset, accessBytes, mask, wanted, deadline } = options;

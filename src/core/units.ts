@@ -71,6 +71,12 @@ export function formatDecimalBytes(sizeBytes: bigint | number): string {
  * Reads a byte count: `4096`, `0x1000`, `64K`, `64KiB`, `1.5GiB` (exact results only), `10MB` (decimal).
  *
  * @throws {BusbarError} `usage` when it is no size, negative or not a whole number of bytes
+ *
+ * @example
+ * ```ts
+ * import { parseBytes } from "@busbar/busbar";
+ * console.assert(parseBytes("4KiB") === 4096n);
+ * ```
  */
 export function parseBytes(text: string): bigint {
   const match = /^(?:(0x[0-9a-f]+)|(\d+)(?:\.(\d+))?\s*([a-z]*))$/i.exec(text.trim());

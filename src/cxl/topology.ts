@@ -136,6 +136,16 @@ export interface CxlTopology {
  * Reads everything on the CXL bus, in two batches and a listing. What vanishes meanwhile is left out.
  *
  * @throws {BusbarError} `absent` when the machine has no CXL bus; `malformed` for a number that sysfs does not write so
+ *
+ * @example
+ * ```ts
+ * import { isBusbarError, openMachine, readCxl } from "@busbar/busbar";
+ * try {
+ *   for (const device of readCxl(openMachine().host).memdevs) console.log(device.name, device.ramBytes);
+ * } catch (error) {
+ *   if (!isBusbarError(error, "absent")) throw error; // this machine has no CXL
+ * }
+ * ```
  */
 export function readCxl(machine: Host): CxlTopology {
   const names = ifPresent(() => machine.list(CXL_DEVICES));

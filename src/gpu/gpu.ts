@@ -27,7 +27,17 @@ const SLICE_US = 50_000;
 const LOG_BYTES = 8192;
 const DEFAULT_TIMEOUT_MS = 10_000;
 
-/** A GPU that is open. Dispose takes everything away that came from it, then gives its context back. */
+/**
+ * A GPU that is open. Dispose takes everything away that came from it, then gives its context back.
+ *
+ * @example
+ * ```ts
+ * import { type Gpu, openGpu } from "@busbar/busbar";
+ * const isNew = (gpu: Gpu): boolean => Number(gpu.capability) >= 9;
+ * using gpu = openGpu("soft:cuda?profile=sm_90");
+ * console.assert(isNew(gpu));
+ * ```
+ */
 export class Gpu implements GpuContext, Disposable {
   /** The driver. */
   readonly cuda: StartedCuda;

@@ -5,6 +5,7 @@
 
 import { BusbarError, systemError } from "../core/error.ts";
 import { nearest } from "../core/locator.ts";
+import { loadYaml } from "../core/packages.ts";
 import type { Machine } from "./description.ts";
 
 /** A machine and what it is called. */
@@ -46,7 +47,7 @@ export async function loadMachine(name: string): Promise<NamedMachine> {
  * @throws {BusbarError} `malformed` with a line for every mistake
  */
 export async function parseMachine(text: string, path: string): Promise<NamedMachine> {
-  const [{ parse }, { checkMachine }] = await Promise.all([import("@std/yaml"), import("./schema.ts")]);
+  const [{ parse }, { checkMachine }] = await Promise.all([loadYaml(), import("./schema.ts")]);
   const file = path.slice(path.lastIndexOf("/") + 1);
   let value: unknown;
   try {

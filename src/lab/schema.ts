@@ -3,12 +3,13 @@
  * @module
  */
 
-import { z } from "zod";
-
+import { loadZod, type z as Z } from "../core/packages.ts";
 import { nearest } from "../core/locator.ts";
 import { parseBytes } from "../core/units.ts";
 import type { BlockError, Bus, CxlWindow, Device, Machine, NumaNode, NvmeNamespace } from "./description.ts";
 import { crossCheck } from "./cross_check.ts";
+
+const { z } = await loadZod();
 
 /** What {@linkcode checkMachine} found: the machine, or the mistakes, one line each. */
 export type Checked = { readonly machine: Machine } | { readonly mistakes: readonly string[] };
@@ -32,21 +33,21 @@ export function checkMachine(value: unknown): Checked {
 
 // Every leaf of the schema carries a text that says what is allowed; describe() puts path and value before it.
 
-function text(allowed: string, pattern: RegExp): z.ZodType<string> {
+function text(allowed: string, pattern: RegExp): Z.ZodType<string> {
   return z.string({ error: allowed }).regex(pattern, { error: allowed });
 }
 
-function integer(min: number, max: number): z.ZodType<number> {
+function integer(min: number, max: number): Z.ZodType<number> {
   const error = `a whole number from ${min} to ${max}`;
   return z.int({ error }).min(min, { error }).max(max, { error });
 }
 
-function flag(): z.ZodType<boolean> {
+function flag(): Z.ZodType<boolean> {
   return z.boolean({ error: "true or false" });
 }
 
 /** A size with a unit, as bytes. */
-function size(rule: { min?: bigint; multiple?: bigint; powerOfTwo?: boolean; what?: string } = {}): z.ZodType<bigint> {
+function size(rule: { min?: bigint; multiple?: bigint; powerOfTwo?: boolean; what?: string } = {}): Z.ZodType<bigint> {
   const { min = 1n, multiple = 1n, powerOfTwo = false, what = "a size such as 256MiB" } = rule;
   return z.string({ error: what }).transform((text, context) => {
     let bytes = -1n;
@@ -61,16 +62,16 @@ function size(rule: { min?: bigint; multiple?: bigint; powerOfTwo?: boolean; wha
   });
 }
 
-function oneOf<const T extends string | number>(values: readonly T[]): z.ZodType<T> {
+function oneOf<const T extends string | number>(values: readonly T[]): Z.ZodType<T> {
   return z.literal(values, { error: `one of ${values.join(", ")}` });
 }
 
-function listOf<T>(what: string, element: z.ZodType<T>): z.ZodType<T[]> {
+function listOf<T>(what: string, element: Z.ZodType<T>): Z.ZodType<T[]> {
   return z.array(element, { error: `a list of ${what}` });
 }
 
 /** A mapping that knows its keys; the error text of an unknown key is the list of known ones. */
-function keys<T extends z.ZodRawShape>(shape: T): z.ZodObject<T, z.core.$strict> {
+function keys<T extends Z.ZodRawShape>(shape: T): Z.ZodObject<T, Z.core.$strict> {
   return z.strictObject(shape, {
     error: (issue) => issue.code === "unrecognized_keys" ? Object.keys(shape).join(", ") : `keys and values`,
   });
@@ -105,7 +106,7 @@ const part = {
 
 const pciPart = { ...part, hotplug: flag().default(false) };
 
-const busSchema: z.ZodType<Bus> = z.discriminatedUnion("type", [
+const busSchema: Z.ZodType<Bus> = z.discriminatedUnion("type", [
   keys({
     type: z.literal(["pxb-pcie", "pxb-cxl"]),
     bus_nr: integer(1, 255),
@@ -127,7 +128,7 @@ const BLKDEBUG_EVENTS = [
   ...["read_aio", "write_aio", "flush_to_disk", "flush_to_os", "pwritev", "pwritev_zero", "none"],
 ] as const;
 
-const errorSchema: z.ZodType<BlockError> = keys({
+const errorSchema: Z.ZodType<BlockError> = keys({
   event: oneOf(BLKDEBUG_EVENTS),
   errno: integer(1, 133).default(5),
   sector: integer(0, Number.MAX_SAFE_INTEGER).optional(),
@@ -184,7 +185,7 @@ const nvme = keys({
 
 const plainTypes = ["edu", "pci-testdev", "pci-serial", "virtio-rng-pci", "virtio-balloon-pci", "qemu"] as const;
 
-const deviceSchema: z.ZodType<Device> = z.discriminatedUnion("type", [
+const deviceSchema: Z.ZodType<Device> = z.discriminatedUnion("type", [
   nvme,
   keys({
     type: z.literal("nvdimm"),
@@ -219,7 +220,7 @@ const deviceSchema: z.ZodType<Device> = z.discriminatedUnion("type", [
   }),
 ], { error: "keys and values" });
 
-const windowSchema: z.ZodType<CxlWindow> = keys({
+const windowSchema: Z.ZodType<CxlWindow> = keys({
   targets: listOf("ids of pxb-cxl buses", id).refine((targets) => targets.length > 0, {
     error: "at least one id of a pxb-cxl bus",
   }),
@@ -227,12 +228,12 @@ const windowSchema: z.ZodType<CxlWindow> = keys({
   granularity: oneOf([256, 512, 1024, 2048, 4096, 8192, 16384]).default(256),
 });
 
-const nodeSchema: z.ZodType<NumaNode> = keys({
+const nodeSchema: Z.ZodType<NumaNode> = keys({
   cpus: listOf("processor numbers", integer(0, 63)).default([]),
   memory: memorySize.default(0n),
 });
 
-const machineSchema: z.ZodType<Machine> = keys({
+const machineSchema: Z.ZodType<Machine> = keys({
   purpose: text("one line that says what the machine is for", /^[^\n]+$/),
   cpus: integer(1, 64).default(2),
   memory: size({ min: 512n * MIB, multiple: MIB, what: "a size of at least 512MiB, in whole MiB" }).default(
@@ -253,7 +254,7 @@ const machineSchema: z.ZodType<Machine> = keys({
   "qemu-arguments": listOf("words", z.string({ error: "a text" })).default([]),
 });
 
-function describe(issue: z.core.$ZodIssue, root: unknown): string[] {
+function describe(issue: Z.core.$ZodIssue, root: unknown): string[] {
   const where = formatPath(issue.path);
   if (issue.code === "unrecognized_keys") {
     const known = issue.message.split(", ");

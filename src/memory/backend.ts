@@ -47,7 +47,21 @@ export type MemoryRequest =
 /** What is needed of the machine that memory is looked for on. */
 export type MemoryMachine = Pick<Machine, "host" | "files">;
 
-/** Mapped memory. Dispose empties every view that it gave, then unmaps. */
+/**
+ * Mapped memory. Dispose empties every view that it gave, then unmaps.
+ *
+ * @example
+ * ```ts
+ * import { type MemoryBackend, openMemory } from "@busbar/busbar";
+ * const fill = (memory: MemoryBackend, value: number): void => {
+ *   memory.bytes().fill(value);
+ *   memory.persist();
+ * };
+ * using memory = openMemory("anonymous", { sizeBytes: 1n << 16n });
+ * fill(memory, 0x5a);
+ * console.assert(memory.bytes(100, 1)[0] === 0x5a);
+ * ```
+ */
 export class MemoryBackend implements Disposable {
   /** What it is. */
   readonly kind: ResourceKind | "anonymous" | "huge" | "numa";

@@ -75,7 +75,17 @@ export interface DaxDevice {
   readonly region: DaxRegion | null;
 }
 
-/** Every dax device of the machine, ordered by number. None where the kernel has no dax bus. */
+/**
+ * Every dax device of the machine, ordered by number. None where the kernel has no dax bus.
+ *
+ * @example
+ * ```ts
+ * import { formatBytes, listDaxDevices, openMachine } from "@busbar/busbar";
+ * for (const device of listDaxDevices(openMachine().host)) {
+ *   console.log(device.path, device.mode, formatBytes(device.sizeBytes));
+ * }
+ * ```
+ */
 export function listDaxDevices(host: Host): DaxDevice[] {
   const names = ifPresent(() => host.list(DAX_DEVICES)) ?? [];
   const reads = fetchAttributes(host, names.filter(isDaxName));

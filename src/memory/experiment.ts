@@ -3,8 +3,7 @@
  * @module
  */
 
-import { z } from "zod";
-
+import { loadZod } from "../core/packages.ts";
 import { BusbarError } from "../core/error.ts";
 import type { Host } from "../core/host.ts";
 import type { UndoJournal } from "../core/undo/journal.ts";
@@ -14,6 +13,8 @@ import { countedBetween, type CounterValues, readCounters } from "./counters.ts"
 import { readDamon, startDamon } from "./damon.ts";
 import { type DamonRequest, nodeRanges, planDamon } from "./damon_plan.ts";
 import { applyProfile, BALANCING_PROFILE, checkProfile, type TierProfile } from "./tiers.ts";
+
+const { z } = await loadZod();
 
 /** What the kernel is set to while a workload runs. */
 export interface ExperimentCase {

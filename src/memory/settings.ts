@@ -7,6 +7,7 @@
 
 import { BusbarError } from "../core/error.ts";
 import { nearest } from "../core/locator.ts";
+import { loadYaml } from "../core/packages.ts";
 import { isDaxName } from "./devdax.ts";
 import { readShellFragment } from "./shell_fragment.ts";
 
@@ -161,7 +162,7 @@ export async function readSettingsFile(text: string, path: string): Promise<File
 }
 
 async function readYaml(text: string, path: string): Promise<FileSettings> {
-  const { parse } = await import("@std/yaml");
+  const { parse } = await loadYaml();
   const fail = (line: number, message: string, hint?: string, cause?: unknown): BusbarError =>
     new BusbarError("malformed", `${path}:${line}: ${message}`, { operation: "read settings", path, hint, cause });
   let value: unknown;

@@ -4,6 +4,7 @@
  */
 
 import { BusbarError, systemError } from "../core/error.ts";
+import { loadYaml } from "../core/packages.ts";
 import { BALANCING_PROFILE, checkProfile, type TierProfile } from "./tiers.ts";
 
 /**
@@ -24,7 +25,7 @@ export async function readYaml(file: string): Promise<unknown> {
   } catch (cause) {
     throw systemError(cause, "read", file);
   }
-  const { parse } = await import("@std/yaml");
+  const { parse } = await loadYaml();
   try {
     return parse(text);
   } catch (cause) {

@@ -530,9 +530,9 @@ function numberArray(
  *
  * @example
  * ```ts
- * import { openOradaxSession, packed } from "./mod.ts";
+ * import { openOradaxSession, packed } from "@busbar/busbar";
  * using session = openOradaxSession("soft:oradax");
- * const found = await session.scanRange(packed(new Uint8Array([3, 200, 40, 41]), 1), 40, 50);
+ * const found = await session.scanRange(packed(Uint8Array.of(3, 200, 40, 41), { bits: 8 }), 40, 50);
  * console.assert(found.count === 2);
  * ```
  */

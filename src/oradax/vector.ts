@@ -47,6 +47,14 @@ export interface PackedOptions {
  * Elements that are packed into bytes, most significant bit first, as the coprocessor has them.
  *
  * @throws {BusbarError} `out-of-range` when there are fewer bytes than elements
+ *
+ * @example
+ * ```ts
+ * import { openOradaxSession, packed } from "@busbar/busbar";
+ * using session = openOradaxSession("soft:oradax");
+ * const found = await session.scanValue(packed(Uint8Array.of(7, 8, 7), { bits: 8 }), 7);
+ * console.assert(found.count === 2);
+ * ```
  */
 export function packed(bytes: Uint8Array, options: PackedOptions): ElementSource {
   const { bits, startBit = 0 } = options;

@@ -43,6 +43,14 @@ function withLock(device: ClaimedPciDevice, lock: Disposable): ClaimedPciDevice 
  *
  * @throws {BusbarError} `busy` when a kernel driver, another run or another process has it; `usage` for other locators;
  * `unsupported` for a function of another machine
+ *
+ * @example
+ * ```ts
+ * import { claimPciDevice } from "@busbar/busbar";
+ * using device = await claimPciDevice("soft:nvme");
+ * using buffer = device.allocDma(4096);
+ * console.assert(buffer.bytes.length === 4096 && buffer.iova % 4096n === 0n);
+ * ```
  */
 export async function claimPciDevice(
   locator: string | Locator,

@@ -9,7 +9,17 @@ import type { Mmio } from "../core/mmio.ts";
 import type { PciFunction } from "./function.ts";
 import type { BarOptions } from "./resources.ts";
 
-/** A PCI function that is held open. Dispose lets go of it and closes all that it handed out. */
+/**
+ * A PCI function that is held open. Dispose lets go of it and closes all that it handed out.
+ *
+ * @example
+ * ```ts
+ * import { openPciDevice, type PciDevice } from "@busbar/busbar";
+ * const vendor = (device: PciDevice): number => device.readConfig()[0]! | device.readConfig()[1]! << 8;
+ * using device = openPciDevice("soft:nvme");
+ * console.assert(vendor(device) === 0x1234);
+ * ```
+ */
 export interface PciDevice extends Disposable {
   /** How it was found: sysfs, a software device, a recording. */
   readonly kind: "sysfs" | "soft" | "recorded";

@@ -154,7 +154,17 @@ export interface PairVerdict extends P2pPath {
   readonly decidedBy: readonly P2pFinding[];
 }
 
-/** Judges whether `initiator` can write to and read from the memory of `target`. */
+/**
+ * Judges whether `initiator` can write to and read from the memory of `target`.
+ *
+ * @example
+ * ```ts
+ * import { findNode, judgePair, openMachine, readTopology } from "@busbar/busbar";
+ * const topology = readTopology(openMachine("file:docs/tools/desktop.dump").host);
+ * const verdict = judgePair(topology, findNode(topology, "0a:00.0"), findNode(topology, "01:00.0"));
+ * console.log(verdict.writes, verdict.reads, verdict.decidedBy.map((finding) => finding.text));
+ * ```
+ */
 export function judgePair(topology: Topology, initiator: TopologyNode, target: TopologyNode): PairVerdict {
   const path = findPath(initiator, target);
   const redirectedBy = path.route === "same function" ? [] : redirectingOnPath(initiator, target, path);

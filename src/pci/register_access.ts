@@ -78,6 +78,14 @@ export interface OpenBarOptions {
  * Opens a BAR to write to it, with the function's lock.
  *
  * @throws {BusbarError} `busy` while a driver or another run has it; `usage` for a recording
+ *
+ * @example
+ * ```ts
+ * import { openWritableBar } from "@busbar/busbar";
+ * using bar = openWritableBar("soft:nvme", { bar: 0 });
+ * bar.mmio.write32(0x24, 0x001f_001f); // AQA: both admin queues have 32 entries
+ * console.assert(bar.mmio.read32(0x24) === 0x001f_001f);
+ * ```
  */
 export function openWritableBar(
   locator: string | Locator,

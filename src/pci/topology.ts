@@ -127,7 +127,16 @@ export interface Processor {
   readonly isVirtual: boolean;
 }
 
-/** A machine's PCI. */
+/**
+ * A machine's PCI.
+ *
+ * @example
+ * ```ts
+ * import { openMachine, readTopology, type Topology } from "@busbar/busbar";
+ * const drives = ({ nodes }: Topology): number => nodes.filter((node) => node.function.classCode === 0x010802).length;
+ * console.assert(drives(readTopology(openMachine("file:docs/tools/desktop.dump").host)) === 1);
+ * ```
+ */
 export interface Topology {
   /** The machine. */
   readonly host: Host;
@@ -148,6 +157,13 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] };
  * be read, is left out and named in `problems`.
  *
  * @throws {BusbarError} `absent` when the machine has no PCI
+ *
+ * @example
+ * ```ts
+ * import { openMachine, readTopology } from "@busbar/busbar";
+ * const topology = readTopology(openMachine("file:docs/tools/desktop.dump").host);
+ * for (const node of topology.nodes) console.log(node.function.name, node.kind);
+ * ```
  */
 export function readTopology(host: Host): Topology {
   const problems: string[] = [];
@@ -184,6 +200,13 @@ export function readTopology(host: Host): Topology {
  *
  * @param address `0000:01:00.0`, or `01:00.0` in domain 0
  * @throws {BusbarError} `usage` when it is no address, `absent` when the tree has no such function
+ *
+ * @example
+ * ```ts
+ * import { findNode, openMachine, readTopology } from "@busbar/busbar";
+ * const topology = readTopology(openMachine("file:docs/tools/desktop.dump").host);
+ * console.assert(findNode(topology, "01:00.0").kind === "endpoint");
+ * ```
  */
 export function findNode(topology: Topology, address: string | PciAddress): TopologyNode {
   const wanted = typeof address === "string" ? parsePciAddress(address) : address;

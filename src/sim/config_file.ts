@@ -3,9 +3,10 @@
  * @module
  */
 
-import { z } from "zod";
-
+import { loadZod } from "../core/packages.ts";
 import { BANDWIDTH_MODELS, COHERENCE_MODES, MIGRATIONS, type PartialConfig, PLACEMENTS } from "./config.ts";
+
+const { z } = await loadZod();
 
 const above = z.number().positive();
 const notBelow = z.number().min(0);

@@ -8,7 +8,7 @@
 
 import { BusbarError, isBusbarError } from "../../core/error.ts";
 import { type Host, ifReadable, thisMachine } from "../../core/host.ts";
-import type { PciAddress } from "../../core/pci_address.ts";
+import { parsePciAddress, type PciAddress } from "../../core/pci_address.ts";
 import { hex } from "../../core/units.ts";
 import type { CudaDriver } from "../../../ffi/cuda_driver.ts";
 import { findCapability } from "../../pci/capabilities.ts";
@@ -64,10 +64,19 @@ class Stop {
 /**
  * Goes through the chain.
  *
- * @param drive the NVMe controller's address
+ * @param address the NVMe controller's
  * @throws {BusbarError} `absent` when there is no such function
+ *
+ * @example
+ * ```ts
+ * import { checkP2p, openMachine } from "@busbar/busbar";
+ * const { host } = openMachine("file:docs/tools/desktop.dump");
+ * const report = await checkP2p("01:00.0", { host });
+ * for (const { step, name, outcome } of report.checks) console.log(step, name, outcome);
+ * ```
  */
-export async function checkP2p(drive: PciAddress, options: P2pOptions = {}): Promise<P2pReport> {
+export async function checkP2p(address: string | PciAddress, options: P2pOptions = {}): Promise<P2pReport> {
+  const drive = typeof address === "string" ? parsePciAddress(address) : address;
   const host = options.host ?? thisMachine;
   // Its own error says more than a tree without it.
   const fn = readPciFunction(host, drive);

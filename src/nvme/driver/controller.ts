@@ -106,7 +106,17 @@ export interface AsyncEvent {
   readonly logId: number;
 }
 
-/** A controller. Dispose shuts it down, where this process drives it, and lets go of it. */
+/**
+ * A controller. Dispose shuts it down, where this process drives it, and lets go of it.
+ *
+ * @example
+ * ```ts
+ * import { type NvmeController, openNvme } from "@busbar/busbar";
+ * const serialOf = async (controller: NvmeController): Promise<string> => (await controller.identify()).serial;
+ * await using controller = await openNvme("soft:nvme?serial=XYZ");
+ * console.assert(await serialOf(controller) === "XYZ");
+ * ```
+ */
 export class NvmeController implements AsyncDisposable {
   readonly #transport: NvmeTransport & AsyncDisposable;
   #identity: Promise<ControllerIdentity> | null = null;

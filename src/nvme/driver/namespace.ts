@@ -94,7 +94,21 @@ export interface NamespaceAccess {
   readonly maxTransferBytes: () => Promise<number>;
 }
 
-/** A namespace. Addresses and counts are in logical blocks; transfers longer than the controller takes are split. */
+/**
+ * A namespace. Addresses and counts are in logical blocks; transfers longer than the controller takes are split.
+ *
+ * @example
+ * ```ts
+ * import { type NvmeNamespace, openNvme } from "@busbar/busbar";
+ * const firstBlock = async (namespace: NvmeNamespace): Promise<Uint8Array> => {
+ *   const block = new Uint8Array(4096);
+ *   await namespace.read(0, block);
+ *   return block;
+ * };
+ * await using controller = await openNvme("soft:nvme");
+ * console.assert((await firstBlock(controller.namespace(1))).every((byte) => byte === 0));
+ * ```
+ */
 export class NvmeNamespace {
   /** NSID. */
   readonly id: number;

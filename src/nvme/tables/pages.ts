@@ -236,7 +236,16 @@ export const NVME_PAGES: readonly NvmePage[] = [
 /** The name of a data page. */
 export type NvmePageName = string;
 
-/** The page of that name, also with `-log` behind it as nvme-cli has it; null for a name that no page has. */
+/**
+ * The page of that name, also with `-log` behind it as nvme-cli has it; null for a name that no page has.
+ *
+ * @example
+ * ```ts
+ * import { decodePage, pageNamed } from "@busbar/busbar";
+ * const page = pageNamed("smart-log");
+ * if (page !== null) console.assert(decodePage(page, new Uint8Array(512)).rows.length > 0);
+ * ```
+ */
 export function pageNamed(name: NvmePageName): NvmePage | null {
   const short = name.replace(/-log$/, "");
   return NVME_PAGES.find((page) => page.name === short) ?? null;

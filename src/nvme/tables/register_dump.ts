@@ -40,6 +40,13 @@ export const REGISTER_BYTES = 0x1000;
  *
  * @param bar0 at least the first {@linkcode REGISTER_BYTES} of BAR0, or as much as the BAR has
  * @throws {BusbarError} `unreachable` when the registers read as if no controller were there
+ *
+ * @example
+ * ```ts
+ * import { openPciDevice, readRegisters } from "@busbar/busbar";
+ * using device = openPciDevice("soft:nvme");
+ * for (const { row, value } of readRegisters(device.bar(0)).registers) console.log(row.name, value);
+ * ```
  */
 export function readRegisters(bar0: Mmio): RegisterDump {
   const pieces = REGISTER_RUNS.filter((run) => run.offset + run.sizeBytes <= bar0.endOffset)

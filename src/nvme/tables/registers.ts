@@ -92,7 +92,15 @@ const CSTS: readonly BitField[] = [
   code("ST", 6, 6, "Shutdown Type", { 0: "controller", 1: "subsystem" }),
 ];
 
-/** The registers at 0x00 to 0x6b and 0xe00 to 0xe1b of BAR0. */
+/**
+ * The registers at 0x00 to 0x6b and 0xe00 to 0xe1b of BAR0.
+ *
+ * @example
+ * ```ts
+ * import { NVME_REGISTERS } from "@busbar/busbar";
+ * console.assert(NVME_REGISTERS.rows.find((row) => row.name === "CSTS")?.offset === 0x1c);
+ * ```
+ */
 export const NVME_REGISTERS: Layout = {
   name: "NVMe controller registers",
   source: "NVM Express Base 2.0 §3.1.3",
