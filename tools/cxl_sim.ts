@@ -1,5 +1,5 @@
 /**
- * `cxl_sim run|record|convert|serve|client|topology|presets|check`: a simulator of CXL memory. Options without a word mean `run`.
+ * `cxl_sim run|sweep|record|convert|serve|client|topology|presets|check`: a simulator of CXL memory. Options without a word mean `run`.
  * @module
  */
 
@@ -13,6 +13,7 @@ import { presets } from "./cxl_sim/presets.ts";
 import { record } from "./cxl_sim/record.ts";
 import { run } from "./cxl_sim/run.ts";
 import { serve } from "./cxl_sim/serve.ts";
+import { sweep } from "./cxl_sim/sweep.ts";
 import { topology } from "./cxl_sim/topology.ts";
 
 /** The command line of `cxl_sim`. */
@@ -20,6 +21,7 @@ export const command: CommandUnknownOpts = new Command("cxl_sim")
   .description("Simulate CXL memory: what a program, a trace or a generator would see behind switches and expanders.")
   .enablePositionalOptions()
   .addCommand(run, { isDefault: true })
+  .addCommand(sweep)
   .addCommand(record)
   .addCommand(convert)
   .addCommand(serve)

@@ -3,28 +3,20 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 
-import { yieldToEventLoop } from "../../src/core/deadline.ts";
-import { BusbarError } from "../../src/core/error.ts";
-import { reportOf, type RunReport } from "../../src/sim/report.ts";
-import { Simulator } from "../../src/sim/simulator.ts";
-import { AccessBatch } from "../../src/sim/trace/batch.ts";
-import { wholeNumber } from "../cli/arguments.ts";
+import type { RunReport } from "../../src/sim/report.ts";
 import { writeOutput } from "../cli/files.ts";
 import { note, print, printJson } from "../cli/output.ts";
-import { interruption } from "../cli/run.ts";
 import { epochCsv } from "../render/sim/epoch_csv.ts";
 import { runSchema } from "../render/sim/run_schema.ts";
 import { explanationLines, runLines } from "../render/sim/run_text.ts";
-import { type AccessOptions, addAccesses, openAccesses } from "./accesses.ts";
-import { configEcho, configHash } from "./echo.ts";
 import { Log } from "./log.ts";
-import { addSettings, readSettings, type SettingOptions } from "./settings.ts";
+import { replay, replayCommand, type ReplayOptions } from "./replay.ts";
+import { readSettings } from "./settings.ts";
 
-interface RunOptions extends SettingOptions, AccessOptions {
+interface RunOptions extends ReplayOptions {
   readonly counters?: string;
-  readonly explain?: number;
   readonly csv?: string;
   readonly html?: string;
   readonly svg?: string;
@@ -33,17 +25,10 @@ interface RunOptions extends SettingOptions, AccessOptions {
   readonly jsonSchema?: true;
 }
 
-/** Milliseconds between two looks at signals. */
-const SLICE_MS = 50;
-
 /** The command line of `cxl_sim run`. */
-export const run: CommandUnknownOpts = addSettings(addAccesses(
-  new Command("run")
-    .description("Replay a trace, a generator or a program over a CXL topology: latency, bandwidth, slowdown.")
-    .argument("[program...]", "a program to record and replay, behind --"),
-))
+export const run: CommandUnknownOpts = replayCommand("run")
+  .description("Replay a trace, a generator or a program over a CXL topology: latency, bandwidth, slowdown.")
   .option("--counters <file>", "counter mode: a CSV of counters, a row for each epoch, in place of accesses")
-  .option("--explain <n>", "how the latency of the n-th access is made up", wholeNumber)
   .option("--csv <file>", "write a row for each epoch")
   .option("--html <file>", "write one page with every picture")
   .option("--svg <folder>", "write each picture as a file")
@@ -59,49 +44,13 @@ export const run: CommandUnknownOpts = addSettings(addAccesses(
       const { runCounters } = await import("./counters.ts");
       return runCounters(options.counters, settings, options.json === true);
     }
-    await using accesses = await openAccesses(options, program, settings.processors);
-    const begun = performance.now();
-    const simulator = new Simulator(settings.config, options.explain ?? 0);
-    await feed(simulator, (batch) => accesses.read(batch));
-    const state = simulator.finish();
-    if (options.explain !== undefined && options.explain > simulator.accesses) {
-      throw new BusbarError("out-of-range", `access ${options.explain}: there are ${simulator.accesses}`, {
-        operation: "explain an access",
-        hint: "--explain counts accesses from 1",
-      });
-    }
-    const echo = configEcho(settings.config);
-    const report = reportOf(state, {
-      trace: accesses.name,
-      config: echo,
-      configHash: await configHash(echo),
-      origins: settings.origins,
-      notes: [...settings.notes, ...accesses.notes],
-      incomplete: interruption.aborted,
-      weight: settings.weight,
-    });
+    const { report, elapsedMs } = await replay(options, program, settings);
     for (const text of report.notes) log.info(text);
-    if (options.timing) {
-      const seconds = (performance.now() - begun) / 1000;
-      note(`cxl_sim: ${simulator.accesses} accesses in ${seconds.toFixed(2)} s`);
-    }
+    if (options.timing) note(`cxl_sim: ${report.trace.accesses} accesses in ${(elapsedMs / 1000).toFixed(2)} s`);
     await write(report, options);
     if (options.json) return printJson(report);
     print((options.explain === undefined ? runLines(report) : explanationLines(report)).join("\n"));
   });
-
-/** Feeds accesses until there are no more, or until a signal: then what is known is printed. */
-async function feed(simulator: Simulator, read: (batch: AccessBatch) => number | Promise<number>): Promise<void> {
-  const batch = new AccessBatch();
-  let looked = performance.now();
-  while (!interruption.aborted && await read(batch) > 0) {
-    simulator.feed(batch);
-    const now = performance.now();
-    if (now - looked < SLICE_MS) continue;
-    looked = now;
-    await yieldToEventLoop();
-  }
-}
 
 async function write(
   report: RunReport,

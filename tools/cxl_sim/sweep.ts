@@ -1,0 +1,119 @@
+/**
+ * `cxl_sim sweep`: a grid of runs on the processors of this machine.
+ * @module
+ */
+
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+
+import denoJson from "../../deno.json" with { type: "json" };
+import { BusbarError } from "../../src/core/error.ts";
+import { type Batch, LineWorker, LocalScheduler, pointsOf, Results, sweepReport } from "../../src/sweep/mod.ts";
+import { durationMs, wholeNumber } from "../cli/arguments.ts";
+import { writeOutput } from "../cli/files.ts";
+import { print, printJson } from "../cli/output.ts";
+import { StepProgress } from "../cli/progress.ts";
+import { interruption, raiseExitStatus } from "../cli/run.ts";
+import { selfCommand } from "../cli/self.ts";
+import { sweepCsv, sweepLines } from "../render/sweep/sweep_text.ts";
+import { sweepSchema } from "../render/sweep/sweep_schema.ts";
+import { readValue } from "./files.ts";
+import { answerPoints, checkPoints, INPUT_OPTIONS } from "./sweep_points.ts";
+
+/** Milliseconds that one point may take. */
+const POINT_LIMIT_MS = 3_600_000;
+
+interface SweepOptions {
+  readonly workers?: number;
+  readonly output?: string;
+  readonly retry?: true;
+  readonly timeout: number;
+  readonly csv?: string;
+  readonly html?: string;
+  readonly svg?: string;
+  readonly json?: true;
+  readonly jsonSchema?: true;
+  readonly worker?: true;
+}
+
+/** The command line of `cxl_sim sweep`. */
+export const sweep: CommandUnknownOpts = new Command("sweep")
+  .description("Run every point of a grid of settings, on all processors; a finished point is never run twice.")
+  .argument("[file]", "the grid, as YAML or JSON")
+  .option("--workers <n>", "points that run at once; the number of processors by default", wholeNumber)
+  .option("--output <folder>", "where results are kept, a file for each point; FILE.results by default")
+  .option("--retry", "run the points again that failed")
+  .option("--timeout <time>", "for one point", durationMs, POINT_LIMIT_MS)
+  .option("--csv <file>", "write the table of points")
+  .option("--html <file>", "write one page with the table and every picture")
+  .option("--svg <folder>", "write each picture as a file")
+  .option("--json", "print one JSON document")
+  .option("--json-schema", "print the schema of --json, and stop")
+  .addOption(new Option("--worker").hideHelp())
+  .action(async (...args: unknown[]) => {
+    const [file, options] = args as [string | undefined, SweepOptions];
+    if (options.jsonSchema) return printJson(sweepSchema());
+    if (options.worker) return await answerPoints(Deno.stdin.readable);
+    if (file === undefined) {
+      throw new BusbarError("usage", "which grid?", { hint: "cxl_sim sweep FILE.yaml", operation: "read the options" });
+    }
+    await runSweep(file, options);
+  });
+
+async function runSweep(file: string, options: SweepOptions): Promise<void> {
+  const value = await readValue(file, "the grid");
+  const { gridOf } = await import("../../src/sweep/grid_file.ts");
+  const grid = gridOf(value, file);
+  if (!["cxl_sim", "cxl_sim run"].includes(grid.tool.join(" "))) {
+    throw new BusbarError("usage", `${file}: the tool is ${grid.tool.join(" ")}`, {
+      operation: "read the grid",
+      path: file,
+      hint: "cxl_sim sweep runs grids of cxl_sim",
+    });
+  }
+  if (options.workers === 0) throw new BusbarError("usage", "--workers 0: one or more", { operation: "sweep" });
+  const points = await pointsOf(grid, { version: denoJson.version, inputOptions: INPUT_OPTIONS });
+  using results = Results.hold(options.output ?? `${file.replace(/\.(ya?ml|json)$/, "")}.results`);
+  const states = results.states();
+  const wanted = points.filter(({ id }) => {
+    const state = states.get(id) ?? "missing";
+    return state === "missing" || (state === "failed" && options.retry === true);
+  });
+  await checkPoints(wanted);
+  {
+    using progress = new StepProgress(points.length);
+    for (const _ of points.slice(wanted.length)) progress.step("");
+    const command = [...selfCommand("cxl_sim"), "sweep", "--worker"];
+    const scheduler = new LocalScheduler({
+      workers: options.workers ?? navigator.hardwareConcurrency,
+      openWorker: () => new LineWorker(command, options.timeout),
+      onPoint: ({ parameters }) => progress.step(JSON.stringify(parameters)),
+    });
+    await finish(await scheduler.start(wanted, results));
+  }
+  const report = { schema: "cxl_sim_sweep/1", incomplete: interruption.aborted, ...sweepReport(grid, points, results) };
+  if (report.failed > 0) raiseExitStatus("device-failed");
+  if (options.csv !== undefined) writeOutput(options.csv, sweepCsv(report));
+  if (options.html !== undefined || options.svg !== undefined) {
+    const { sweepPage, sweepPictures } = await import("../render/sweep/sweep_page.ts");
+    if (options.html !== undefined) writeOutput(options.html, await sweepPage(report));
+    if (options.svg !== undefined) {
+      await Deno.mkdir(options.svg, { recursive: true });
+      for (const { name, svg } of await sweepPictures(report)) writeOutput(`${options.svg}/${name}.svg`, svg);
+    }
+  }
+  if (options.json) return printJson(report);
+  print(sweepLines(report).join("\n"));
+}
+
+/** Waits for the batch; a signal ends it. */
+async function finish(batch: Batch): Promise<void> {
+  const cancel = (): void => {
+    batch.cancel().catch(() => {});
+  };
+  interruption.addEventListener("abort", cancel);
+  try {
+    await batch.finished();
+  } finally {
+    interruption.removeEventListener("abort", cancel);
+  }
+}
