@@ -14,15 +14,18 @@ import type { Restored } from "../src/core/undo/roll_back.ts";
 import { UndoJournal } from "../src/core/undo/journal.ts";
 import { bindingName, bindVfio, vfioObstacles } from "../src/pci/bind.ts";
 import { type PciFunction, readPciFunction } from "../src/pci/function.ts";
+import { pciLocatorOf } from "../src/pci/kernel_names.ts";
 import { groupMembers, VFIO_DRIVER } from "../src/pci/vfio.ts";
 import { print, printJson } from "./cli/output.ts";
 import { FUNCTION_SCHEMA, functionJson, functionLine } from "./render/pci/pci.ts";
 import { documentSchema, openJournal, raiseExitStatus, run } from "./cli/run.ts";
 
 function functionAt(text: string): PciFunction {
-  const locator = parseLocator(text);
-  if (locator.kind !== "pci") throw wrongLocatorKind(locator, "bind", ["a PCI address (as in 0000:01:00.0)"]);
-  return readPciFunction(localHostOf(locator, "bind"), locator.address);
+  const given = parseLocator(text);
+  const host = localHostOf(given, "bind");
+  const locator = pciLocatorOf(given, host, "bind");
+  if (locator.kind !== "pci") throw wrongLocatorKind(locator, "bind", ["a PCI address (as in 0000:01:00.0)", "nvme0"]);
+  return readPciFunction(host, locator.address);
 }
 
 const SCHEMA: JsonObject = documentSchema("bind", [

@@ -6,12 +6,13 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../src/core/error.ts";
-import type { Host } from "../src/core/host.ts";
+import { type Host, thisMachine } from "../src/core/host.ts";
 import { type FileLocator, parseLocator, readOptions, wrongLocatorKind } from "../src/core/locator.ts";
-import { parsePciAddress } from "../src/core/pci_address.ts";
+import { parsePciAddress, type PciAddress } from "../src/core/pci_address.ts";
 import { machineOf } from "../ffi/machine.ts";
 import { openCudaDriver } from "../src/gpu/driver.ts";
 import { checkP2p, type P2pOptions } from "../src/gpu/p2p/chain.ts";
+import { pciLocatorOf } from "../src/pci/kernel_names.ts";
 import { readMachineFile } from "../src/pci/machine_file.ts";
 import { p2pLines, p2pSchema } from "./render/gpu/check_p2p.ts";
 import { note, print, printJson } from "./cli/output.ts";
@@ -62,6 +63,14 @@ function recordedHost(locator: FileLocator): Host {
   return host;
 }
 
+/** By its address, or by the kernel's name for it. */
+function driveAddress(text: string): PciAddress {
+  if (!/^(?:nvme|\/dev\/)/.test(text)) return parsePciAddress(text);
+  const named = pciLocatorOf(parseLocator(text), thisMachine, "check_p2p");
+  if (named.kind !== "pci") throw wrongLocatorKind(named, "check_p2p", ["a PCI address", "nvme0"]);
+  return named.address;
+}
+
 function isMachine(text: string): boolean {
   return text.startsWith("file:") || text.startsWith("ssh:");
 }
@@ -97,7 +106,7 @@ export const command: CommandUnknownOpts = new Command("check_p2p")
     if (options.readTest && !options.writeTest) {
       throw new BusbarError("usage", "--read-test comes after --write-test: give both");
     }
-    const report = await checkP2p(parsePciAddress(drive), {
+    const report = await checkP2p(driveAddress(drive), {
       ...(gpu === undefined ? {} : gpuOf(gpu)),
       ...(machines[0] === undefined ? {} : otherMachine(machines[0])),
       writeTest: options.writeTest === true,

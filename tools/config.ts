@@ -11,6 +11,7 @@ import { type Locator, parseLocator } from "../src/core/locator.ts";
 import { maskedValue } from "../src/core/named_register.ts";
 import { hex } from "../src/core/units.ts";
 import { readPciFunction } from "../src/pci/function.ts";
+import { pciLocatorOf } from "../src/pci/kernel_names.ts";
 import { lockFunction } from "../src/pci/lock.ts";
 import { configValue, findConfigRegister, openConfig, refuseHeld, writeConfig } from "../src/pci/register_access.ts";
 import { accessBytes, unsigned } from "./cli/arguments.ts";
@@ -39,10 +40,11 @@ function write(locator: Locator, text: string, value: bigint, options: Options):
   if (options.write !== true && options.dryRun !== true) {
     throw new BusbarError("usage", "writing needs --write", { operation: "config" });
   }
-  if (locator.kind !== "pci" || locator.host !== null) {
+  const named = locator.host === null ? pciLocatorOf(locator, thisMachine, "config") : locator;
+  if (named.kind !== "pci" || named.host !== null) {
     throw new BusbarError("usage", `'${locator.text}' cannot be written to: config writes functions of this machine`);
   }
-  const fn = readPciFunction(thisMachine, locator.address);
+  const fn = readPciFunction(thisMachine, named.address);
   refuseHeld(fn, "config", options.force === true);
   using _lock = lockFunction(thisMachine, fn);
   const { region, register, before } = read(locator, text, options);

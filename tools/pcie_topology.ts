@@ -7,10 +7,11 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../src/core/error.ts";
 import { type Host, thisMachine } from "../src/core/host.ts";
-import { parseLocator, readOptions, wrongLocatorKind } from "../src/core/locator.ts";
+import { type Locator, parseLocator, readOptions, wrongLocatorKind } from "../src/core/locator.ts";
 import { formatPciAddress } from "../src/core/pci_address.ts";
 import { machineOf } from "../ffi/machine.ts";
 import { readPciNames } from "../src/pci/ids.ts";
+import { pciLocatorOf } from "../src/pci/kernel_names.ts";
 import { formatMachine, readMachineFile } from "../src/pci/machine_file.ts";
 import { judgePair, type PairVerdict } from "../src/pci/p2p.ts";
 import { findNode, isPeer, nodesAbove, readTopology, type Topology, type TopologyNode } from "../src/pci/topology.ts";
@@ -53,6 +54,7 @@ export const command: CommandUnknownOpts = new Command("pcie_topology")
 function placeOf(texts: readonly string[]): { host: Host; addresses: string[]; problems: readonly string[] } {
   const machines = new Map<string, () => Host>();
   const addresses: string[] = [];
+  const nodes: Locator[] = [];
   let problems: readonly string[] = [];
   let recordings = 0;
   for (const text of texts) {
@@ -67,17 +69,24 @@ function placeOf(texts: readonly string[]): { host: Host; addresses: string[]; p
         problems = machine.problems;
         return machine.host;
       });
-    } else if (locator.kind !== "machine") throw wrongLocatorKind(locator, "pcie_topology", TAKES);
+    } else if (locator.kind === "node") nodes.push(locator);
+    else if (locator.kind !== "machine") throw wrongLocatorKind(locator, "pcie_topology", TAKES);
   }
   if (recordings > 1) throw new BusbarError("usage", "one machine at a time: two recordings are given");
   if (machines.size > 1) throw new BusbarError("usage", `one machine at a time: ${[...machines.keys()].join(" or ")}`);
   const [open] = machines.values();
   const host = open?.() ?? thisMachine;
+  for (const node of nodes) {
+    const named = pciLocatorOf(node, host, "pcie_topology");
+    if (named.kind !== "pci") throw wrongLocatorKind(node, "pcie_topology", TAKES);
+    addresses.push(formatPciAddress(named.address));
+  }
   return { host, addresses, problems };
 }
 
 const TAKES: readonly string[] = [
   "PCI addresses (as in 0000:01:00.0)",
+  "names as nvme0, nvme0n1, mem0",
   "file:RECORDING",
   "ssh:HOST/ for all of a machine",
 ];

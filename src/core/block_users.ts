@@ -53,17 +53,21 @@ function partitionsOf(host: Host, device: string): string[] {
  */
 export function blockUses(host: Host, names: readonly string[], isClaimed?: (device: string) => boolean): BlockUse[] {
   const uses: BlockUse[] = [];
-  for (const name of names) {
-    const devices = stackedDevices(host, name);
+  if (names.length === 0) return uses;
+  const stacks = names.map((name) => stackedDevices(host, name));
+  const paths = new Set(stacks.flat().map((device) => `/dev/${device}`));
+  // Both look through all processes: once for all devices.
+  const opened = findProcessUses(host, (path) => paths.has(path));
+  const tables = mountTables(host);
+  for (const devices of stacks) {
     const before = uses.length;
     for (const device of devices) {
-      uses.push(...mountsOf(host, device), ...swapsOf(host, device));
+      uses.push(...mountsOf(host, device, tables), ...swapsOf(host, device));
       for (const holder of holdersOf(host, device)) {
         uses.push({ kind: "holder", device, text: `${device} is part of ${holderName(host, holder)}` });
       }
     }
-    const paths = new Set(devices.map((device) => `/dev/${device}`));
-    for (const use of findProcessUses(host, (path) => paths.has(path))) {
+    for (const use of opened.filter(({ path }) => devices.includes(path.slice("/dev/".length)))) {
       uses.push({ kind: "open", device: use.path.slice("/dev/".length), text: describeUse(use) });
     }
     if (uses.length > before || isClaimed === undefined) continue;
@@ -85,11 +89,11 @@ function holderName(host: Host, holder: string): string {
 }
 
 /** Mounts in the mount namespace of any process, by device number: names in mountinfo may be of another namespace. */
-function mountsOf(host: Host, device: string): BlockUse[] {
+function mountsOf(host: Host, device: string, tables: ReadonlySet<string>): BlockUse[] {
   const number = ifReadable(() => host.readText(`${CLASS_BLOCK}/${device}/dev`).trim());
   if (number === null) return [];
   const points = new Set<string>();
-  for (const text of mountTables(host)) {
+  for (const text of tables) {
     for (const line of text.split("\n")) {
       const [, , majorMinor, , point] = line.split(" ");
       if (majorMinor === number && point !== undefined) points.add(unescapeOctal(point));

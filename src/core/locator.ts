@@ -8,7 +8,7 @@
  * | `soft:cuda?cc=90`, `cuda:0`, `cuda:PATH?device=1` | a CUDA device: software, of the installed driver, of a library file |
  * | `type2:PATH` | the shared file of a CXL Type 2 GPU |
  * | `file:saved.dump` | a recorded machine or device: decode only |
- * | `/dev/dax0.0`, `/dev/nvme0`, `nvme0` | a device node |
+ * | `/dev/dax0.0`, `nvme0`, `nvme0n1`, `mem0`, `dax0.0` | a device node, also by the kernel's name for it |
  * | `ssh:lab7/0000:01:00.0`, `ssh:me@lab7:2222//dev/dax0.0` | what the locator after the first `/` names, on another machine |
  * | `ssh:lab7/` | that machine as a whole |
  *
@@ -163,6 +163,9 @@ export function parseLocator(text: string): Locator {
   return parseOnMachine(text, text, null);
 }
 
+/** Names that the kernel gives in /dev, and that nothing else has: a controller, a namespace, a partition, a dax device. */
+const KERNEL_NAME = /^(?:nvme\d{1,5}(?:n\d{1,9}(?:p\d{1,4})?)?|dax\d{1,5}\.\d{1,5})$/;
+
 /** What the files of a machine name: a device node or a PCI function. */
 function parseOnMachine(text: string, rest: string, host: HostPart | null): Locator {
   if (rest.startsWith("/")) {
@@ -170,7 +173,8 @@ function parseOnMachine(text: string, rest: string, host: HostPart | null): Loca
     if (rest.startsWith("/dev/") && rest.includes("?")) throw notALocator(text, "a device node has no settings");
     return { kind: "node", text, host, path: rest };
   }
-  if (/^nvme\d{1,5}$/.test(rest)) return { kind: "node", text, host, path: `/dev/${rest}` };
+  if (KERNEL_NAME.test(rest)) return { kind: "node", text, host, path: `/dev/${rest}` };
+  if (/^mem\d{1,5}$/.test(rest)) return { kind: "node", text, host, path: `/dev/cxl/${rest}` };
   if (!rest.includes(":")) throw notALocator(text, "it has no colon and does not begin with /");
   return { kind: "pci", text, host, address: parsePciAddress(rest) };
 }

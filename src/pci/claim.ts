@@ -11,6 +11,7 @@ import { SOFT_LOCATORS } from "./locators.ts";
 import { openSoftDevice } from "./soft_device.ts";
 import { type PciFunction, readPciFunction } from "./function.ts";
 import type { ClaimedPciDevice } from "./claimed_device.ts";
+import { pciLocatorOf } from "./kernel_names.ts";
 import { lockFunction } from "./lock.ts";
 import { openWithoutIommu } from "./no_iommu.ts";
 import { openVfio, VFIO_DRIVER } from "./vfio.ts";
@@ -59,10 +60,11 @@ export async function claimPciDevice(
   const parsed = toLocator(locator);
   const host = options.host ?? localHostOf(parsed, "hold PCI function");
   if (parsed.kind === "soft") return openSoftDevice(parsed);
-  if (parsed.kind !== "pci") {
+  const named = pciLocatorOf(parsed, host, "hold PCI function");
+  if (named.kind !== "pci") {
     throw wrongDevice(parsed, "PCI device that can be held", ["a PCI address (as in 0000:01:00.0)", ...SOFT_LOCATORS]);
   }
-  const fn = readPciFunction(host, parsed.address);
+  const fn = readPciFunction(host, named.address);
   if (fn.driver !== null && fn.driver !== VFIO_DRIVER) throw heldByKernel(fn);
   const lock = lockFunction(host, fn);
   try {

@@ -8,6 +8,7 @@ import type { Machine } from "../core/machine.ts";
 import { machineOf } from "../../ffi/machine.ts";
 import type { PciDevice } from "./device.ts";
 import { readPciFunction } from "./function.ts";
+import { pciLocatorOf } from "./kernel_names.ts";
 import { PCI_LOCATORS } from "./locators.ts";
 import { openRecorded } from "./recorded_device.ts";
 import { openSoftDevice } from "./soft_device.ts";
@@ -35,14 +36,15 @@ export interface OpenPciOptions {
 export function openPciDevice(locator: string | Locator, options: OpenPciOptions = {}): PciDevice {
   const parsed = toLocator(locator);
   const machine = options.machine ?? machineOf(parsed);
-  switch (parsed.kind) {
+  const named = pciLocatorOf(parsed, machine.host, "open PCI device");
+  switch (named.kind) {
     case "pci":
-      return new SysfsPciDevice(machine, readPciFunction(machine.host, parsed.address));
+      return new SysfsPciDevice(machine, readPciFunction(machine.host, named.address));
     case "soft":
-      return openSoftDevice(parsed);
+      return openSoftDevice(named);
     case "file":
-      return openRecorded(parsed);
+      return openRecorded(named);
     default:
-      throw wrongDevice(parsed, "PCI device", PCI_LOCATORS);
+      throw wrongDevice(named, "PCI device", PCI_LOCATORS);
   }
 }

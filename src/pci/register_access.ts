@@ -19,6 +19,7 @@ import { openPciDevice, type OpenPciOptions } from "./open_device.ts";
 import { PCI_LOCATORS } from "./locators.ts";
 import { openSoftDevice } from "./soft_device.ts";
 import { type PciFunction, readPciFunction } from "./function.ts";
+import { pciLocatorOf } from "./kernel_names.ts";
 import { lockFunction } from "./lock.ts";
 import { explainMapError, usableBar } from "./accessibility.ts";
 
@@ -101,8 +102,9 @@ export function openWritableBar(
       [Symbol.dispose]: () => device[Symbol.dispose](),
     };
   }
-  if (parsed.kind !== "pci") throw notWritable(parsed);
-  const fn = readPciFunction(host, parsed.address);
+  const named = pciLocatorOf(parsed, host, WRITE);
+  if (named.kind !== "pci") throw notWritable(parsed);
+  const fn = readPciFunction(host, named.address);
   refuseHeld(fn, WRITE, force);
   const lock = lockFunction(host, fn);
   try {

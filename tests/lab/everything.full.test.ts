@@ -3,9 +3,12 @@
 import { assertEquals, assertMatch } from "@std/assert";
 
 import { machine } from "./lab.ts";
+import { listTests } from "./list.ts";
 import { controllerOf, output } from "./programs.ts";
 
 const lab = machine("everything.yaml", import.meta.url);
+
+listTests(lab);
 
 lab.test("lspci, nvme, cxl, ndctl and numactl each find their own", async () => {
   const functions = await output("lspci", "-Dnn");

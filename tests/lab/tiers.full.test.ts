@@ -8,9 +8,12 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { Deadline, waitFor } from "../../src/core/deadline.ts";
 import { runTool, toolArgs } from "../soft/tool.ts";
 import { machine } from "./lab.ts";
+import { listTests } from "./list.ts";
 import { list, output, read, shell } from "./programs.ts";
 
 const lab = machine("tiers.yaml", import.meta.url);
+
+listTests(lab);
 
 /** DAMON looks often, so that a test need not wait for half a minute; found by trial under emulation. */
 const OFTEN = ["--global", "--sample", "20ms", "--aggregate", "400ms", "--update", "4s"];

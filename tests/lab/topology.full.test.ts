@@ -1,6 +1,7 @@
 /** The same tree of PCI without an IOMMU: then Linux leaves ACS off, and other verdicts follow. */
 
 import { machine } from "./lab.ts";
+import { listTests } from "./list.ts";
 import { topologyTests } from "./topology.ts";
 
 const SHIPPED = new URL("../../src/lab/machines/topology.yaml", import.meta.url);
@@ -13,5 +14,7 @@ async function withoutIommu(): Promise<string> {
 }
 
 const lab = machine(await withoutIommu(), import.meta.url);
+
+listTests(lab);
 
 topologyTests(lab, false);

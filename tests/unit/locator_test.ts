@@ -148,7 +148,9 @@ Deno.test("what names nothing is refused, and the error lists the forms", () => 
     const text of [
       "",
       "zz",
-      "nvme0n1",
+      "nvme0n",
+      "mem",
+      "dax0",
       "nvme123456",
       "soft:",
       "soft:NVMe",

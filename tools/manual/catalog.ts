@@ -39,6 +39,10 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
     title: "run a command in a virtual machine with a real kernel and the hardware that I describe",
     load: () => import("../lab.ts"),
   },
+  list: {
+    title: "see which devices a machine has, who has them and how they are connected",
+    load: () => import("../list.ts"),
+  },
   man: {
     title: "have busbar's manual pages",
     load: async () => ({ command: (await import("./man.ts")).manCommand(TOOLS) }),

@@ -12,6 +12,7 @@ import { openPciDevice } from "../../pci/open_device.ts";
 import { SOFT_LOCATORS, SOFT_PCI_DEVICES } from "../../pci/locators.ts";
 import { CLASS_NVME, type PciFunction, readPciFunction, summarize } from "../../pci/function.ts";
 import { claimPciDevice } from "../../pci/claim.ts";
+import { controllersOf } from "../../pci/kernel_names.ts";
 import { decodesMemory } from "../../pci/accessibility.ts";
 import { localHostOf, localMachineWith, machineOf } from "../../../ffi/machine.ts";
 import type { NvmeTransport } from "../queue/command.ts";
@@ -54,6 +55,9 @@ export async function openNvmeTransport(
   if (parsed.kind === "node" && /^\/dev\/nvme\d+$/.test(parsed.path)) {
     return new KernelTransport(parsed.text, parsed.path, machine);
   }
+  if (parsed.kind === "node" && /^\/dev\/nvme\d+n\d+(?:p\d+)?$/.test(parsed.path)) {
+    return new KernelTransport(parsed.text, `/dev/${onlyController(machine, parsed.path)}`, machine);
+  }
   if (parsed.kind === "pci") {
     const fn = readPciFunction(machine.host, parsed.address);
     // What is written to start a controller would do something else to another device. One that is gone reads all ones.
@@ -66,6 +70,25 @@ export async function openNvmeTransport(
   if (parsed.host !== null) localHostOf(parsed, "drive a controller");
   const device = await claimPciDevice(parsed, { noIommu, checkUnowned: refuseDriven, host: machine.host });
   return await NvmeDriver.start(device, driverOptions);
+}
+
+/** The one controller that leads to a namespace. */
+function onlyController(machine: Machine, node: string): string {
+  const controllers = controllersOf(machine.host, node);
+  const [only, ...others] = controllers;
+  if (only === undefined) {
+    throw new BusbarError("absent", `${node}: no such namespace`, {
+      operation: "open controller",
+      path: node,
+      hint: "busbar list nvme shows the controllers and their namespaces",
+    });
+  }
+  if (others.length === 0) return only;
+  throw new BusbarError("usage", `${node} is reached by ${controllers.join(", ")}: which?`, {
+    operation: "open controller",
+    path: node,
+    hint: `name one of them, as in ${only}`,
+  });
 }
 
 function notAController(fn: PciFunction): BusbarError {

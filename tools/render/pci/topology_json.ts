@@ -93,7 +93,8 @@ function servicesOf(bits: number): string[] {
   return ACS_SERVICES.filter((service) => (bits & service.bit) !== 0).map((service) => service.lspciName);
 }
 
-function linkJson(link: Link): JsonObject {
+/** A link as JSON. */
+export function linkJson(link: Link): JsonObject {
   return {
     state: link.state,
     current: rateJson(link.current),
@@ -160,22 +161,25 @@ function membersOf(schema: JsonObject): Record<string, Json> {
     : {};
 }
 
+/** The schema of {@linkcode linkJson}, or null. */
+export const LINK_SCHEMA: JsonObject = orNull(closedObject({
+  state: { enum: ["up", "down", "unknown"] },
+  current: RATE,
+  possible: RATE,
+  max: RATE,
+  isSlower: { type: ["boolean", "null"] },
+  isNarrower: { type: ["boolean", "null"] },
+  otherEnd: { ...TEXT_OR_NULL, description: "why only one end is known, and so isSlower and isNarrower may be null" },
+  remedy: TEXT_OR_NULL,
+}));
+
 const NODE_SCHEMA: JsonObject = closedObject({
   ...membersOf(FUNCTION_SCHEMA),
   deviceName: TEXT,
   kind: TEXT,
   rootComplex: TEXT,
   parent: TEXT_OR_NULL,
-  link: orNull(closedObject({
-    state: { enum: ["up", "down", "unknown"] },
-    current: RATE,
-    possible: RATE,
-    max: RATE,
-    isSlower: { type: ["boolean", "null"] },
-    isNarrower: { type: ["boolean", "null"] },
-    otherEnd: { ...TEXT_OR_NULL, description: "why only one end is known, and so isSlower and isNarrower may be null" },
-    remedy: TEXT_OR_NULL,
-  })),
+  link: LINK_SCHEMA,
   acs: closedObject({
     state: { enum: ["present", "absent", "unknown"] },
     capable: listOf({ enum: ACS_SERVICES.map((service) => service.lspciName) }),

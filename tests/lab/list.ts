@@ -1,0 +1,103 @@
+/**
+ * `list` in a lab machine, against lspci, nvme-cli, cxl-cli, daxctl, ndctl and ip: nothing that they show is missing.
+ * @module
+ */
+
+import { assert, assertEquals } from "@std/assert";
+
+import { schemaErrors } from "../unit/schema.ts";
+import { inventorySchema } from "../../tools/render/pci/inventory.ts";
+import { toolArgs } from "../soft/tool.ts";
+import type { Lab } from "./lab.ts";
+import { list, output, read } from "./programs.ts";
+
+interface Listed {
+  readonly id: string;
+  readonly kind: string;
+  readonly address: string | null;
+  readonly names: { readonly value: readonly string[] | null };
+  readonly sizeBytes: { readonly value: string | null };
+  readonly firmware: { readonly value: string | null };
+  readonly driver: { readonly value: string | null };
+  readonly numaNode: { readonly value: number | null };
+}
+
+async function listed(): Promise<Listed[]> {
+  const document = JSON.parse(await output(Deno.execPath(), ...toolArgs("list", ["--json"])));
+  assertEquals(schemaErrors(inventorySchema(), document), "");
+  assertEquals(document.problems, []);
+  return document.devices;
+}
+
+/** Prints nothing where the program is not installed in this machine's image. */
+async function jsonOf(...command: [string, ...string[]]): Promise<Record<string, unknown>[]> {
+  const text = (await output(...command)).trim();
+  const value = text === "" ? [] : JSON.parse(text);
+  return Array.isArray(value) ? value : [value];
+}
+
+/** Registers the comparison. */
+export function listTests(lab: Lab): void {
+  lab.test("list shows every function and device that lspci, nvme, cxl, daxctl, ndctl and ip show", async () => {
+    const devices = await listed();
+    const named = new Map(devices.flatMap((device) => (device.names.value ?? []).map((name) => [name, device])));
+    await sameFunctions(devices);
+    await sameNamespaces(named);
+    await sameMemory(named);
+    const interfaces = JSON.parse(await shellIp());
+    for (const { ifname } of interfaces) assert(named.has(ifname), `${ifname} of ip link is missing`);
+  }, { timeoutMs: 300_000, isLong: true });
+}
+
+/** ip(8) is not in every image; what it lists is what the kernel has in /proc/net/dev. */
+async function shellIp(): Promise<string> {
+  const lines = (await read("/proc/net/dev")).split("\n").slice(2);
+  return JSON.stringify(lines.map((line) => ({ ifname: line.split(":")[0]?.trim() })));
+}
+
+async function sameFunctions(devices: readonly Listed[]): Promise<void> {
+  const blocks = (await output("lspci", "-Dvmmnnk")).trim().split("\n\n").map((block) =>
+    new Map(block.split("\n").map((line) => line.split(":\t") as [string, string]))
+  );
+  const own = devices.filter(({ address }) => address !== null);
+  assertEquals(own.map(({ address }) => address), blocks.map((block) => block.get("Slot") ?? null));
+  for (const [i, block] of blocks.entries()) {
+    assertEquals(own[i]?.driver.value ?? undefined, block.get("Driver"), block.get("Slot"));
+    assertEquals(own[i]?.numaNode.value?.toString(), block.get("NUMANode"), block.get("Slot"));
+  }
+}
+
+async function sameNamespaces(named: ReadonlyMap<string, Listed>): Promise<void> {
+  const controllers = await list("/sys/class/nvme").catch(() => []);
+  const document = JSON.parse(await output("nvme", "list", "-o", "json").then((text) => text.trim() || "{}"));
+  for (const { DevicePath, Firmware } of document.Devices ?? []) {
+    const device = named.get(DevicePath.slice("/dev/".length));
+    assert(device !== undefined, `${DevicePath} of nvme list is missing`);
+    assertEquals(device.firmware.value, Firmware.trim(), DevicePath);
+  }
+  for (const controller of controllers) {
+    const device = named.get(controller);
+    const sizes = (device?.names.value ?? []).filter((name) => /n\d+$/.test(name)).map((name) =>
+      (document.Devices ?? []).find((one: { DevicePath: string }) => one.DevicePath === `/dev/${name}`)?.PhysicalSize ??
+        0
+    );
+    if (sizes.length > 0) {
+      assertEquals(device?.sizeBytes.value, String(sizes.reduce((a: number, b: number) => a + b, 0)), controller);
+    }
+  }
+}
+
+async function sameMemory(named: ReadonlyMap<string, Listed>): Promise<void> {
+  for (const { memdev, ram_size = 0, pmem_size = 0, host } of await jsonOf("cxl", "list", "-M")) {
+    const device = named.get(String(memdev));
+    assert(device !== undefined, `${memdev} of cxl list is missing`);
+    assertEquals([device.address, device.sizeBytes.value], [host, String(Number(ram_size) + Number(pmem_size))]);
+  }
+  for (const { chardev, size } of await jsonOf("daxctl", "list", "-D")) {
+    assertEquals(named.get(String(chardev))?.sizeBytes.value, String(size), `${chardev} of daxctl list`);
+  }
+  for (const { dev, size } of await jsonOf("ndctl", "list", "-N")) {
+    assert(named.has(String(dev)), `${dev} of ndctl list is missing`);
+    assert(Number(named.get(String(dev))?.sizeBytes.value) >= Number(size), String(dev));
+  }
+}
