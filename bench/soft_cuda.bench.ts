@@ -15,6 +15,7 @@ import { EMPTY, HASH, HASH_ROUND, hashOf, SAXPY_INSTRUCTIONS } from "./soft_cuda
 
 const c = lazyLibrary({
   bb_bench_hash: { parameters: [/* lanes */ "u32", /* rounds */ "u32"], result: "u32" },
+  bb_bench_one_processor: { parameters: [], result: "i32" },
   bb_bench_interpreter: { parameters: ["u32", "u32"], result: "u32" },
   bb_bench_saxpy: { parameters: ["u32", "f32", "buffer", "buffer"], result: "void" },
   bb_bench_matrix: { parameters: ["u32", "buffer", "buffer", "buffer"], result: "void" },
@@ -110,11 +111,32 @@ async function hashes(): Promise<void> {
     await hashRate("threads=1", 16, THREADS, 30_000),
     await hashRate("threads=2", 16, THREADS, 30_000),
   ];
-  const enough = navigator.hardwareConcurrency >= 2;
-  line("hash loop, two cores", `${rate(two)}, ${(two / one).toFixed(2)} × one`, [{
-    text: "≥ 1.8 × one",
-    ok: enough ? two / one >= 1.8 : null,
-  }]);
+  const apart = await apartRate(16, THREADS, 30_000);
+  // Two processors that are threads of one core, or that others use, give less than two: that is what two devices with one
+  // thread each, which share nothing, get at the same time.
+  line(
+    "hash loop, two cores",
+    `${rate(two)}, ${(two / one).toFixed(2)} × one, ${(two / apart).toFixed(2)} × two devices`,
+    [
+      { text: "≥ 1.8 × one", ok: apart / one >= 1.9 ? two / one >= 1.8 : null },
+      atLeast(two / apart, 0.9, " × two devices"),
+    ],
+  );
+}
+
+/** The rate of two devices of one thread each that run at the same time, together. */
+async function apartRate(blocks: number, threads: number, rounds: number): Promise<number> {
+  using first = open("threads=1");
+  using second = open("threads=1");
+  const runs = [first, second].map((gpu) => {
+    const module = gpu.module(HASH);
+    return { gpu, kernel: module.function("hash"), out: gpu.allocate(4 * blocks * threads) };
+  });
+  const seconds = await fastest(async () => {
+    for (const { kernel, out } of runs) kernel.launch({ grid: blocks, block: threads }, [out, rounds, 0]);
+    for (const { gpu } of runs) await gpu.synchronize({ timeoutMs: 60_000 });
+  });
+  return 2 * HASH_ROUND * blocks * threads * rounds / seconds / 1e6;
 }
 
 async function saxpy(): Promise<void> {
@@ -164,7 +186,9 @@ async function matrix(): Promise<void> {
   );
 }
 
+/** On one processor: where the kernel puts a thread that wakes up decides more than what is measured. */
 async function launches(): Promise<void> {
+  check(c.bb_bench_one_processor(), "stay on one processor");
   using gpu = open("threads=1");
   using module = gpu.module(EMPTY);
   const kernel = module.function("empty");
@@ -180,7 +204,7 @@ async function launches(): Promise<void> {
     }
   });
   line(
-    "empty launch and wait",
+    "empty launch and wait, one processor",
     `${(launched / count * 1e6).toFixed(1)} µs, wake-up ${(inC / count * 1e6).toFixed(1)} µs`,
     [{ text: "≤ 3 × wake-up", ok: launched <= 3 * inC }],
   );
@@ -203,6 +227,6 @@ async function loads(): Promise<void> {
 await hashes();
 await saxpy();
 await matrix();
-await launches();
 await loads();
+await launches();
 if (isBelow) console.log("\nsome figures are below what is asked");

@@ -2,7 +2,9 @@
 #define _GNU_SOURCE
 #include "busbar.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <time.h>
 
 BB_API uint32_t bb_bench_hash(uint32_t lanes, uint32_t rounds);
@@ -10,6 +12,7 @@ BB_API uint32_t bb_bench_interpreter(uint32_t lanes, uint32_t rounds);
 BB_API void bb_bench_saxpy(uint32_t count, float a, const float *x, float *y);
 BB_API void bb_bench_matrix(uint32_t n, const float *a, const float *b, float *c);
 BB_API int32_t bb_bench_wake_up(uint32_t rounds, uint64_t *nanoseconds);
+BB_API int32_t bb_bench_one_processor(void);
 
 static uint64_t clock_ns(void) {
   struct timespec now;
@@ -133,4 +136,14 @@ int32_t bb_bench_wake_up(uint32_t rounds, uint64_t *nanoseconds) {
   *nanoseconds = clock_ns() - start;
   pthread_join(other, NULL);
   return 0;
+}
+
+/* Keeps this thread, and those that it creates from now on, on the processor where it runs. 0 or -errno. */
+int32_t bb_bench_one_processor(void) {
+  const int processor = sched_getcpu();
+  if (processor < 0) return -errno;
+  cpu_set_t only;
+  CPU_ZERO(&only);
+  CPU_SET(processor, &only);
+  return sched_setaffinity(0, sizeof only, &only) == 0 ? 0 : -errno;
 }
