@@ -5,6 +5,7 @@ import type { PartialConfig } from "../../src/sim/config.ts";
 import { Curve, parseCurveCsv, parseMessFile } from "../../src/sim/models/curve.ts";
 import { PRESETS, presetSettings } from "../../src/sim/presets.ts";
 import { SyntheticSource } from "../../src/sim/trace/synthetic.ts";
+import { poissonWait } from "./sim_poisson.ts";
 import { AT, fixedMap, type Line, report, ROOM } from "./sim_run.ts";
 
 /** One endpoint of 300 ns with a link of 2 ns a line. */
@@ -17,16 +18,9 @@ const ONE: Partial<PartialConfig> = {
   fixed: fixedMap(1),
 };
 
-/** Mean wait of Poisson arrivals at a link of 2 ns, and what M/D/1 says. */
-export function poissonWait(rho: number, count: number): { readonly mean: number; readonly expected: number } {
-  const source = `poisson?count=${count}&gap=${2 / rho}&writes=0&base=${AT(1)}&size=64MiB&seed=4`;
-  const { sums, latency } = report({ ...ONE, replay: "open" }, source);
-  return { mean: (sums.waitNs ?? 0) / (latency?.count ?? 1), expected: rho * 2 / (2 * (1 - rho)) };
-}
-
 for (const [rho, percent] of [[0.5, 2], [0.8, 4]] as const) {
   Deno.test(`Poisson arrivals at ρ ${rho}: mean wait within ${percent} % of ρ·s/(2(1−ρ)) at 300,000 accesses`, () => {
-    const { mean, expected } = poissonWait(rho, 300_000);
+    const { mean, expected } = poissonWait(rho, 300_000, 4);
     assert(Math.abs(mean / expected - 1) < percent / 100, `${mean} ns, not ${expected}`);
   });
 }
@@ -158,16 +152,41 @@ Deno.test("a trace split over two hosts on private devices gives the results of 
   );
 });
 
+Deno.test("open replay says saturated when a link is always busy, and no slowdown", () => {
+  const source = `poisson?count=50000&gap=1&writes=0&base=${AT(1)}&size=64MiB`;
+  const { time } = report({ ...ONE, replay: "open" }, source);
+  assertEquals([time.saturated, time.slowdown], [true, null], "an arrival each ns, 2 ns of service");
+  assertEquals(report({ ...ONE, replay: "open" }, source.replace("gap=1", "gap=8")).time.saturated, false);
+});
+
 const EXPANDER = PRESETS["expander-curve"]?.curve ?? [];
 
-Deno.test("curve in = curve out: a closed loop of W settles where bandwidth · latency = 64 · W, on the curve", () => {
+Deno.test("curve in = curve out: a paced load returns each point below the knee within 1 %, and the bandwidth of all", () => {
+  for (const { GBs, ns } of EXPANDER) {
+    const source = `stream?count=250000&gap=${64 / GBs}&writes=0.4&base=${AT(1)}&size=64MiB&seed=2`;
+    const given = { ...ONE, ...presetSettings("expander-curve"), window: 4096 };
+    const { curve, nodes } = report(given, source);
+    const point = curve?.points[0];
+    assertAlmostEquals((point?.GBs ?? 0) / GBs, 1, 0.01, `${GBs} GB/s`);
+    assertAlmostEquals((nodes[1]?.GBs ?? 0) / GBs, 1, 0.01, `${GBs} GB/s`);
+    // Beyond it 1 % of bandwidth is more than the whole latency: there a closed loop has to return the point.
+    if (GBs < 42.5) assertAlmostEquals((point?.ns ?? 0) / ns, 1, 0.01, `${GBs} GB/s`);
+  }
+});
+
+Deno.test("curve in = curve out: a closed loop of W = bandwidth · latency / 64 returns each point within 1 %, the steep ones too", () => {
   const curve = new Curve(EXPANDER);
-  for (const window of [21, 46, 62, 77, 93]) {
+  for (const { GBs, ns } of EXPANDER.slice(1)) {
+    const window = Math.round(GBs * ns / 64);
     const given = { ...ONE, ...presetSettings("expander-curve"), window };
-    const { curve: settled } = report(given, `stream?count=400000&gap=0&writes=0.4&base=${AT(1)}&size=64MiB`);
-    const { GBs = 0, ns = 0 } = settled?.points[0] ?? {};
-    assertAlmostEquals((GBs ?? 0) * ns / (64 * window), 1, 0.01);
-    assertAlmostEquals(curve.at(0.6, GBs ?? 0).ns / ns, 1, 0.01);
+    const { curve: settled, nodes } = report(given, `stream?count=400000&gap=0&writes=0.4&base=${AT(1)}&size=64MiB`);
+    const { GBs: gotGBs, ns: gotNs = 0 } = settled?.points[0] ?? {};
+    assertAlmostEquals((gotGBs ?? 0) * gotNs / (64 * window), 1, 0.001, "bandwidth · latency = 64 · W");
+    assertAlmostEquals(curve.at(0.6, gotGBs ?? 0).ns / gotNs, 1, 1e-9, "on the curve");
+    assertAlmostEquals((gotGBs ?? 0) / GBs, 1, 0.01, `${GBs} GB/s`);
+    assertAlmostEquals(gotNs / ns, 1, 0.01, `${ns} ns`);
+    assertAlmostEquals((nodes[1]?.GBs ?? 0) / GBs, 1, 0.01, `${GBs} GB/s of the whole run`);
+    assertAlmostEquals((nodes[1]?.meanNs ?? 0) / ns, 1, 0.01, `${ns} ns, mean of the whole run`);
   }
 });
 

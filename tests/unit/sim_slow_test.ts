@@ -139,7 +139,7 @@ function fast(
   const results: { issue: number; wait: number; completion: number }[] = [];
   if (watch) {
     replay.events.observer = {
-      completed: (_route, completion, order, issue, wait) => void (results[order] = { issue, wait, completion }),
+      used: (_route, _lines, issue, order, wait, completion) => void (results[order] = { issue, wait, completion }),
     };
   }
   const batch = new RequestBatch();

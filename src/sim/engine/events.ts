@@ -15,10 +15,21 @@ import { Slots } from "./slots.ts";
 import { Streams } from "./streams.ts";
 import { Tournament } from "./tournament.ts";
 
-/** Takes what completes, for models whose latency changes with the load. */
-export interface CompletionObserver {
-  /** A program's access of this route completed; its number among the requests, when it was issued, how long it waited. */
-  completed(route: number, completionTicks: number, order: number, issueTicks: number, waitTicks: number): void;
+/** Takes what uses the network, for models whose latency changes with the load. */
+export interface LoadObserver {
+  /**
+   * Lines of a route: the program's, prefetches, lines written back, pages that move.
+   *
+   * @param order the number of the request
+   */
+  used(
+    route: number,
+    lines: number,
+    issueTicks: number,
+    order: number,
+    waitTicks: number,
+    completionTicks: number,
+  ): void;
 }
 
 /** Entries of {@linkcode Events.totals}. */
@@ -47,8 +58,8 @@ export class Events {
   lateJoins = 0;
   /** Path of each route: a model may change it while time goes on. */
   readonly path: Float64Array<ArrayBuffer>;
-  /** Called for each program access that used a route; null for nobody. */
-  observer: CompletionObserver | null = null;
+  /** Called for whatever used a route; null for nobody. */
+  observer: LoadObserver | null = null;
   /** The request to take apart, or -1. */
   explainOrder: number = UNKNOWN;
   /** That request, when it has completed. */
@@ -170,7 +181,7 @@ export class Events {
       wait += waited;
       at += waited + service;
     }
-    this.#complete(stream, place, order, flags, route, issue, extra, wait);
+    this.#complete(stream, place, order, flags, route, issue, extra, wait, lines);
   }
 
   /** An access that may not use its next link yet: it becomes an event. */
@@ -231,6 +242,7 @@ export class Events {
       slots.issue[slot] as number,
       slots.extra[slot] as number,
       slots.wait[slot] as number,
+      lines,
     );
     if (this.links.anyCredits) {
       const first = this.network.hopStart[route] as number;
@@ -274,10 +286,12 @@ export class Events {
     issue: number,
     extra: number,
     wait: number,
+    lines: number,
   ): number {
     const prefetch = (flags & Flag.Prefetch) !== 0;
     const path = this.path[route] as number;
     const completion = issue + path + wait + (prefetch ? 0 : extra);
+    if (this.observer !== null) this.observer.used(route, lines, issue, order, wait, completion);
     this.totals[WAITS] = (this.totals[WAITS] as number) + wait;
     if (order === this.explainOrder) {
       const hops = this.#hops;
@@ -294,7 +308,6 @@ export class Events {
     this.routeCount[route] = (this.routeCount[route] as number) + 1;
     this.routeLatency[route] = (this.routeLatency[route] as number) + completion - issue;
     this.#finish(stream, place, order, flags, issue, completion);
-    if (this.observer !== null) this.observer.completed(route, completion, order, issue, wait);
     return completion;
   }
 

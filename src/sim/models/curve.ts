@@ -6,7 +6,7 @@
  */
 
 import { BusbarError } from "../../core/error.ts";
-import type { CompletionObserver } from "../engine/events.ts";
+import type { LoadObserver } from "../engine/events.ts";
 import { nsOf, ticksOf } from "../units.ts";
 
 /** A point of a curve. */
@@ -143,13 +143,15 @@ function badLine(name: string, i: number, line: string, form: string): BusbarErr
   });
 }
 
-/** Accesses after which an endpoint's load is looked at again. */
+/** Lines after which an endpoint's load is looked at again. */
 const WINDOW = 1000;
 /** Share of the newest observation. */
 const NEW_SHARE = 0.05;
+/** Halvings of an interval of bandwidth: to 1 in 10^9. */
+const STEPS = 30;
 
 /** Lets the latency of endpoints follow a curve while a replay goes on. */
-export class CurveControl implements CompletionObserver {
+export class CurveControl implements LoadObserver {
   /** True when the load of an endpoint was past the last point. */
   extrapolated = false;
   readonly #curve: Curve;
@@ -160,8 +162,11 @@ export class CurveControl implements CompletionObserver {
   readonly #count: Float64Array<ArrayBuffer>;
   readonly #reads: Float64Array<ArrayBuffer>;
   readonly #began: Float64Array<ArrayBuffer>;
+  readonly #periodEnd: Float64Array<ArrayBuffer>;
   readonly #GBs: Float64Array<ArrayBuffer>;
   readonly #share: Float64Array<ArrayBuffer>;
+  /** What the curve says for each node now. */
+  readonly #ns: Float64Array<ArrayBuffer>;
 
   /**
    * @param path latency by route in ticks, which is changed
@@ -176,8 +181,10 @@ export class CurveControl implements CompletionObserver {
     this.#count = new Float64Array(nodes);
     this.#reads = new Float64Array(nodes);
     this.#began = new Float64Array(nodes);
+    this.#periodEnd = new Float64Array(nodes);
     this.#GBs = new Float64Array(nodes).fill(NaN);
     this.#share = new Float64Array(nodes).fill(NaN);
+    this.#ns = new Float64Array(nodes);
     for (let node = 1; node < nodes; node++) this.#set(node, curve.at(1, 0).ns);
   }
 
@@ -191,33 +198,69 @@ export class CurveControl implements CompletionObserver {
     return this.#share[node] as number;
   }
 
-  /** {@inheritDoc CompletionObserver.completed} */
-  completed(route: number, completionTicks: number): void {
+  /** {@inheritDoc LoadObserver.used} */
+  used(route: number, lines: number, issueTicks: number): void {
     const node = route >> 1;
     if (node === 0) return;
-    if ((route & 1) === 0) this.#reads[node] = (this.#reads[node] as number) + 1;
-    const count = (this.#count[node] as number) + 1;
-    this.#count[node] = count;
-    if (count < WINDOW) return;
-    const elapsed = nsOf(completionTicks - (this.#began[node] as number));
-    this.#count[node] = 0;
-    const reads = this.#reads[node] as number;
-    this.#reads[node] = 0;
-    if (elapsed <= 0) return;
-    this.#began[node] = completionTicks;
-    this.#GBs[node] = blend(this.#GBs[node] as number, WINDOW * this.#lineBytes / elapsed);
-    this.#share[node] = blend(this.#share[node] as number, reads / WINDOW);
-    const value = this.#curve.at(this.#share[node] as number, this.#GBs[node] as number);
+    if (issueTicks >= (this.#periodEnd[node] as number)) this.#endPeriod(node, issueTicks);
+    if ((route & 1) === 0) this.#reads[node] = (this.#reads[node] as number) + lines;
+    this.#count[node] = (this.#count[node] as number) + lines;
+  }
+
+  /**
+   * A window lasts a whole number of latencies: a loop of outstanding misses repeats its pattern once in each latency,
+   * so the window holds that pattern whole, however uneven it is.
+   */
+  #endPeriod(node: number, issueTicks: number): void {
+    const began = this.#began[node] as number;
+    const latency = ticksOf(this.#ns[node] as number);
+    const end = began + Math.floor((issueTicks - began) / latency) * latency;
+    const count = this.#count[node] as number;
+    if (count >= WINDOW && end > began) {
+      this.#look(node, count * this.#lineBytes / nsOf(end - began), (this.#reads[node] as number) / count);
+      this.#began[node] = end;
+      this.#count[node] = 0;
+      this.#reads[node] = 0;
+    }
+    this.#periodEnd[node] = end + ticksOf(this.#ns[node] as number);
+  }
+
+  /** A window of a node is over: this was its bandwidth and its share of reads. */
+  #look(node: number, seenGBs: number, seenShare: number): void {
+    const first = Number.isNaN(this.#GBs[node] as number);
+    const old = first ? 0 : this.#GBs[node] as number;
+    const share = first ? seenShare : blend(this.#share[node] as number, seenShare);
+    const oldNs = this.#ns[node] as number;
+    let GBs = first ? seenGBs : blend(old, seenGBs);
+    // Where the curve is steep, a loop of outstanding misses would swing: with a new latency the same misses move
+    // seen · old / new. No step goes past the load where both agree, which such a loop settles at.
+    const past = (load: number): boolean => {
+      const settled = seenGBs * oldNs / this.#curve.at(share, load).ns;
+      return seenGBs > old ? load > settled : load < settled;
+    };
+    if (past(GBs)) {
+      let [near, far] = [old, GBs];
+      for (let i = 0; i < STEPS; i++) {
+        const middle = (near + far) / 2;
+        if (past(middle)) far = middle;
+        else near = middle;
+      }
+      GBs = near;
+    }
+    this.#GBs[node] = GBs;
+    this.#share[node] = share;
+    const value = this.#curve.at(share, GBs);
     this.extrapolated ||= value.extrapolated;
     this.#set(node, value.ns);
   }
 
   #set(node: number, ns: number): void {
+    this.#ns[node] = ns;
     this.#path[node * 2] = ticksOf(ns) + (this.#beyond[node * 2] as number);
     this.#path[node * 2 + 1] = ticksOf(ns) + (this.#beyond[node * 2 + 1] as number);
   }
 }
 
 function blend(old: number, now: number): number {
-  return Number.isNaN(old) ? now : NEW_SHARE * now + (1 - NEW_SHARE) * old;
+  return NEW_SHARE * now + (1 - NEW_SHARE) * old;
 }
