@@ -3,8 +3,10 @@
  *
  * The file name is the answer: `libbusbar-linux-x86_64-release-<hash>.so`, the hash over sources, headers, flags, the
  * compiler and its version. It exists or it does not; nothing is stale. Looked for in order: the environment variable,
- * beside the executable or bundle, `build/` of the checkout, the user's cache. A checkout builds what is missing, into
- * `build/` if that is writable and ours, else into the cache. A compiled or bundled program never builds.
+ * beside the executable, bundle or npm package, `build/` of the checkout, the user's cache. A checkout builds what is
+ * missing, into `build/` if that is writable and ours, else into the cache; a package that was imported from a server has
+ * its sources copied into the cache. A compiled or bundled program and an npm package never build: there the package's
+ * own list of names and hashes (`libraries.json`) decides.
  *
  * Loading a library is running its code. So a file or folder that another user (root excepted) may write is not
  * loaded from, and root neither loads from nor writes into somebody else's checkout.
@@ -12,6 +14,7 @@
  */
 
 import { BusbarError, systemError } from "../src/core/error.ts";
+import { copySources } from "./sources.ts";
 
 /** A C library or program of this project. */
 export interface LibrarySpec {
@@ -107,7 +110,16 @@ const VARIANT_FLAGS: Readonly<Record<Variant, readonly string[]>> = {
 };
 
 /** The folder that holds csrc/ and ffi/, or, in a bundle, whatever is above the bundle. */
-const ROOT: string = new URL("../", import.meta.url).pathname.replace(/\/$/, "");
+const ROOT: string = decodeURIComponent(new URL("../", import.meta.url).pathname).replace(/\/$/, "");
+
+/** Where the package lies when it is no folder of this machine; null when it is. */
+const REMOTE_ROOT: string | null = import.meta.url.startsWith("file:") ? null : new URL("../", import.meta.url).href;
+
+/** The folder of an npm package that holds its libraries, below its root. */
+export const PACKAGE_FOLDER = "app";
+
+/** The file beside ready-made libraries that lists them: SHA-256 by file name. */
+export const LIBRARY_LIST = "libraries.json";
 
 /** What the search needs to know of its surroundings; a test passes its own. */
 export interface Surroundings {
@@ -121,6 +133,8 @@ export interface Surroundings {
   readonly arch: typeof Deno.build.arch;
   /** Where this user's libraries are cached; null where there is no home. */
   readonly cache: string | null;
+  /** Where the package was imported from, when its C sources are on a server; null or left out elsewhere. */
+  readonly remote?: string | null;
   /** Reads an environment variable. */
   readonly env: (name: string) => string | undefined;
   /** Says that a build has begun. */
@@ -132,10 +146,16 @@ export function surroundings(): Surroundings {
   const env = (name: string): string | undefined => Deno.env.get(name) || undefined;
   const home = env("HOME");
   const cacheHome = env("XDG_CACHE_HOME") ?? (home === undefined ? undefined : `${home}/.cache`);
-  const here = new URL(".", import.meta.url).pathname.replace(/\/$/, "");
-  const beside = Deno.build.standalone ? [parent(Deno.execPath()), `${ROOT}/build`] : [here];
+  const here = decodeURIComponent(new URL(".", import.meta.url).pathname).replace(/\/$/, "");
+  const besides = Deno.build.standalone
+    ? [parent(Deno.execPath()), `${ROOT}/build`]
+    : REMOTE_ROOT === null
+    ? [here, `${ROOT}/${PACKAGE_FOLDER}`]
+    : [];
+  const beside = [...new Set(besides)];
   return {
     root: ROOT,
+    remote: REMOTE_ROOT,
     beside,
     embedded: Deno.build.standalone ? ROOT : null,
     arch: Deno.build.arch,
@@ -157,14 +177,15 @@ export function variantFromEnvironment(env: (name: string) => string | undefined
  *
  * @throws {BusbarError} `library`: no compiler, a failed build, or a program that may not build, with every path tried
  */
-export function findLibrary(spec: LibrarySpec, where: Surroundings = surroundings()): string {
+export function findLibrary(spec: LibrarySpec, place: Surroundings = surroundings()): string {
+  const where = withLocalSources(place, spec);
   const explicit = where.env(spec.variable);
   if (explicit !== undefined) return explicit;
   const variant = variantFromEnvironment(where.env);
   const prefix = `${fileName(spec)}-${Deno.build.os}-${where.arch}-${variant}-`;
   const tried: string[] = [`$${spec.variable} (not set)`];
   for (const folder of where.beside) {
-    const found = onlyMatch(folder, prefix, where);
+    const found = listedLibrary(folder, prefix) ?? onlyMatch(folder, prefix, where);
     if (found !== null) return found;
     tried.push(`${folder}/${prefix}*${suffixOf(prefix)}`);
   }
@@ -180,6 +201,24 @@ export function findLibrary(spec: LibrarySpec, where: Surroundings = surrounding
   const target = folders.find((folder) => makeFolder(folder, folder === where.cache ? 0o700 : 0o755));
   if (target === undefined) throw notFound(spec, tried, "is not built, and there is no folder to build it in");
   return build(spec, target, prefix, sources, flags, where);
+}
+
+/** The same surroundings with the C sources of a package on a server copied into the cache. */
+function withLocalSources(where: Surroundings, spec: LibrarySpec): Surroundings {
+  const remote = where.remote ?? null;
+  if (remote === null || where.env(spec.variable) !== undefined) return where;
+  if (where.cache === null || !makeFolder(where.cache, 0o700)) {
+    throw new BusbarError("library", `there is no folder to copy the C sources of ${remote} to`, {
+      operation: "copy C sources",
+      path: remote,
+      hint: `set HOME to a folder that only you may write, or ${spec.variable} to a built library`,
+    });
+  }
+  const digest = sha256(new TextEncoder().encode(remote)).slice(0, 16);
+  const root = `${where.cache}/source-${digest}`;
+  if (!isFile(`${root}/csrc/busbar.h`)) copySources(remote, root);
+  if (!isTrusted(root)) throw notFound(spec, [root], "has sources that others may write");
+  return { ...where, root };
 }
 
 /**
@@ -222,7 +261,11 @@ export function findProgram(spec: LibrarySpec, where: Surroundings = surrounding
  */
 export function softCudaFolder(where: Surroundings = surroundings()): string {
   const driver = findProgram(SOFT_CUDA, where);
-  const folder = `${parent(driver)}/soft-cuda`;
+  const beside = `${parent(driver)}/soft-cuda`;
+  // Where somebody else installed the package, this user cannot write beside its libraries.
+  const folder = isFile(`${parent(driver)}/${LIBRARY_LIST}`) && !makeFolder(beside, 0o755) && where.cache !== null
+    ? `${where.cache}/soft-cuda`
+    : beside;
   const names = ["libcuda.so.1", ...CUDARTS.map((spec) => `libcudart.so.${spec.name.slice("cudart".length)}`)];
   const targets = [driver, ...CUDARTS.map((spec) => findProgram(spec, where))];
   try {
@@ -311,6 +354,46 @@ function isFile(path: string): boolean {
 
 function parent(path: string): string {
   return path.slice(0, path.lastIndexOf("/"));
+}
+
+/**
+ * The library with this prefix that the list in a folder names, if the folder has a list and the list has one. A package
+ * manager decides who may write there; that the file is the one that was packed is shown by its hash.
+ *
+ * @throws {BusbarError} `library` when the file is not the listed one
+ */
+function listedLibrary(folder: string, prefix: string): string | null {
+  let list: Record<string, string>;
+  try {
+    list = JSON.parse(Deno.readTextFileSync(`${folder}/${LIBRARY_LIST}`));
+  } catch (cause) {
+    if (cause instanceof Deno.errors.NotFound || cause instanceof Deno.errors.NotADirectory) return null;
+    throw damaged(`${folder}/${LIBRARY_LIST}`, "cannot be read", cause);
+  }
+  const name = Object.keys(list).find((one) => one.startsWith(prefix));
+  if (name === undefined) return null;
+  const path = `${folder}/${name}`;
+  let bytes: Uint8Array;
+  try {
+    bytes = Deno.readFileSync(path);
+  } catch (cause) {
+    throw damaged(path, "cannot be read", cause);
+  }
+  if (sha256(bytes) !== list[name]) throw damaged(path, `is not the file that ${LIBRARY_LIST} lists`);
+  return path;
+}
+
+function damaged(path: string, problem: string, cause?: unknown): BusbarError {
+  return new BusbarError("library", `${path} ${problem}`, {
+    operation: "find library",
+    path,
+    hint: "install the package again",
+    cause,
+  });
+}
+
+function sha256(bytes: Uint8Array): string {
+  return process.getBuiltinModule("node:crypto").createHash("sha256").update(bytes).digest("hex");
 }
 
 /** The one library with this prefix in a folder that holds libraries ready made; null when there is none. */
@@ -438,9 +521,13 @@ function hashOf(files: Sources, flags: readonly string[], where: Surroundings): 
 }
 
 // Deno has Node's `process` as a global; this is the one function of it that is used, and only on the slow path.
+interface Hash {
+  update(data: string | Uint8Array): Hash;
+  digest(form: "hex"): string;
+}
 declare const process: {
   getBuiltinModule(name: "node:crypto"): {
-    createHash(name: "sha256"): { update(data: string | Uint8Array): void; digest(form: "hex"): string };
+    createHash(name: "sha256"): Hash;
   };
 };
 

@@ -178,6 +178,7 @@ export class Stream implements MemoryLoop {
    * @param to what is written; of `read`, what is read
    * @param from what a copy reads; as long as `to`
    */
+  /** A loop over memory. @param from where a copy reads; the same memory by default */
   constructor(kind: StreamKind, to: MemoryPart, from: MemoryPart = to) {
     if (to.sizeBytes !== from.sizeBytes) throw new BusbarError("bug", "a copy needs two parts of equal size");
     this.#kind = kind;
@@ -216,7 +217,7 @@ export class PersistentWriter implements MemoryLoop {
   readonly #how: Persistence;
   readonly #position: BigUint64Array<ArrayBuffer> = new BigUint64Array(1);
 
-  /** @param blockBytes a multiple of 64 that divides the part; with msync of the page size too */
+  /** A loop of writes that are made permanent. @param blockBytes a multiple of 64 that divides the part; with msync of the page size too */
   constructor(part: MemoryPart, blockBytes: number, how: Persistence) {
     this.#part = part;
     this.#blockBytes = blockBytes;
@@ -247,7 +248,7 @@ export class UpdateStream implements UpdateLoop {
   readonly #hot: HotSet | null;
   readonly #state: BigUint64Array<ArrayBuffer>;
 
-  /** @param start the number of the stream that the first update follows */
+  /** A loop of updates at random places. @param start the number of the stream that the first update follows */
   constructor(table: MemoryPart, start: bigint, hot: HotSet | null) {
     this.#table = table;
     this.#hot = hot;

@@ -47,7 +47,7 @@ export function fullSuites(): Suite[] {
   return [
     {
       name: "full",
-      args: [...sanitize, ...fullFiles("tests/unit"), ...fullFiles("tests/soft")],
+      args: [...sanitize, ...fullFiles("tests/unit"), ...fullFiles("tests/soft"), ...fullFiles("tests/consumer")],
       env: {},
       missing: null,
     },
@@ -78,7 +78,7 @@ export function allSuites(): Suite[] {
     { name: "unit", args: ["--sanitize-ops", "--sanitize-resources", "tests/unit"], env: {}, missing: null },
     {
       name: "soft",
-      args: ["--sanitize-ops", "--sanitize-resources", "tests/soft", "tests/conformance"],
+      args: ["--sanitize-ops", "--sanitize-resources", "tests/soft", "tests/conformance", "tests/consumer"],
       env: {},
       missing: noCompiler(),
     },

@@ -117,7 +117,7 @@ function rowSchema(row: Row): JsonObject {
 }
 
 function elementsSchema(row: ArrayRow | ListRow): Record<string, Json> {
-  const cut = mayBeCut(row) ? { cut: { type: ["string", "null"] } } : {};
+  const cut: Record<string, Json> = mayBeCut(row) ? { cut: { type: ["string", "null"] } } : {};
   if (row.type === "list") {
     const kinds = Object.entries(row.kinds).map(([kind, rows]) =>
       closedObject({ kind: { const: kind }, at: { type: "integer", minimum: 0 }, ...rowsProperties(rows) })

@@ -61,6 +61,7 @@ export class ElementFile implements ElementSource, Disposable {
     }
   }
 
+  /** Closes the file. Calling it again does nothing. */
   [Symbol.dispose](): void {
     this.#file.close();
   }
@@ -105,6 +106,7 @@ export class ResultFile implements Disposable {
     }
   }
 
+  /** Closes the file. Calling it again does nothing. */
   [Symbol.dispose](): void {
     this.#file?.close();
   }

@@ -56,13 +56,16 @@ function bytesOf(text: string): number[] {
 }
 
 /** A region as lspci prints it. */
-interface PrintedRegion {
+export interface PrintedRegion {
   /** Its number, with -vv; null with -v, where the order tells. */
   readonly index: number | null;
+  /** What it decodes. */
   readonly space: Resource["space"];
   /** Null where lspci prints `<unassigned>` or another word. */
   readonly address: bigint | null;
+  /** Its address has 64 bits. */
   readonly is64Bit: boolean;
+  /** Reads have no side effects. */
   readonly prefetchable: boolean;
   /** Null where lspci had no sysfs to ask. */
   readonly sizeBytes: bigint | null;
@@ -74,6 +77,7 @@ export interface PrintedAttributes {
   readonly files: Map<string, string>;
   /** Links of it. */
   readonly links: Map<string, string>;
+  /** Its regions, in the order they are printed. */
   readonly regions: PrintedRegion[];
   /** Printed with -v or more, which shows every BAR that there is. */
   hasRegions: boolean;

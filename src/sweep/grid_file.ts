@@ -15,10 +15,12 @@
  * @module
  */
 
-import { z } from "zod";
+import { loadZod, type z as Z } from "../core/packages.ts";
 
 import { BusbarError } from "../core/error.ts";
 import type { Grid, OptionValue } from "./grid.ts";
+
+const { z } = await loadZod();
 
 /** Runs of one grid. */
 export const POINT_LIMIT = 1_000_000;
@@ -97,7 +99,7 @@ export function gridOf(source: unknown, path: string): Grid {
   throw new BusbarError("malformed", `${path}: ${checked.mistakes.join("; ")}`, { operation: "read the grid", path });
 }
 
-function valuesOfRange(given: z.infer<typeof range>, place: string, mistakes: string[]): number[] {
+function valuesOfRange(given: Z.infer<typeof range>, place: string, mistakes: string[]): number[] {
   const { from, to, step, factor, steps } = given;
   const ways = [step, factor, steps].filter((one) => one !== undefined).length;
   const wrong = (message: string): number[] => {

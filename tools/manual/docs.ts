@@ -6,12 +6,14 @@
  * - synopsis and options of docs/tools/<tool>.md, from the commands
  * - the table of README.md, from the pages
  * - docs/README.md, from all pages; docs/not-run.md, from tests/not_run.yaml
+ * - ffi/sources.json, the C sources of what is given away, for a package that lies on a server
  * @module
  */
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { parse } from "@std/yaml";
 
+import { SHIPPED_LIBRARIES } from "../../ffi/build.ts";
 import { note, print } from "../cli/output.ts";
 import { describeCommand } from "./command_description.ts";
 import { optionsSection, synopsisSection } from "./markdown_page.ts";
@@ -71,6 +73,7 @@ async function generatedPages(tools: readonly DocumentedTool[], problems: string
   files.set("README.md", replaceSection(read("README.md") ?? "", "README.md", "tools", table, problems));
   files.set("docs/not-run.md", notRun());
   files.set("docs/README.md", index(tools));
+  files.set("ffi/sources.json", sourceList());
   return files;
 }
 
@@ -119,6 +122,17 @@ function catalog(tools: readonly DocumentedTool[]): string {
     "};",
     "",
   ].join("\n");
+}
+
+/** What the C libraries are built from, by path. A server lists no folders. */
+function sourceList(): string {
+  const folders = new Set(["csrc", "csrc/api", ...SHIPPED_LIBRARIES.flatMap((spec) => spec.folders)]);
+  const paths = [...folders].flatMap((folder) => {
+    const names = Array.from(Deno.readDirSync(new URL(folder, ROOT)), (entry) => entry.name)
+      .filter((name) => /\.(c|h|inc|def|map)$/.test(name));
+    return names.map((name) => `${folder}/${name}`);
+  });
+  return JSON.stringify(paths.sort(), null, 2) + "\n";
 }
 
 function notRun(): string {

@@ -110,7 +110,7 @@ export class ControllerRegisters {
     return { cc: this.#registers.read32(REG.CC), csts: this.#registers.read32(REG.CSTS) };
   }
 
-  /** @throws {BusbarError} `device-gone` when CSTS reads all ones; `device-failed` for a fatal status */
+  /** Looks at CSTS. @throws {BusbarError} `device-gone` when CSTS reads all ones; `device-failed` for a fatal status */
   checkStatus(): void {
     const csts = BigInt(this.#registers.read32(REG.CSTS));
     if (csts === ALL_ONES) throw goneError(this.#name, "CSTS reads all ones");

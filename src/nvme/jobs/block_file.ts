@@ -17,7 +17,7 @@ export class BlockFile implements Disposable {
   readonly #file: Deno.FsFile | null;
   readonly #head: Uint8Array<ArrayBuffer>;
 
-  /** @param path the file; made anew */
+  /** Opens the file of a plan. @param path the file; made anew */
   constructor(path: string | undefined, plan: TransferPlan) {
     this.#plan = plan;
     const total = Number(plan.blocks) * plan.memoryBytes;
@@ -45,6 +45,7 @@ export class BlockFile implements Disposable {
     for (let done = 0; done < bytes.length;) done += this.#file.writeSync(bytes.subarray(done));
   }
 
+  /** Closes the file. Calling it again does nothing. */
   [Symbol.dispose](): void {
     this.#file?.close();
   }
@@ -122,6 +123,7 @@ export class BlockSource implements Disposable {
     }
   }
 
+  /** Closes the file. Calling it again does nothing. */
   [Symbol.dispose](): void {
     this.#file?.close();
   }

@@ -13,7 +13,7 @@ export class DmaPool implements Disposable {
   readonly #free = new Map<number, DmaBuffer[]>();
   readonly #all = new Set<DmaBuffer>();
 
-  /** @param allocate makes a buffer: the held device's */
+  /** A pool over a device's memory. @param allocate makes a buffer: the held device's */
   constructor(allocate: (sizeBytes: number) => DmaBuffer) {
     this.#allocate = allocate;
   }
