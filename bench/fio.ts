@@ -41,7 +41,7 @@ async function fio(device: string, engine: string, depth: number): Promise<Figur
 }
 
 async function ours(controller: NvmeController, depth: number): Promise<Figures> {
-  const plan = await planTransfers(controller, 1, 0n, undefined, 4096);
+  const plan = await planTransfers(controller, 1, 0n, undefined, { sizeBytes: 4096, isExact: true });
   const job = { ...plan, readShare: 1, depth, queues: 1, randomSeed: 1 };
   await runIoJob(controller.driver, { ...job, durationMs: 1000 });
   const { transfers, elapsedMs, latency } = await runIoJob(controller.driver, { ...job, durationMs: SECONDS * 1000 });

@@ -43,11 +43,12 @@ static int span_begin(struct span *span, int32_t cpu, uint32_t limit_us) {
   span->pinned = 0;
   if (cpu >= 0) {
     cpu_set_t one;
-    if (cpu >= CPU_SETSIZE) return -EINVAL;
+    if (cpu >= CPU_SETSIZE) return -ENXIO;
     CPU_ZERO(&one);
     CPU_SET(cpu, &one);
     if (sched_getaffinity(0, sizeof span->before, &span->before) != 0) return -errno;
-    if (sched_setaffinity(0, sizeof one, &one) != 0) return -errno;
+    /* EINVAL here means the processor: it is offline, or not this process's. Everywhere else it means the memory. */
+    if (sched_setaffinity(0, sizeof one, &one) != 0) return errno == EINVAL ? -ENXIO : -errno;
     span->pinned = 1;
   }
   span->cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);

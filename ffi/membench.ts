@@ -120,6 +120,23 @@ function pointerTo({ memory, offset, sizeBytes }: MemoryPart): Deno.PointerValue
   return Deno.UnsafePointer.offset(memory.pointer, offset);
 }
 
+const ENXIO = 6;
+
+/**
+ * What a loop returned. @param cpu the processor that it was to run on
+ *
+ * @throws {BusbarError} `usage` for a processor that this process cannot have, else the system's error
+ */
+function checkLoop(result: number, cpu: number, operation: string, path?: string): number {
+  if (result === -ENXIO) {
+    throw new BusbarError("usage", `processor ${cpu} is offline, or this process may not use it`, {
+      operation,
+      hint: "/sys/devices/system/cpu/online and Cpus_allowed_list in /proc/self/status list them",
+    });
+  }
+  return check(result, operation, path === undefined ? {} : { path });
+}
+
 function sliceFrom(out: BigUint64Array): Slice {
   const [count = 0n, nanoseconds = 0n, cpu = 0n, system = 0n] = out;
   return {
@@ -162,7 +179,7 @@ export class Chase implements MemoryLoop {
   /** Follows it for a part of a second. @param cpu the processor; -1 is any */
   async slice(cpu: number): Promise<Slice> {
     const out = new BigUint64Array(4);
-    check(await library().bb_chase(this.#position, cpu, SLICE_US, out), "follow a chase");
+    checkLoop(await library().bb_chase(this.#position, cpu, SLICE_US, out), cpu, "follow a chase");
     return sliceFrom(out);
   }
 }
@@ -205,7 +222,7 @@ export class Stream implements MemoryLoop {
       SLICE_US,
       out,
     );
-    check(result, this.#kind, { path: this.#to.memory.name });
+    checkLoop(result, cpu, this.#kind, this.#to.memory.name);
     return sliceFrom(out);
   }
 }
@@ -237,7 +254,7 @@ export class PersistentWriter implements MemoryLoop {
       SLICE_US,
       out,
     );
-    check(result, "write and persist", { path: this.#part.memory.name });
+    checkLoop(result, cpu, "write and persist", this.#part.memory.name);
     return sliceFrom(out);
   }
 }
@@ -271,7 +288,7 @@ export class UpdateStream implements UpdateLoop {
       SLICE_US,
       out,
     );
-    check(result, "update at random", { path: this.#table.memory.name });
+    checkLoop(result, cpu, "update at random", this.#table.memory.name);
     return sliceFrom(out);
   }
 }

@@ -18,6 +18,7 @@ import { pciLocatorOf } from "../src/pci/kernel_names.ts";
 import { groupMembers, VFIO_DRIVER } from "../src/pci/vfio.ts";
 import { print, printJson } from "./cli/output.ts";
 import { FUNCTION_SCHEMA, functionJson, functionLine } from "./render/pci/pci.ts";
+import { withSchema } from "./cli/subcommand.ts";
 import { documentSchema, openJournal, raiseExitStatus, run } from "./cli/run.ts";
 
 function functionAt(text: string): PciFunction {
@@ -107,13 +108,12 @@ function isBack(one: Restored): boolean {
 }
 
 /** The command line of `bind`. */
-export const command: CommandUnknownOpts = new Command("bind")
-  .description("Who has a PCI function: the kernel, or user space by vfio-pci.")
-  .option("--json-schema", "print the schema of --json, and stop")
-  .action((options, self) => {
-    if (options.jsonSchema) return printJson(SCHEMA);
-    self.help();
-  })
+export const command: CommandUnknownOpts = withSchema(
+  new Command("bind")
+    .description("Who has a PCI function: the kernel, or user space by vfio-pci.")
+    .action((_, self) => self.help()),
+  () => SCHEMA,
+)
   .addCommand(status)
   .addCommand(vfio)
   .addCommand(restore);

@@ -13,7 +13,7 @@ import { hex } from "../src/core/units.ts";
 import { readPciFunction } from "../src/pci/function.ts";
 import { pciLocatorOf } from "../src/pci/kernel_names.ts";
 import { lockFunction } from "../src/pci/lock.ts";
-import { configValue, findConfigRegister, openConfig, refuseHeld, writeConfig } from "../src/pci/register_access.ts";
+import { configValue, findConfigRegister, heldRefusal, openConfig, writeConfig } from "../src/pci/register_access.ts";
 import { accessBytes, unsigned } from "./cli/arguments.ts";
 import { note, print, printJson } from "./cli/output.ts";
 import { accessJson, accessLines, accessSchema, type RegisterAccess } from "./render/pci/register_access.ts";
@@ -45,13 +45,15 @@ function write(locator: Locator, text: string, value: bigint, options: Options):
     throw new BusbarError("usage", `'${locator.text}' cannot be written to: config writes functions of this machine`);
   }
   const fn = readPciFunction(thisMachine, named.address);
-  refuseHeld(fn, "config", options.force === true);
-  using _lock = lockFunction(thisMachine, fn);
+  const dryRun = options.dryRun === true;
+  using journal = openJournal("config write", dryRun ? print : undefined);
+  const refusal = options.force === true ? null : heldRefusal(fn, "config");
+  if (refusal !== null) journal.refuse(refusal);
+  using _lock = dryRun ? null : lockFunction(thisMachine, fn);
   const { region, register, before } = read(locator, text, options);
   const { offset, accessBytes: width } = register;
   if (width === 8) throw new BusbarError("usage", "configuration space is accessed 1, 2 or 4 bytes wide");
   const wanted = maskedValue(register, before, value, options.mask ?? null);
-  using journal = openJournal("config write", options.dryRun ? print : undefined);
   writeConfig(journal, fn, offset, width, wanted);
   if (options.dryRun) return null;
   const after = read(locator, hex(offset), { ...options, width }).before;

@@ -16,9 +16,10 @@ import { daxDevicesNamed, findRegion, readCxlOverview } from "../src/cxl/overvie
 import { readCxl } from "../src/cxl/topology.ts";
 import { type DaxModeOptions, daxToDevdax, daxToSystemRam, offlineDax, onlineDax } from "../src/memory/dax_mode.ts";
 import type { DaxDevice } from "../src/memory/devdax.ts";
-import { durationMs, sizeBytes, wholeNumber } from "./cli/arguments.ts";
+import { sizeBytes, timeOption, wholeNumber } from "./cli/arguments.ts";
 import { cxlJson, cxlLines, cxlSchema } from "./render/cxl/cxl_region.ts";
 import { note, print, printJson } from "./cli/output.ts";
+import { withoutWord, withSchema } from "./cli/subcommand.ts";
 import { interruption, openJournal, run } from "./cli/run.ts";
 
 const zoneOption = new Option("--zone <zone>", "what the kernel may put into the memory: only what it can move away")
@@ -76,12 +77,7 @@ const create: CommandUnknownOpts = new Command("create")
   )
   .addOption(zoneOption)
   .option("--force", "try although the kernel is known to refuse under a hypervisor")
-  .addOption(
-    new Option("--timeout <time>", "for taking memory into use, as in 30s").argParser(durationMs).default(
-      60_000,
-      "60s",
-    ),
-  )
+  .addOption(timeOption("--timeout <time>", "for taking memory into use", "60s"))
   .option("--dry-run", "list what would be written; write nothing")
   .option("--explain", "print the commands of other tools that do the same")
   .option("--json", "print one JSON document")
@@ -93,8 +89,8 @@ const create: CommandUnknownOpts = new Command("create")
       granularityBytes,
       sizeBytes: options.size,
     });
-    if (!options.force) checkInvalidationGate(thisMachine);
     await change("create", options, createEquivalents(plan, options.as), async (journal, wait) => {
+      if (!options.force) checkInvalidationGate(journal, thisMachine);
       await createRegion(journal, thisMachine, plan, { ...wait, use: options.as, zone: options.zone });
     });
   });
@@ -104,12 +100,7 @@ const destroy: CommandUnknownOpts = new Command("destroy")
   .argument("<region>", "as in region0")
   .option("--erase <serial>", "persistent memory: the serial number of a device says that its contents may go")
   .option("--force", "destroy it although programs have its dax device open or mapped")
-  .addOption(
-    new Option("--timeout <time>", "for taking memory out of use, as in 30s").argParser(durationMs).default(
-      60_000,
-      "60s",
-    ),
-  )
+  .addOption(timeOption("--timeout <time>", "for taking memory out of use", "60s"))
   .option("--dry-run", "list what would be written; write nothing")
   .option("--explain", "print the commands of other tools that do the same")
   .option("--json", "print one JSON document")
@@ -137,12 +128,7 @@ function daxCommand(
     .option("--erase <word>", "persistent memory: its serial number or namespace says that its contents may go")
     .option("--force", "although programs have it open or mapped")
     .option("--no-online", "system-ram: give it to the kernel, and do not take it into use")
-    .addOption(
-      new Option("--timeout <time>", "for taking memory into or out of use, as in 30s").argParser(durationMs).default(
-        60_000,
-        "60s",
-      ),
-    )
+    .addOption(timeOption("--timeout <time>", "for taking memory into or out of use", "60s"))
     .option("--dry-run", "list what would be written; write nothing")
     .option("--explain", "print the commands of other tools that do the same")
     .option("--json", "print one JSON document")
@@ -158,10 +144,9 @@ function daxCommand(
 }
 
 /** The command line of `cxl_region`. */
-export const command: CommandUnknownOpts = new Command("cxl_region")
+export const command: CommandUnknownOpts = withoutWord(withSchema(new Command("cxl_region"), cxlSchema), "list")
   .description("Regions of CXL memory: create, destroy, use as system RAM or for programs to map.")
-  .option("--json-schema", "print the schema of --json, and stop")
-  .action((options) => options.jsonSchema ? printJson(cxlSchema()) : show({}))
+  .action(() => show({}))
   .addCommand(list)
   .addCommand(create)
   .addCommand(destroy)

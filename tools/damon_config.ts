@@ -16,7 +16,7 @@ import { fromDamo } from "../src/memory/damo_reader.ts";
 import { DAMON_KEPT, damonObstacles, kdamondWrites, readDamon, startDamon } from "../src/memory/damon.ts";
 import { type Kdamond, nodeRanges, planDamon } from "../src/memory/damon_plan.ts";
 import type { MemoryRange } from "../src/memory/devdax.ts";
-import { durationMs, nodeNumber } from "./cli/arguments.ts";
+import { nodeNumber, timeOption } from "./cli/arguments.ts";
 import {
   damonJson,
   damonLines,
@@ -27,9 +27,10 @@ import {
 import { writeOutput } from "./cli/files.ts";
 import { note, print, printJson } from "./cli/output.ts";
 import { readYaml } from "../src/memory/tier_profile.ts";
+import { withoutWord, withSchema } from "./cli/subcommand.ts";
 import { interruption, openJournal, raiseExitStatus, run } from "./cli/run.ts";
 
-function collect(text: string, nodes: readonly number[]): number[] {
+function collect(text: string, nodes: readonly number[] = []): number[] {
   return [...nodes, nodeNumber(text)];
 }
 
@@ -39,15 +40,15 @@ type PlanOptions = MigrationOptions & { readonly config?: string | undefined };
 function planning(name: string, description: string): Command<[], PlanOptions> {
   return new Command(name)
     .description(description)
-    .option("-m, --migrate <fast-slow...>", "demote from a fast node to a slow one, and promote back", collect, [])
-    .option("-d, --demote <src-dst...>", "only demote: cold pages of a node go to another", collect, [])
-    .option("-p, --promote <src-dst...>", "only promote: hot pages of a node go to another", collect, [])
+    .option("-m, --migrate <fast-slow...>", "demote from a fast node to a slow one, and promote back", collect)
+    .option("-d, --demote <src-dst...>", "only demote: cold pages of a node go to another", collect)
+    .option("-p, --promote <src-dst...>", "only promote: hot pages of a node go to another", collect)
     .option("-g, --global", "pages of all processes")
     .option("--cgroup <path>", "only pages of this cgroup", "/hmsdk")
-    .option("--sample <time>", "between two looks at a page; 100ms by default", durationMs)
-    .option("--aggregate <time>", "over which looks are summed up; 2s by default", durationMs)
-    .option("--update <time>", "between two updates of what is watched; 20s by default", durationMs)
-    .option("--cold-age <time>", "pages not used for so long are cold; 30s by default", durationMs)
+    .addOption(timeOption("--sample <time>", "between two looks at a page; 100ms by default"))
+    .addOption(timeOption("--aggregate <time>", "over which looks are summed up; 2s by default"))
+    .addOption(timeOption("--update <time>", "between two updates of what is watched; 20s by default"))
+    .addOption(timeOption("--cold-age <time>", "pages not used for so long are cold; 30s by default"))
     .option("--config <file>", "take it all from a damo file, YAML or JSON") as Command<[], PlanOptions>;
 }
 
@@ -164,10 +165,9 @@ const stop: CommandUnknownOpts = new Command("stop")
   });
 
 /** The command line of `damon_config`. */
-export const command: CommandUnknownOpts = new Command("damon_config")
+export const command: CommandUnknownOpts = withoutWord(withSchema(new Command("damon_config"), damonSchema), "status")
   .description("DAMON: move cold pages to slow memory and hot pages back, without damo.")
-  .option("--json-schema", "print the schema of --json, and stop")
-  .action((options) => options.jsonSchema ? printJson(damonSchema()) : show({}))
+  .action(() => show({}))
   .addCommand(generate)
   .addCommand(start)
   .addCommand(status)

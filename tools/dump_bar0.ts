@@ -23,7 +23,8 @@ import { enableMemory } from "../src/pci/enable.ts";
 import { CLASS_NVME } from "../src/pci/function.ts";
 import { formatDevice } from "../src/pci/machine_file.ts";
 import type { Resource } from "../src/pci/resources.ts";
-import { accessBytes, barIndex, byteRange, durationMs } from "./cli/arguments.ts";
+import { onlyWith } from "./cli/applicable.ts";
+import { accessBytes, barIndex, byteRange, timeOption } from "./cli/arguments.ts";
 import { bytesJson, changeJson, diffJson, dumpBar0Schema, registersJson } from "./render/pci/dump_bar0.ts";
 import { writeOutput } from "./cli/files.ts";
 import { hexLines } from "./render/pci/hexdump.ts";
@@ -39,25 +40,30 @@ export const command: CommandUnknownOpts = new Command("dump_bar0")
   .option("--bar <n>", "the BAR", barIndex, 0)
   .option("--range <start+length>", "show these bytes, as in 0x1000+64", byteRange)
   .option("--all", "show every byte of the BAR")
-  .option("--size <bytes>", "width of one access to bytes: 1, 2, 4 or 8", accessBytes, 4 as AccessBytes)
+  .option("--width <bytes>", "width of one access to bytes: 1, 2, 4 or 8", accessBytes, 4 as AccessBytes)
   .option("--hex", "show NVMe registers as bytes, not decoded")
   .option("--raw <file>", "write the bytes to a file too, from the first to the last; what was not read is zero")
   .option("--save <file>", "write a recording too: file:FILE shows the same again, lspci -F reads it")
   .option("--diff <file>", "compare NVMe registers with a recording; exit 1 when any differs")
-  .option("--watch [interval]", "go on, and show the NVMe registers that change", durationMs)
-  .option("--timeout <duration>", "end --watch after this time", durationMs)
+  .addOption(
+    timeOption("--watch [time]", "go on, and show the NVMe registers that change; looks each second, or in this time"),
+  )
+  .addOption(timeOption("--timeout <time>", "end --watch after this time"))
   .option("--enable-memory", "turn memory decoding on for the time of the command, then put it back")
   .option("--dry-run", "list what --enable-memory would change, and stop")
   .option("--force", "read although a driver holds the device, or where reading is not defined")
   .option("--json", "print one JSON document; with --watch, JSON Lines")
   .option("--json-schema", "print the schema of --json, and stop")
-  .action(async (text, options) => {
+  .action(async (text, options, self) => {
     if (options.jsonSchema) return printJson(dumpBar0Schema());
     if (text === undefined) {
       throw new BusbarError("usage", "which device?", {
         hint: "dump_bar0 0000:01:00.0 (lspci -D lists them), or dump_bar0 soft:nvme to try it",
       });
     }
+    onlyWith(self, options.watch !== undefined, ["--timeout"], "--watch");
+    onlyWith(self, options.enableMemory === true, ["--dry-run"], "--enable-memory");
+    onlyWith(self, options.all !== true, ["--range"], "a part of the BAR, not --all");
     using device = openPciDevice(text);
     for (const problem of device.problems ?? []) note(`dump_bar0: ${problem}`);
     using journal = openJournal("dump_bar0", options.dryRun ? print : undefined, device.host ?? undefined);
@@ -70,7 +76,7 @@ export const command: CommandUnknownOpts = new Command("dump_bar0")
 
 interface Options {
   readonly bar: number;
-  readonly size: AccessBytes;
+  readonly width: AccessBytes;
   readonly range?: ByteRun | undefined;
   readonly all?: true | undefined;
   readonly hex?: true | undefined;
@@ -129,11 +135,11 @@ function showBytes(device: PciDevice, isController: boolean, options: Options): 
     });
   }
   const safeEnd = isController ? REGISTER_BYTES : 0;
-  const how = { accessBytes: options.size, safeEnd, force: options.force === true };
+  const how = { accessBytes: options.width, safeEnd, force: options.force === true };
   const pieces = readBarBytes(device, options.bar, runs ?? REGISTER_RUNS, how);
   keep(device, bar, pieces, options);
-  if (options.json) return printJson(bytesJson(device.function, bar, options.size, pieces));
-  const lines = pieces.flatMap((piece) => hexLines(piece.bytes, piece.offset, options.size));
+  if (options.json) return printJson(bytesJson(device.function, bar, options.width, pieces));
+  const lines = pieces.flatMap((piece) => hexLines(piece.bytes, piece.offset, options.width));
   print([...headLines(device, bar), ...lines].join("\n"));
 }
 

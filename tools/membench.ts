@@ -3,7 +3,7 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { InvalidArgumentError } from "commander";
 
 import { BusbarError } from "../src/core/error.ts";
@@ -11,7 +11,7 @@ import { thisMachine } from "../src/core/host.ts";
 import { nearest } from "../src/core/locator.ts";
 import { MemoryBackend, parseMemory } from "../src/memory/backend.ts";
 import { environmentOf } from "../src/memory/bench_environment.ts";
-import { limitSize, refuseUsedMemory, ScratchFile } from "../src/memory/bench_guard.ts";
+import { checkProcessors, limitSize, refuseUsedMemory, ScratchFile } from "../src/memory/bench_guard.ts";
 import { localMachine } from "../ffi/machine.ts";
 import {
   type Benchmark,
@@ -22,7 +22,8 @@ import {
   countSteps,
   smallestCpuShare,
 } from "../src/memory/membench.ts";
-import { cpuList, durationMs, memorySize, ratio, wholeNumber } from "./cli/arguments.ts";
+import { onlyWith } from "./cli/applicable.ts";
+import { cpuList, memorySize, ratio, timeOption, wholeNumber } from "./cli/arguments.ts";
 import { writeOutput } from "./cli/files.ts";
 import { benchCurves, benchHtml } from "./render/memory/membench_curves.ts";
 import { benchJson, benchLines, environmentLines, membenchSchema } from "./render/memory/membench.ts";
@@ -53,11 +54,11 @@ export const command: CommandUnknownOpts = new Command("membench")
     memorySize,
   )
   .option("--only <list>", "some of latency,bandwidth,durable,gups,loaded", benchmarks)
-  .addOption(new Option("--duration <time>", "time for each number").argParser(durationMs).default(500, "500ms"))
+  .addOption(timeOption("--duration <time>", "time for each number", "500ms"))
   .option("--threads <n>", "threads of streams and random updates", wholeNumber, 1)
   .option("--cpus <list>", "processors to pin the threads to, as in 0-3,8", cpuList)
   .option("--stride <bytes>", "from one slot of the pointer chase to the next", wholeNumber, 256)
-  .option("--block <bytes>", "bytes of a durable write", wholeNumber, 4096)
+  .option("--block-size <bytes>", "bytes of a durable write", wholeNumber, 4096)
   .option("--hot-table <share>", "random updates: this share of the table", ratio, 0.1)
   .option("--hot-updates <share>", "gets this share of the updates", ratio, 0.9)
   .option("--write", "overwrite what is in a file or device that exists")
@@ -65,7 +66,7 @@ export const command: CommandUnknownOpts = new Command("membench")
   .option("--html <file>", "write a page with the tables and curves")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
-  .action(async (words, options) => {
+  .action(async (words, options, self) => {
     if (options.jsonSchema) return printJson(membenchSchema());
     if (words.length === 0) {
       throw new BusbarError("usage", "which memory?", { hint: "membench anonymous /dev/dax0.0 --write" });
@@ -76,11 +77,16 @@ export const command: CommandUnknownOpts = new Command("membench")
       strideBytes: options.stride,
       threads: options.threads,
       cpus: options.cpus ?? [],
-      blockBytes: options.block,
+      blockBytes: options.blockSize,
       hot: options.hotTable === 0 ? null : { tableShare: options.hotTable, updateShare: options.hotUpdates },
       signal: interruption,
     };
     const environment = environmentOf(thisMachine);
+    checkProcessors(bench.cpus, environment.cpus);
+    const has = (what: Benchmark): boolean => bench.benchmarks.includes(what);
+    onlyWith(self, has("durable"), ["--block-size"], "--only durable");
+    onlyWith(self, has("gups"), ["--hot-table", "--hot-updates"], "--only gups");
+    onlyWith(self, has("latency") || has("loaded"), ["--stride"], "--only latency,loaded");
     const about = environmentLines(environment, bench);
     const results = await measure(words, options.size, options.write === true, bench, () => {
       if (!options.json) print(about.join("\n"));

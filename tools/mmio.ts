@@ -3,7 +3,7 @@
  * @module
  */
 
-import { Argument, Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { Deadline } from "../src/core/deadline.ts";
 import { BusbarError } from "../src/core/error.ts";
@@ -15,7 +15,7 @@ import { NVME_REGISTERS } from "../src/nvme/tables/registers.ts";
 import { openPciDevice } from "../src/pci/open_device.ts";
 import { CLASS_NVME, type PciFunction } from "../src/pci/function.ts";
 import { openWritableBar, readRegister, writeRegister } from "../src/pci/register_access.ts";
-import { accessBytes, barIndex, durationMs, unsigned } from "./cli/arguments.ts";
+import { accessBytes, barIndex, timeOption, unsigned } from "./cli/arguments.ts";
 import { note, print, printJson } from "./cli/output.ts";
 import { accessJson, accessLines, accessSchema, type RegisterAccess } from "./render/pci/register_access.ts";
 import { documentSchema, interruption, run } from "./cli/run.ts";
@@ -80,7 +80,7 @@ export const command: CommandUnknownOpts = new Command("mmio")
   .option("--bar <n>", "which BAR", barIndex, 0)
   .option("--width <bytes>", "width of the access; the register's own, or 4", accessBytes)
   .option("--mask <bits>", "only these bits are written, or waited for", unsigned)
-  .addOption(new Option("--timeout <time>", "how long to wait").argParser(durationMs).default(1000, "1s"))
+  .addOption(timeOption("--timeout <time>", "poll: how long to wait", "1s"))
   .option("--write", "allow writing")
   .option("--force", "write also while a kernel driver has the device")
   .option("--json", "print one JSON document")

@@ -6,10 +6,12 @@
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { pause } from "../src/core/deadline.ts";
+import { BusbarError } from "../src/core/error.ts";
 import { thisMachine } from "../src/core/host.ts";
 import { runCommand } from "../src/memory/child_process.ts";
 import { countedBetween, type CounterValues, readCounters } from "../src/memory/counters.ts";
-import { durationMs, nodeNumber, wholeNumber } from "./cli/arguments.ts";
+import { onlyWith } from "./cli/applicable.ts";
+import { nodeNumber, timeOption, wholeNumber } from "./cli/arguments.ts";
 import {
   columnJson,
   columnNotes,
@@ -24,7 +26,7 @@ import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 
 interface Options {
   readonly node?: number | undefined;
-  readonly during: readonly string[];
+  readonly during?: readonly string[] | undefined;
   readonly interval?: number | undefined;
   readonly count?: number | undefined;
   readonly format: TableFormat;
@@ -35,20 +37,27 @@ interface Options {
 export const command: CommandUnknownOpts = new Command("numa_stats")
   .description("Show the kernel's NUMA counters: since boot, during commands (a column for each), or by interval.")
   .argument("[command...]", "after --: a command, counted while it runs")
-  .option("--during <command>", "count while this runs in a shell; may be repeated, a column for each", collect, [])
-  .option("--interval <time>", "count again and again, as in 1s", durationMs)
+  .option("--during <command>", "count while this runs in a shell; may be repeated, a column for each", collect)
+  .addOption(timeOption("--interval <time>", "count again and again, after this time each"))
   .option("--count <n>", "end after so many intervals", wholeNumber)
   .option("--node <n>", "the counters of one node", nodeNumber)
   .addOption(new Option("--format <form>", "of the table").choices(TABLE_FORMATS).default("text" as const))
   .option("--json", "print one JSON document; a line for each interval")
   .option("--json-schema", "print the schema of --json, and stop")
-  .action(async (words, options) => {
+  .action(async (words, options, self) => {
     if (options.jsonSchema) return printJson(numaStatsSchema());
+    onlyWith(self, options.interval !== undefined, ["--count"], "--interval");
+    onlyWith(self, options.interval === undefined, ["--during"], "a count without --interval");
+    if (options.interval !== undefined && words.length > 0) {
+      throw new BusbarError("usage", "--interval and a command: counters are shown by interval, or during commands", {
+        hint: "numa_stats -- COMMAND, or numa_stats --interval 1s",
+      });
+    }
     const read = (): CounterValues => readCounters(thisMachine, options.node ?? null);
     if (options.interval !== undefined) return await byInterval(options.interval, options, read);
     const columns: CounterColumn[] = [];
     const commands = [
-      ...options.during.map((line) => ({ title: line, argv: ["sh", "-c", line] })),
+      ...(options.during ?? []).map((line) => ({ title: line, argv: ["sh", "-c", line] })),
       ...words.length === 0 ? [] : [{ title: words.join(" "), argv: words }],
     ];
     for (const { title, argv } of commands) {
@@ -63,7 +72,7 @@ export const command: CommandUnknownOpts = new Command("numa_stats")
     show(columns, options);
   });
 
-function collect(line: string, lines: readonly string[]): string[] {
+function collect(line: string, lines: readonly string[] = []): string[] {
   return [...lines, line];
 }
 

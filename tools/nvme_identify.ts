@@ -11,11 +11,12 @@ import { NvmeController } from "../src/nvme/driver/controller.ts";
 import { type FetchedPage, fetchPage, fetchReport, type NvmeReport } from "../src/nvme/jobs/fetch.ts";
 import { pageFileName, readPageFiles } from "../src/nvme/jobs/page_file.ts";
 import { NVME_PAGES, type NvmePage, pageNamed } from "../src/nvme/tables/pages.ts";
+import { onlyWith } from "./cli/applicable.ts";
 import { wholeNumber } from "./cli/arguments.ts";
 import { writeOutput } from "./cli/files.ts";
 import { type AccessPath, type Detail, reportLines } from "./render/nvme/nvme_identify.ts";
 import { nvmeIdentifySchema, reportJson } from "./render/nvme/nvme_identify_json.ts";
-import { note, print, printBytes, printJson } from "./cli/output.ts";
+import { note, print, printJson } from "./cli/output.ts";
 import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 
 /** The command line of `nvme_identify`. */
@@ -36,7 +37,7 @@ export const command: CommandUnknownOpts = new Command("nvme_identify")
   .option("--no-iommu", "drive an unbound controller although nothing keeps it from other memory")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
-  .action(async (text, options) => {
+  .action(async (text, options, self) => {
     if (options.jsonSchema) return printJson(nvmeIdentifySchema());
     if (options.page === "help") return print(NVME_PAGES.map((page) => `${page.name}: ${page.layout.name}`).join("\n"));
     if (text === undefined) {
@@ -47,6 +48,7 @@ export const command: CommandUnknownOpts = new Command("nvme_identify")
     if (options.raw !== undefined && options.page === undefined) {
       throw new BusbarError("usage", "--raw of which page?", { hint: "--page id-ctrl; --save FOLDER writes all" });
     }
+    onlyWith(self, options.page === undefined, ["--logs", "--features", "--all"], "all pages, not one --page");
     const { accessPath, report } = await read(text, options);
     if (options.save !== undefined) save(options.save, report.pages);
     if (options.raw !== undefined) return writeRaw(options.raw, report.pages);
@@ -105,6 +107,7 @@ async function onlyPage(controller: NvmeController, page: NvmePage, options: Opt
     : isNamespace
     ? await controller.namespaceIds()
     : [1];
+  if (isNamespace && options.namespace !== undefined) await controller.checkNamespaceId(options.namespace);
   const pages: FetchedPage[] = [];
   for (const one of of) pages.push(await fetchPage(controller, page, one, wanted));
   return pages;
@@ -120,8 +123,7 @@ function writeRaw(path: string, pages: readonly FetchedPage[]): void {
       operation: "read a page",
     });
   }
-  if (path === "-") printBytes(first.bytes);
-  else writeOutput(path, first.bytes);
+  writeOutput(path, first.bytes);
 }
 
 function save(folder: string, pages: readonly FetchedPage[]): void {

@@ -3,20 +3,21 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../src/core/error.ts";
 import { NvmeController } from "../src/nvme/driver/controller.ts";
 import { blockMemory } from "../src/nvme/tables/identity.ts";
 import { type IoJobOptions, runIoJob } from "../src/nvme/jobs/io_job.ts";
 import { BlockPattern } from "../src/nvme/jobs/pattern.ts";
-import { planTransfers, type TransferPlan } from "../src/nvme/jobs/transfer_plan.ts";
+import { planQueues, planTransfers, type TransferPlan, USUAL_DEPTH } from "../src/nvme/jobs/transfer_plan.ts";
 import { checkOverwrite } from "../src/nvme/jobs/write_guard.ts";
-import { durationMs, ratio, sizeBytes, unsigned, wholeNumber } from "./cli/arguments.ts";
-import { BlockFile, BlockSource } from "../src/nvme/jobs/block_file.ts";
+import { onlyWith } from "./cli/applicable.ts";
+import { ratio, sizeBytes, timeOption, unsigned, wholeNumber } from "./cli/arguments.ts";
+import { BlockFile, BlockSource, BlockStream } from "../src/nvme/jobs/block_file.ts";
 import { hexLines } from "./render/pci/hexdump.ts";
 import { type IoDescription, ioResultJson, ioResultLines, nvmeIoSchema } from "./render/nvme/nvme_io.ts";
-import { print, printJson } from "./cli/output.ts";
+import { note, print, printBytes, printJson } from "./cli/output.ts";
 import { Progress } from "./cli/progress.ts";
 import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 
@@ -37,35 +38,51 @@ export const command: CommandUnknownOpts = new Command("nvme_io")
   .option("--namespace <n>", "the namespace", wholeNumber, 1)
   .option("--lba <n>", "first block; 0 by default", unsigned)
   .option("--blocks <n>", "blocks of the range; to the end of the namespace by default", unsigned)
-  .option("--block-size <size>", "one transfer, as in 4KiB; 128KiB by default, 4KiB for bench", sizeBytes)
-  .option("--depth <n>", "transfers in flight", wholeNumber, 32)
+  .option(
+    "--block-size <size>",
+    "one transfer, whole blocks; 128KiB by default, or what the controller takes; 4KiB for bench",
+    sizeBytes,
+  )
+  .option("--depth <n>", "transfers in flight; 32 by default, or what its queues take", wholeNumber)
   .option("--queues <n>", "I/O queue pairs", wholeNumber, 1)
   .option("--random [seed]", "at random places of the range", unsigned)
   .option("--read-share <ratio>", "bench: share of reads, 0 to 1", ratio, 1)
-  .addOption(new Option("--duration <time>", "bench: how long, as in 5s").argParser(durationMs).default(5000, "5s"))
+  .addOption(timeOption("--duration <time>", "bench: how long", "5s"))
   .option("--pattern <seed>", "write and verify: data that says which block it is, from this seed", unsigned)
   .option("--input <file>", "write: the data; - is standard input")
-  .option("--output <file>", "read: where the data goes")
+  .option("--output <file>", "read: where the data goes; - is standard output")
   .option("--write", "let write and bench write to the drive")
   .option("--overwrite <serial>", "write although something lies on the namespace: the drive's serial number")
   .option("--cmb", "keep the submission queues in the controller's own memory")
   .option("--no-iommu", "drive an unbound controller although nothing keeps it from other memory")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
-  .action(async (device, action, options) => {
+  .action(async (device, action, options, tool) => {
     if (options.jsonSchema) return printJson(nvmeIoSchema());
     if (device === undefined || action === undefined) {
       throw new BusbarError("usage", "which device, and what?", { hint: "nvme_io soft:nvme bench" });
     }
-    await perform(device, actionNamed(action), options);
+    const named = actionNamed(action);
+    checkApplicable(tool, named, options);
+    await perform(device, named, options);
   });
+
+/** Refuses what an action would not heed. */
+function checkApplicable(tool: CommandUnknownOpts, action: Action, options: Options): void {
+  onlyWith(tool, action === "bench", ["--read-share", "--duration"], "bench");
+  onlyWith(tool, action === "write" || action === "verify", ["--pattern"], "write and verify");
+  onlyWith(tool, action === "write" && options.pattern === undefined, ["--input"], "write without --pattern");
+  onlyWith(tool, action === "read", ["--output"], "read");
+  const isFile = options.input !== undefined || options.output !== undefined;
+  onlyWith(tool, !isFile, ["--random"], "data that lies in no file");
+}
 
 interface Options {
   readonly namespace: number;
   readonly lba?: bigint | undefined;
   readonly blocks?: bigint | undefined;
   readonly blockSize?: bigint | undefined;
-  readonly depth: number;
+  readonly depth?: number | undefined;
   readonly queues: number;
   readonly random?: bigint | true | undefined;
   readonly readShare: number;
@@ -91,21 +108,25 @@ async function perform(device: string, action: Action, options: Options): Promis
     ioQueues: options.queues,
     cmbQueues: options.cmb === true,
     // One entry of a queue stays free.
-    ioEntries: Math.max(256, Math.ceil(options.depth / options.queues) + 1),
+    ioEntries: Math.min(65_536, Math.max(256, Math.ceil((options.depth ?? USUAL_DEPTH) / options.queues) + 1)),
     signal: interruption,
   });
+  const shares = planQueues(controller.driver, options.queues, options.depth);
+  if (options.depth === undefined && shares.depth < USUAL_DEPTH) {
+    note(`nvme_io: ${shares.depth} transfers in flight, not ${USUAL_DEPTH}: its queues take no more`);
+  }
   using source = action === "write" && options.pattern === undefined ? await BlockSource.open(options.input) : null;
   const plan = await makePlan(controller, action, options, source);
   if (writes) await checkOverwrite(controller, options.namespace, options.overwrite);
-  using output = action === "read" ? new BlockFile(options.output, plan) : null;
+  using file = action === "read" && options.output !== "-" ? new BlockFile(options.output, plan) : null;
+  const output = options.output === "-" ? new BlockStream(plan, printBytes) : file;
   using progress = new Progress(
     `${action} ${device}`,
     action === "bench" ? 0 : Number(plan.blocks) * plan.namespace.blockBytes,
   );
   const result = await runIoJob(controller.driver, {
     ...plan,
-    depth: options.depth,
-    queues: options.queues,
+    ...shares,
     randomSeed: options.random === undefined ? null : options.random === true ? 1 : Number(options.random),
     ...dataOf(action, options, plan, source, output),
     onProgress: (transfers) => progress.update(transfers * plan.transferBlocks * plan.namespace.blockBytes),
@@ -113,9 +134,9 @@ async function perform(device: string, action: Action, options: Options): Promis
   });
   if (writes) await controller.namespace(options.namespace).flush();
   if (result.mismatch !== null) raiseExitStatus("mismatch");
-  const what: IoDescription = { device, action, ...plan, depth: options.depth, queues: options.queues };
+  const what: IoDescription = { device, action, ...plan, ...shares };
   if (options.json) return printJson(ioResultJson(what, result));
-  if (output !== null && output.head.length > 0) print(hexLines(output.head, 0, 1).join("\n"));
+  if (file !== null && file.head.length > 0) print(hexLines(file.head, 0, 1).join("\n"));
   print(ioResultLines(what, result).join("\n"));
 }
 
@@ -126,7 +147,10 @@ async function makePlan(
   source: BlockSource | null,
 ): Promise<TransferPlan> {
   const { blocks, lba = 0n, namespace } = options;
-  const atOnce = Number(options.blockSize ?? (action === "bench" ? 4096n : 131_072n));
+  const atOnce = {
+    sizeBytes: Number(options.blockSize ?? (action === "bench" ? 4096n : 131_072n)),
+    isExact: options.blockSize !== undefined,
+  };
   if (source === null) return await planTransfers(controller, namespace, lba, blocks, atOnce);
   const { dataBytes } = blockMemory(await controller.namespace(namespace).geometry());
   const given = source.blocks(dataBytes);
@@ -142,7 +166,7 @@ function dataOf(
   options: Options,
   plan: TransferPlan,
   source: BlockSource | null,
-  output: BlockFile | null,
+  output: BlockFile | BlockStream | null,
 ): Pick<IoJobOptions, "readShare" | "durationMs" | "pattern" | "fill" | "onRead"> {
   const pattern = (): BlockPattern =>
     new BlockPattern(Number(options.pattern ?? 0n), plan.namespace.blockBytes, plan.memoryBytes);

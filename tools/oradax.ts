@@ -12,6 +12,7 @@ import { bench } from "./oradax/bench.ts";
 import { vectorCommands } from "./oradax/vectors.ts";
 import { ccbJson, ccbLines, infoJson, infoLines, oradaxSchema } from "./render/oradax/oradax.ts";
 import { print, printJson } from "./cli/output.ts";
+import { withSchema } from "./cli/subcommand.ts";
 import { run } from "./cli/run.ts";
 
 const info: CommandUnknownOpts = new Command("info")
@@ -44,13 +45,14 @@ const decode: CommandUnknownOpts = new Command("decode")
 /** The command line of `oradax`. */
 export const command: CommandUnknownOpts = vectorCommands.reduce<CommandUnknownOpts>(
   (tool, one) => tool.addCommand(one),
-  new Command("oradax")
-    .description("Scan, extract, select and translate packed data by the Data Analytics Accelerator, or in software.")
-    .option("--json-schema", "print the schema of --json, and stop")
-    .action((options, tool) => {
-      if (options.jsonSchema) return printJson(oradaxSchema());
-      throw new BusbarError("usage", "what is to be done?", { hint: tool.helpInformation().trimEnd() });
-    })
+  withSchema(
+    new Command("oradax")
+      .description("Scan, extract, select and translate packed data by the Data Analytics Accelerator, or in software.")
+      .action((_, tool) => {
+        throw new BusbarError("usage", "what is to be done?", { hint: tool.helpInformation().trimEnd() });
+      }),
+    oradaxSchema,
+  )
     .addCommand(info)
     .addCommand(decode)
     .addCommand(bench),

@@ -13,6 +13,7 @@ import { note, print, printJson } from "./cli/output.ts";
 import { TABLE_FORMATS } from "./render/memory/numa_stats.ts";
 import { readTierProfile, readYaml } from "../src/memory/tier_profile.ts";
 import { experimentJson, experimentLines, tieringSchema, tierJson, tierLines } from "./render/memory/tiering.ts";
+import { withoutWord, withSchema } from "./cli/subcommand.ts";
 import { interruption, openJournal, raiseExitStatus, run } from "./cli/run.ts";
 
 function show(options: { readonly json?: true | undefined }): void {
@@ -84,10 +85,9 @@ const experiment: CommandUnknownOpts = new Command("experiment")
   });
 
 /** The command line of `tiering`. */
-export const command: CommandUnknownOpts = new Command("tiering")
+export const command: CommandUnknownOpts = withoutWord(withSchema(new Command("tiering"), tieringSchema), "show")
   .description("Memory tiers, and the settings that move pages between them.")
-  .option("--json-schema", "print the schema of --json, and stop")
-  .action((options) => options.jsonSchema ? printJson(tieringSchema()) : show({}))
+  .action(() => show({}))
   .addCommand(showCommand)
   .addCommand(apply)
   .addCommand(experiment)

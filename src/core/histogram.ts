@@ -36,6 +36,12 @@ export function histogramBinStart(bin: number): number {
   return (bin - exponent * STEPS) * 2 ** exponent;
 }
 
+/** How many values a percentile needs: `valuesForPercentile(99.9)` is 1000. */
+export function valuesForPercentile(percent: number): number {
+  // In ten thousandths, so that 99.9 does not become 99.90000000000001.
+  return Math.ceil(1_000_000 / (1_000_000 - Math.round(percent * 10_000)));
+}
+
 /** Counts integers, and tells percentiles of them. Unit and meaning are the caller's. */
 export class Histogram {
   readonly #bins: Float64Array<ArrayBuffer> = new Float64Array(HISTOGRAM_BINS);
@@ -98,6 +104,15 @@ export class Histogram {
       this.#max = Math.max(this.#max, high);
       this.#bins[bin] = (this.#bins[bin] ?? 0) + values;
     }
+  }
+
+  /**
+   * Whether so many values can tell a percentile: at least one of them has to lie beyond it. 99 % needs 100 values.
+   *
+   * @param percent from 0 to below 100, with at most four decimals
+   */
+  hasPercentile(percent: number): boolean {
+    return this.#count >= valuesForPercentile(percent);
   }
 
   /** The value that `percent` of all values do not exceed: the highest of its bin, never beyond the largest seen. */

@@ -26,7 +26,7 @@ const SIZE_SUFFIXES: Readonly<Record<string, bigint>> = {
 };
 
 /**
- * A byte count with its largest exact or two-decimal binary unit: `16 KiB`, `1.50 GiB`, `512 B`.
+ * A byte count in its largest binary unit: whole where it is exact, else rounded to two decimals: `16 KiB`, `1.50 GiB`.
  *
  * @example
  * ```ts
@@ -35,36 +35,32 @@ const SIZE_SUFFIXES: Readonly<Record<string, bigint>> = {
  * ```
  */
 export function formatBytes(sizeBytes: bigint | number): string {
-  const size = BigInt(sizeBytes);
-  let unit = 0;
-  while (unit < BINARY_UNITS.length - 1 && size >= 1n << BigInt(10 * (unit + 1))) unit++;
-  const shift = BigInt(10 * unit);
-  const whole = size >> shift;
-  const name = BINARY_UNITS[unit] ?? "B";
-  if (whole << shift === size) return `${whole} ${name}`;
-  const hundredths = ((size - (whole << shift)) * 100n) >> shift;
-  return `${whole}.${hundredths.toString().padStart(2, "0")} ${name}`;
+  return inUnits(BigInt(sizeBytes), 1024n, BINARY_UNITS);
 }
 
 const DECIMAL_UNITS = ["B", "kB", "MB", "GB", "TB", "PB", "EB"] as const;
 
 /**
- * A byte count as capacities of drives are sold, with two decimals, cut and not rounded: `512.11 GB`, `4 kB`.
+ * A byte count as capacities of drives are sold: whole where it is exact, else rounded to two decimals: `512.11 GB`, `4 kB`.
  *
  * @example
  * ```ts
  * import { formatDecimalBytes } from "./units.ts";
- * console.assert(formatDecimalBytes(512_110_190_592n) === "512.11 GB");
+ * console.assert(formatDecimalBytes(67_108_864n) === "67.11 MB");
  * ```
  */
 export function formatDecimalBytes(sizeBytes: bigint | number): string {
-  const size = BigInt(sizeBytes);
-  let unit = 0;
-  while (unit < DECIMAL_UNITS.length - 1 && size >= 1000n ** BigInt(unit + 1)) unit++;
-  const scale = 1000n ** BigInt(unit);
-  const hundredths = size % scale * 100n / scale;
-  const fraction = hundredths === 0n ? "" : `.${hundredths.toString().padStart(2, "0")}`;
-  return `${size / scale}${fraction} ${DECIMAL_UNITS[unit]}`;
+  return inUnits(BigInt(sizeBytes), 1000n, DECIMAL_UNITS);
+}
+
+function inUnits(sizeBytes: bigint, base: bigint, units: readonly string[]): string {
+  let [unit, scale] = [0, 1n];
+  while (unit < units.length - 1 && sizeBytes >= scale * base) [unit, scale] = [unit + 1, scale * base];
+  if (sizeBytes % scale === 0n) return `${sizeBytes / scale} ${units[unit]}`;
+  let hundredths = (sizeBytes * 100n + scale / 2n) / scale;
+  // 999.999 kB is rounded to 1.00 MB.
+  if (hundredths === base * 100n && unit < units.length - 1) [unit, hundredths] = [unit + 1, 100n];
+  return `${hundredths / 100n}.${(hundredths % 100n).toString().padStart(2, "0")} ${units[unit]}`;
 }
 
 /**

@@ -9,6 +9,7 @@
 
 import { BusbarError } from "../core/error.ts";
 import { type Host, ifReadable } from "../core/host.ts";
+import type { UndoJournal } from "../core/undo/journal.ts";
 
 /** The kernel option that turns the refusal into a warning, for tests. */
 const TEST_OPTION = "CONFIG_CXL_REGION_INVALIDATION_TEST";
@@ -45,13 +46,15 @@ export function invalidationGate(host: Host): InvalidationGate {
  *
  * @throws {BusbarError} `unsupported`, with both ways out
  */
-export function checkInvalidationGate(host: Host): void {
+export function checkInvalidationGate(journal: UndoJournal, host: Host): void {
   const gate = invalidationGate(host);
   if (gate.open) return;
-  throw new BusbarError("unsupported", `no region can be created here: ${gate.reason}; nothing was written`, {
-    operation: "create a region",
-    path: "/proc/cpuinfo",
-    hint: `hide the bit from the guest (QEMU: -cpu host,-hypervisor or -cpu max,hypervisor=off), or boot a kernel ` +
-      `with ${TEST_OPTION}=y; --force tries all the same`,
-  });
+  journal.refuse(
+    new BusbarError("unsupported", `no region can be created here: ${gate.reason}; nothing was written`, {
+      operation: "create a region",
+      path: "/proc/cpuinfo",
+      hint: `hide the bit from the guest (QEMU: -cpu host,-hypervisor or -cpu max,hypervisor=off), or boot a kernel ` +
+        `with ${TEST_OPTION}=y; --force tries all the same`,
+    }),
+  );
 }

@@ -237,18 +237,26 @@ export interface DestroyOptions extends BlockWait {
  *
  * @throws {BusbarError} `busy` when it is used, `usage` for missing leave to erase
  */
-export function checkDestroy(host: Host, topology: CxlTopology, region: CxlRegion, options: DestroyOptions): void {
+export function checkDestroy(
+  journal: UndoJournal,
+  host: Host,
+  topology: CxlTopology,
+  region: CxlRegion,
+  options: DestroyOptions,
+): void {
   if (region.type === "pmem") {
     const number = /\d+$/.exec(region.name)?.[0];
     const namespaces = listNamespaces(host).filter(({ folder }) =>
       folder.includes("/nvdimm-bridge") && folder.includes(`/region${number}/`)
     );
     if (namespaces.length > 0) {
-      throw new BusbarError("busy", `${region.name} holds ${namespaces.map((one) => one.name).join(", ")}`, {
-        operation: "destroy a region",
-        path: region.name,
-        hint: `ndctl destroy-namespace --force ${namespaces[0]?.name} removes it and its contents`,
-      });
+      journal.refuse(
+        new BusbarError("busy", `${region.name} holds ${namespaces.map((one) => one.name).join(", ")}`, {
+          operation: "destroy a region",
+          path: region.name,
+          hint: `ndctl destroy-namespace --force ${namespaces[0]?.name} removes it and its contents`,
+        }),
+      );
     }
     const serials = region.memdevs.flatMap((name) =>
       topology.memdevs.filter((device) => device.name === name).map((device) => device.serial)
@@ -256,14 +264,16 @@ export function checkDestroy(host: Host, topology: CxlTopology, region: CxlRegio
     const leave = options.erase !== undefined && /^(?:0x[0-9a-f]+|\d+)$/i.test(options.erase) &&
       serials.includes(BigInt(options.erase));
     if (!leave && serials.length > 0) {
-      throw new BusbarError("usage", `${region.name} is persistent memory: its contents could not be found again`, {
-        operation: "destroy a region",
-        path: region.name,
-        hint: `--erase=${hex(serials[0] ?? 0n)} says that they may go`,
-      });
+      journal.refuse(
+        new BusbarError("usage", `${region.name} is persistent memory: its contents could not be found again`, {
+          operation: "destroy a region",
+          path: region.name,
+          hint: `--erase=${hex(serials[0] ?? 0n)} says that they may go`,
+        }),
+      );
     }
   }
-  for (const name of region.daxDevices) checkDaxFree(host, readDaxDevice(host, name), options);
+  for (const name of region.daxDevices) checkDaxFree(journal, host, readDaxDevice(host, name), options);
 }
 
 /**
@@ -279,13 +289,13 @@ export async function destroyRegion(
   region: CxlRegion,
   options: DestroyOptions,
 ): Promise<void> {
-  checkDestroy(host, topology, region, options);
+  checkDestroy(journal, host, topology, region, options);
   const folder = `${CXL_DEVICES}/${region.name}`;
   for (const name of region.daxDevices) {
     const device = readDaxDevice(host, name);
     await offlineDax(journal, host, device, options);
     // Asked again right before: a program may have opened it meanwhile.
-    checkDaxFree(host, device, options);
+    checkDaxFree(journal, host, device, options);
     detachDax(journal, device);
   }
   if (region.enabled) {

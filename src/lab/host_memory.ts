@@ -65,8 +65,10 @@ export async function hostMemoryMachine(memory: HostMemory, guest: HostMemoryGue
 }
 
 /** What has to be known of the command line. */
-export function hostMemoryNotes({ sizeBytes }: HostMemory, { kvm }: HostMemoryGuest): string[] {
+export function hostMemoryNotes({ sizeBytes }: HostMemory, { kvm, disk }: HostMemoryGuest): string[] {
   return [
+    ...(disk === undefined ? [] : [`snapshot=on: what the guest writes to ${disk} is gone when QEMU ends`]),
+    "-nodefaults: the guest has no network; for one add -netdev user,id=net0 -device virtio-net-pci,netdev=net0",
     `lsa=: QEMU refuses persistent CXL memory without a label area`,
     `window of ${formatBytes(sizeBytes)}: as large as the device, or its region does not fit`,
     "hypervisor=off: Linux commits no CXL region where it sees that it runs in a virtual machine",

@@ -9,6 +9,7 @@ import { describeUse, findProcessUses } from "../core/process_uses.ts";
 import type { MemoryMachine, MemoryRequest } from "./backend.ts";
 import { daxUses } from "./devdax.ts";
 import { inspectResource, resourcePath } from "./resource.ts";
+import { parseList } from "./tiers.ts";
 
 /**
  * Refuses to overwrite what exists unless that was asked for, and what is in use in any case. Memory of this process and
@@ -42,6 +43,24 @@ export function refuseUsedMemory(machine: MemoryMachine, request: MemoryRequest,
       hint: "--write lets it; a file that does not exist is made, and removed at the end",
     });
   }
+}
+
+/**
+ * Refuses processors that are not there.
+ *
+ * @param online the processors of this machine, as the kernel writes them: `0-3`; null where it does not tell
+ * @throws {BusbarError} `usage`
+ */
+export function checkProcessors(cpus: readonly number[], online: string | null): void {
+  const there = online === null ? null : parseList(online);
+  const missing = there === null ? [] : cpus.filter((cpu) => !there.includes(cpu));
+  if (missing.length === 0) return;
+  const which = missing.length === 1 ? `processor ${missing[0]} is` : `processors ${missing.join(", ")} are`;
+  throw new BusbarError("usage", `${which} not online: ${online} ${there?.length === 1 ? "is" : "are"}`, {
+    operation: "measure memory",
+    path: "/sys/devices/system/cpu/online",
+    hint: `--cpus ${online}`,
+  });
 }
 
 /** The request for at most `sizeBytes` of what is larger, cut to what can be mapped. */

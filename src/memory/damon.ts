@@ -210,15 +210,18 @@ export function startDamon(
   checkDamon(host);
   const owner = ownerOf(host, options.journals ?? journalFolder());
   if (owner === "busbar" || (owner === "somebody else" && options.force !== true)) {
-    throw new BusbarError("busy", `there are ${readCount(host)} kdamonds already, of ${owner}: they would be dropped`, {
-      operation: "start DAMON",
-      path: NR_KDAMONDS,
-      hint: owner === "busbar" ? "damon_config stop stops them" : "damo stop, or --force drops them",
-    });
+    const message = `there are ${readCount(host)} kdamonds already, of ${owner}: they would be dropped`;
+    journal.refuse(
+      new BusbarError("busy", message, {
+        operation: "start DAMON",
+        path: NR_KDAMONDS,
+        hint: owner === "busbar" ? "damon_config stop stops them" : "damo stop, or --force drops them",
+      }),
+    );
   }
   for (const kdamond of kdamonds) checkKdamond(kdamond);
   checkTargetNodes(host, kdamonds);
-  for (const filter of kdamonds.flatMap(filtersOf)) checkCgroup(host, filter);
+  for (const filter of kdamonds.flatMap(filtersOf)) checkCgroup(journal, host, filter);
   // What is dropped by force does not come back: so the state before ours is none, and no entry says otherwise.
   if (owner !== "nobody") journal.changeInside("kdamonds of somebody else", { path: NR_KDAMONDS, text: "0" });
   journal.change({ what: "number of kdamonds", write: { path: NR_KDAMONDS, text: String(kdamonds.length) } });
@@ -246,22 +249,26 @@ function filtersOf(kdamond: Kdamond): readonly DamonFilter[] {
   return kdamond.schemes.flatMap(({ filters }) => filters);
 }
 
-function checkCgroup(host: Host, filter: DamonFilter): void {
+function checkCgroup(journal: UndoJournal, host: Host, filter: DamonFilter): void {
   if (filter.type !== "memcg") return;
   const mount = cgroupMount(host);
   if (mount === null) {
-    throw new BusbarError("absent", "cgroup v2 is not mounted", {
-      operation: "start DAMON",
-      path: "/sys/fs/cgroup",
-      hint: "mount -t cgroup2 none /sys/fs/cgroup, or move pages of all processes with --global",
-    });
+    return journal.refuse(
+      new BusbarError("absent", "cgroup v2 is not mounted", {
+        operation: "start DAMON",
+        path: "/sys/fs/cgroup",
+        hint: "mount -t cgroup2 none /sys/fs/cgroup, or move pages of all processes with --global",
+      }),
+    );
   }
   if (exists(host, `${mount}${filter.path}`)) return;
-  throw new BusbarError("absent", `${mount}${filter.path}: no such cgroup`, {
-    operation: "start DAMON",
-    path: `${mount}${filter.path}`,
-    hint: `mkdir ${mount}${filter.path}, or let damon_config run -- COMMAND make it`,
-  });
+  journal.refuse(
+    new BusbarError("absent", `${mount}${filter.path}: no such cgroup`, {
+      operation: "start DAMON",
+      path: `${mount}${filter.path}`,
+      hint: `mkdir ${mount}${filter.path}, or let damon_config run -- COMMAND make it`,
+    }),
+  );
 }
 
 function explainWrite(error: unknown, path: string, text: string): unknown {

@@ -71,32 +71,34 @@ function dimmSerials(host: Host, device: DaxDevice): string[] {
  *
  * @throws {BusbarError} `busy`, or `usage` for missing leave to erase
  */
-export function checkDaxFree(host: Host, device: DaxDevice, options: Pick<DaxModeOptions, "erase" | "force">): void {
+export function checkDaxFree(
+  journal: UndoJournal,
+  host: Host,
+  device: DaxDevice,
+  options: Pick<DaxModeOptions, "erase" | "force">,
+): void {
   const [use, ...others] = daxUses(host, device).filter((use) => use.kind === "open" || use.kind === "mapped");
   if (use !== undefined && options.force !== true) {
-    throw new BusbarError(
-      "busy",
-      `${device.name}: ${use.text}${others.length > 0 ? ` (and ${others.length} more)` : ""}`,
-      {
+    const more = others.length > 0 ? ` (and ${others.length} more)` : "";
+    journal.refuse(
+      new BusbarError("busy", `${device.name}: ${use.text}${more}`, {
         operation: "take a dax device",
         path: device.path,
         hint: "end that process; --force takes it away all the same",
-      },
+      }),
     );
   }
 }
 
-function checkErase(host: Host, device: DaxDevice, erase: string | undefined): void {
+function checkErase(journal: UndoJournal, host: Host, device: DaxDevice, erase: string | undefined): void {
   const words = eraseWords(host, device);
   if (words.length === 0 || (erase !== undefined && words.includes(erase))) return;
-  throw new BusbarError(
-    "usage",
-    `${device.name}: as system RAM the contents of ${device.region?.source} would be lost`,
-    {
-      operation: "take a dax device",
-      path: device.path,
-      hint: `--erase=${words[0]} says that they may go`,
-    },
+  journal.refuse(
+    new BusbarError(
+      "usage",
+      `${device.name}: as system RAM the contents of ${device.region?.source} would be lost`,
+      { operation: "take a dax device", path: device.path, hint: `--erase=${words[0]} says that they may go` },
+    ),
   );
 }
 
@@ -133,13 +135,15 @@ function driverOf(device: DaxDevice): DaxDriver | null {
   return device.driver === null ? null : device.driver === "kmem" ? "kmem" : "device_dax";
 }
 
-function checkDriver(host: Host, driver: DaxDriver): void {
+function checkDriver(journal: UndoJournal, host: Host, driver: DaxDriver): void {
   if (exists(host, `${DRIVERS}/${driver}`)) return;
-  throw new BusbarError("absent", `the driver ${driver} is not loaded`, {
-    operation: "take a dax device",
-    path: `${DRIVERS}/${driver}`,
-    hint: `modprobe ${driver}`,
-  });
+  journal.refuse(
+    new BusbarError("absent", `the driver ${driver} is not loaded`, {
+      operation: "take a dax device",
+      path: `${DRIVERS}/${driver}`,
+      hint: `modprobe ${driver}`,
+    }),
+  );
 }
 
 /**
@@ -154,10 +158,10 @@ export async function daxToSystemRam(
   options: DaxModeOptions,
 ): Promise<void> {
   const zone = options.zone === undefined ? "movable" : options.zone;
-  checkDaxFree(host, device, options);
-  checkErase(host, device, options.erase);
+  checkDaxFree(journal, host, device, options);
+  checkErase(journal, host, device, options.erase);
   if (device.driver !== "kmem") {
-    checkDriver(host, "kmem");
+    checkDriver(journal, host, "kmem");
     if (device.targetNode === null) {
       throw new BusbarError("unsupported", `${device.name}: firmware names no node that its memory could become`, {
         operation: "take a dax device",
@@ -211,7 +215,7 @@ export async function daxToDevdax(
   options: DaxModeOptions,
 ): Promise<void> {
   if (device.driver !== null && device.driver !== "kmem") return;
-  checkDriver(host, "device_dax");
+  checkDriver(journal, host, "device_dax");
   await offlineDax(journal, host, device, options);
   bindingChange(journal, device, "device_dax", driverOf(device));
 }

@@ -349,17 +349,21 @@ export function applyProfile(journal: UndoJournal, host: Host, profile: TierProf
   const lacking = wanted.filter(({ now }) => now.value === null);
   const [first] = lacking;
   if (first !== undefined) {
-    throw new BusbarError(
-      first.now.reason === "needs root" ? "permission" : "absent",
-      `${lacking.map(({ row }) => row.name).join(", ")} cannot be set: ${first.now.reason}`,
-      {
-        operation: "apply a profile",
-        path: first.row.path,
-        hint: "nothing was changed; leave it out, or make it possible",
-      },
+    journal.refuse(
+      new BusbarError(
+        first.now.reason === "needs root" ? "permission" : "absent",
+        `${lacking.map(({ row }) => row.name).join(", ")} cannot be set: ${first.now.reason}`,
+        {
+          operation: "apply a profile",
+          path: first.row.path,
+          hint: "nothing was changed; leave it out, or make it possible",
+        },
+      ),
     );
+    // Only a dry run comes here: what these are set to now is not known.
+    for (const { row, text } of lacking) journal.changeInside(row.name, { path: row.path, text });
   }
-  const different = wanted.filter(({ text, now }) => now.value !== text);
+  const different = wanted.filter(({ text, now }) => now.value !== null && now.value !== text);
   for (const { row, text } of different) journal.change({ what: row.name, write: { path: row.path, text } });
   return different.map(({ row }) => row.name);
 }

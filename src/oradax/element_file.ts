@@ -76,13 +76,21 @@ export class ResultFile implements Disposable {
   sizeBytes = 0;
   readonly #path: string;
   readonly #file: Deno.FsFile | null;
+  readonly #pass: ((piece: Uint8Array) => void) | null;
   readonly #head = new Uint8Array(HEAD_BYTES);
 
-  /** Makes the file anew; without a path only the head is kept. */
-  constructor(path: string | undefined) {
+  /**
+   * Makes the file anew; without a path only the head is kept.
+   *
+   * @param pass what takes the pieces where the path is `-`: standard output
+   */
+  constructor(path: string | undefined, pass: (piece: Uint8Array) => void) {
     this.#path = path ?? "";
+    this.#pass = path === "-" ? pass : null;
     try {
-      this.#file = path === undefined ? null : Deno.openSync(path, { write: true, create: true, truncate: true });
+      this.#file = path === undefined || path === "-"
+        ? null
+        : Deno.openSync(path, { write: true, create: true, truncate: true });
     } catch (cause) {
       throw systemError(cause, "write", this.#path);
     }
@@ -97,6 +105,7 @@ export class ResultFile implements Disposable {
   put(piece: Uint8Array): void {
     if (this.sizeBytes < HEAD_BYTES) this.#head.set(piece.subarray(0, HEAD_BYTES - this.sizeBytes), this.sizeBytes);
     this.sizeBytes += piece.length;
+    this.#pass?.(piece);
     try {
       for (let done = 0; this.#file !== null && done < piece.length;) {
         done += this.#file.writeSync(piece.subarray(done));

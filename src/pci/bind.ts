@@ -144,13 +144,15 @@ export function bindVfio(journal: UndoJournal, host: Host, fn: PciFunction, opti
     const obstacles = vfioObstacles(host, fn, options.isClaimed)
       .filter((obstacle) => options.force !== true || obstacle.kind === "impossible");
     const [first, ...others] = obstacles;
-    if (first !== undefined) throw refuse(fn, first, others.length);
+    if (first === undefined) return;
+    if (!journal.isDryRun) throw refuse(fn, first, others.length);
+    for (const obstacle of obstacles) journal.refuse(refuse(fn, obstacle, 0));
   };
   check();
   const probe = { kind: "link", path: `${fn.folder}/driver` } as const;
   if (fn.driver !== null) {
     // Asked again right before: a file system may have been mounted since.
-    check();
+    if (!journal.isDryRun) check();
     journal.change({
       what: `driver of ${fn.name}`,
       write: { path: `${DRIVERS}/${fn.driver}/unbind`, text: fn.name },

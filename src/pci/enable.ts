@@ -27,16 +27,20 @@ export function enableMemory(journal: UndoJournal, device: Pick<PciDevice, "func
   checkAnswers(fn);
   const details = { operation: "enable memory decoding", path: fn.name };
   if (fn.driver !== null) {
-    throw new BusbarError("busy", `${fn.name}: the driver ${fn.driver} holds it and has memory decoding off`, {
-      ...details,
-      hint: `unbind it first: echo ${fn.name} > ${fn.folder}/driver/unbind`,
-    });
+    journal.refuse(
+      new BusbarError("busy", `${fn.name}: the driver ${fn.driver} holds it and has memory decoding off`, {
+        ...details,
+        hint: `unbind it first: echo ${fn.name} > ${fn.folder}/driver/unbind`,
+      }),
+    );
   }
   if ((fn.enableCount ?? 0) > 0) {
-    throw new BusbarError(
-      "unsupported",
-      `${fn.name}: the kernel counts it as enabled (${fn.enableCount}), so enabling it again would change nothing`,
-      { ...details, hint: `setpci -s ${fn.name} COMMAND=2:2 sets the bit itself` },
+    journal.refuse(
+      new BusbarError(
+        "unsupported",
+        `${fn.name}: the kernel counts it as enabled (${fn.enableCount}), so enabling it again would change nothing`,
+        { ...details, hint: `setpci -s ${fn.name} COMMAND=2:2 sets the bit itself` },
+      ),
     );
   }
   for (const bridge of readAncestors(host, fn)) recordBridge(journal, bridge);

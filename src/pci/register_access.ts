@@ -141,8 +141,14 @@ function notWritable(locator: Locator): BusbarError {
  * @throws {BusbarError} `busy`
  */
 export function refuseHeld(fn: PciFunction, operation: string, force: boolean): void {
-  if (fn.driver === null || force) return;
-  throw new BusbarError("busy", `${fn.name}: the driver ${fn.driver} has it, and does not expect others to write`, {
+  const refusal = heldRefusal(fn, operation);
+  if (refusal !== null && !force) throw refusal;
+}
+
+/** Why a function that a driver holds is not to be written to; null where none holds it. */
+export function heldRefusal(fn: PciFunction, operation: string): BusbarError | null {
+  if (fn.driver === null) return null;
+  return new BusbarError("busy", `${fn.name}: the driver ${fn.driver} has it, and does not expect others to write`, {
     operation,
     path: fn.name,
     hint: `unbind it first (echo ${fn.name} > ${fn.folder}/driver/unbind), or --force`,

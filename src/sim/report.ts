@@ -3,6 +3,7 @@
  * @module
  */
 
+import { valuesForPercentile } from "../core/histogram.ts";
 import { END, WAITS } from "./engine/events.ts";
 import type { EpochRow } from "./epoch_rows.ts";
 import { type Explanation, explanationOf } from "./explanation.ts";
@@ -44,10 +45,11 @@ export interface LatencyReport {
   readonly count: number;
   readonly minNs: number;
   readonly meanNs: number;
-  readonly p50Ns: number;
-  readonly p90Ns: number;
-  readonly p99Ns: number;
-  readonly p999Ns: number;
+  /** A percentile is null where no access lies beyond it: 99 % needs 100 accesses. */
+  readonly p50Ns: number | null;
+  readonly p90Ns: number | null;
+  readonly p99Ns: number | null;
+  readonly p999Ns: number | null;
   readonly maxNs: number;
   readonly histogram: readonly { readonly fromNs: number; readonly toNs: number; readonly count: number }[];
 }
@@ -258,15 +260,16 @@ function timesOf(state: RunState): Pick<RunReport, "time" | "attribution"> {
 function latencyOf({ replay }: RunState): LatencyReport | null {
   const latencies = replay?.events.latencies;
   if (latencies === undefined || latencies.count === 0) return null;
-  const at = (share: number): number => nsOf(latencies.quantile(share));
+  const at = (percent: number): number | null =>
+    latencies.count < valuesForPercentile(percent) ? null : nsOf(latencies.quantile(percent / 100));
   return {
     count: latencies.count,
     minNs: nsOf(latencies.min),
     meanNs: nsOf(latencies.sum) / latencies.count,
-    p50Ns: at(0.5),
-    p90Ns: at(0.9),
-    p99Ns: at(0.99),
-    p999Ns: at(0.999),
+    p50Ns: at(50),
+    p90Ns: at(90),
+    p99Ns: at(99),
+    p999Ns: at(99.9),
     maxNs: nsOf(latencies.max),
     histogram: latencies.bins().map(({ fromTicks, toTicks, count }) => ({
       fromNs: nsOf(fromTicks),

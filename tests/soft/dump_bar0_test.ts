@@ -73,7 +73,7 @@ Deno.test("bytes: runs, widths, --raw; JSON fits the schema", async () => {
     const bytes = await dump("soft:nvme", "--range", "0x8+8", "--raw", `${folder}/raw`);
     assertStringIncludes(bytes.stdout, "00000008  00010400 00000000");
     assertEquals((await Deno.readFile(`${folder}/raw`)).toHex(), "0004010000000000");
-    const narrow = await dump("soft:nvme", "--range", "0x8+4", "--size", "1");
+    const narrow = await dump("soft:nvme", "--range", "0x8+4", "--width", "1");
     assertStringIncludes(narrow.stdout, "00000008  00 04 01 00");
     const document = JSON.parse((await dump("soft:nvme", "--hex", "--json")).stdout);
     assertEquals(schemaErrors(await published(), document), "");
@@ -99,7 +99,7 @@ const BAD: readonly BadInput[] = [
   [["soft:nvme", "--range", "1+4"], 2, "out-of-range", "not aligned to 4"],
   [["soft:nvme", "--range", "5"], 2, "usage", "'5' is no range"],
   [["soft:nvme", "--range", "0+0"], 2, "usage", "is no range"],
-  [["soft:nvme", "--size", "3"], 2, "usage", "'3' is no access width"],
+  [["soft:nvme", "--width", "3"], 2, "usage", "'3' is no access width"],
   [["soft:nvme", "--watch", "never"], 2, "usage", "'never' is no duration"],
   [["soft:nvme", "--hex", "--watch"], 2, "usage", "--watch and --diff need NVMe registers"],
   [["soft:nvme", "--sise", "4"], 2, "usage", "unknown option '--sise'"],

@@ -150,8 +150,12 @@ Deno.test("what would reach outside the memory is refused before C is called", a
   await assertRejects(() => new Stream("read", outside).slice(-1), BusbarError, "outside");
   await assertRejects(() => Chase.prepare(outside, 64, 1n, () => {}), BusbarError, "outside");
   await assertRejects(() => new Stream("write", part(mapping, 8, 64)).slice(-1), BusbarError, "EINVAL");
-  await assertRejects(() => new Stream("read", part(mapping)).slice(4000), BusbarError, "EINVAL");
-  await assertRejects(() => new UpdateStream(part(mapping, 0, 24), 1n, null).slice(1, -1), BusbarError, "EINVAL");
+  await assertRejects(() => new Stream("read", part(mapping)).slice(4000), BusbarError, "processor 4000 is offline");
+  await assertRejects(
+    () => new UpdateStream(part(mapping, 0, 24), 1n, null).slice(1, -1),
+    BusbarError,
+    "EINVAL",
+  );
 });
 
 const QUICK = {
@@ -283,4 +287,16 @@ Deno.test("the page of a run holds machine, method, table and curves, and nothin
   } finally {
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+Deno.test("a processor that is not there is named, and the memory is not blamed", async () => {
+  using mapping = Mapping.anonymous(4096);
+  const stream = new Stream("read", part(mapping));
+  for (const cpu of [1023, 100_000]) {
+    const error = await assertRejects(() => stream.slice(cpu), BusbarError, `processor ${cpu} is offline`);
+    assertEquals(error.code, "usage");
+  }
+  const { code, stderr } = await runTool("membench", ["anonymous", "--cpus", "0,900-901"]);
+  assertEquals(code, 2);
+  assert(stderr.startsWith("membench: processors 900, 901 are not online: 0"), stderr);
 });

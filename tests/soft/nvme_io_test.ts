@@ -7,7 +7,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 import { schemaErrors } from "../unit/schema.ts";
 import { noise } from "./nvme_device.ts";
-import { type BadInput, badInputIsExplained, runTool, type ToolResult } from "./tool.ts";
+import { type BadInput, badInputIsExplained, runTool, toolArgs, type ToolResult } from "./tool.ts";
 
 function io(...args: string[]): Promise<ToolResult> {
   return runTool("nvme_io", args);
@@ -111,6 +111,35 @@ Deno.test("a media error in the middle ends the run with the NVMe status and exi
   assertEquals(document.error.code, "device-failed");
 });
 
+Deno.test("--output - is standard output, in the order of the blocks, and makes no file", async () => {
+  const device = drive("stream");
+  const data = noise(2 << 20, 4);
+  await Deno.writeFile(`${folder}/stream.in`, data);
+  assertEquals((await io(device, "write", "--input", `${folder}/stream.in`, "--write")).code, 0);
+  const args = toolArgs("nvme_io", [device, "read", "--output", "-", "--blocks", "4096", "--queues", "2"]);
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), { args, cwd: folder }).output();
+  assertEquals([code, stdout], [0, data]);
+  assertStringIncludes(new TextDecoder().decode(stderr), "read: 16 × 128 KiB");
+  assert(!(await Array.fromAsync(Deno.readDir(folder))).some(({ name }) => name === "-"));
+});
+
+Deno.test("a transfer is printed with its own size, and only percentiles that its samples give", async () => {
+  const one = await io("soft:nvme", "read", "--blocks", "64");
+  assertStringIncludes(one.stdout, "read: 1 × 32 KiB in ");
+  assertStringIncludes(one.stdout, "1 transfer: 50 % needs 2");
+  const shorter = await io("soft:nvme", "read", "--blocks", "300", "--json");
+  assertEquals(JSON.parse(shorter.stdout).latencyUs.percentiles["99"], null);
+  const text = (await io("soft:nvme", "verify", "--blocks", "300")).stdout;
+  assertStringIncludes(text, "verify: 150 KiB in 2 transfers of at most 128 KiB");
+});
+
+Deno.test("a depth that nobody asked for is lowered to what the queues take, and said", async () => {
+  const { code, stdout, stderr } = await io("soft:nvme?mqes=7", "bench", "--duration", "50ms");
+  assertEquals(code, 0);
+  assertStringIncludes(stderr, "7 transfers in flight, not 32");
+  assertStringIncludes(stdout, "(depth 7, 1 queue)");
+});
+
 const BAD: readonly BadInput[] = [
   [[], 2, "usage", "which device"],
   [["soft:nvme"], 2, "usage", "which device, and what?"],
@@ -124,9 +153,31 @@ const BAD: readonly BadInput[] = [
   [["soft:nvme", "read", "--blocks", "0"], 2, "out-of-range", "0 blocks"],
   [["soft:nvme", "read", "--lba", "-1"], 2, "usage", "-1"],
   [["soft:nvme", "read", "--depth", "0"], 2, "usage", "0"],
-  [["soft:nvme?queues=1", "read", "--queues", "2"], 2, "usage", "1 queues"],
+  [["soft:nvme?queues=1", "read", "--queues", "2"], 2, "usage", "2 queues were asked for, and the controller has 1"],
   [["soft:nvme", "read", "--queues", "65"], 2, "usage", "65"],
   [["soft:nvme", "read", "--block-size", "5x"], 2, "usage", "5x"],
+  [
+    ["soft:nvme", "bench", "--block-size", "1000"],
+    2,
+    "usage",
+    "transfers of 1000 bytes: the namespace has blocks of 512 bytes",
+  ],
+  [["soft:nvme?lba=4096", "read", "--block-size", "512"], 2, "usage", "blocks of 4096 bytes"],
+  [["soft:nvme?mdts=1", "read", "--block-size", "64KiB"], 2, "usage", "it takes at most 8 KiB at once"],
+  [["soft:nvme?queues=4", "bench", "--queues", "64"], 2, "usage", "64 queues were asked for, and the controller has 4"],
+  [["soft:nvme?mqes=7", "bench", "--depth", "32"], 2, "usage", "its queue takes at most 7"],
+  [["soft:nvme", "read", "--depth", "1", "--queues", "2"], 2, "usage", "each takes at least one"],
+  [["soft:nvme", "read", "--pattern", "1"], 2, "usage", "--pattern has no effect here"],
+  [["soft:nvme", "verify", "--duration", "1"], 2, "usage", "--duration has no effect here"],
+  [["soft:nvme", "read", "--input", "x"], 2, "usage", "--input has no effect here"],
+  [["soft:nvme", "bench", "--output", "x"], 2, "usage", "--output has no effect here"],
+  [["soft:nvme", "read", "--output", "x", "--random"], 2, "usage", "--random has no effect here"],
+  [
+    ["soft:nvme?nn=8", "read", "--namespace", "9"],
+    2,
+    "out-of-range",
+    "there can be no namespace 9: its identifiers end at 8",
+  ],
   [["soft:nvme", "read", "--output", "/nonexistent/x"], 3, "absent", "/nonexistent/x"],
   [["soft:nvme", "write", "--input", "/nonexistent", "--write"], 3, "absent", "/nonexistent"],
   [["ffff:ff:1f.7", "read"], 3, "absent", "no such PCI function"],

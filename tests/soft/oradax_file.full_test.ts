@@ -42,7 +42,7 @@ Deno.test("a file of 1 GiB is scanned with less than 64 MiB beyond the runtime",
     readSeconds(path);
     const empty = start(["eval", "await new Promise((resolve) => setTimeout(resolve, 300))"]);
     const [runtimeKiB] = await Promise.all([peakKiB(empty), empty.output()]);
-    const scan = toolArgs("oradax", ["scan", path, "--width", "12", "--value", "7", "--output", "count", "--json"]);
+    const scan = toolArgs("oradax", ["scan", path, "--width", "12", "--value", "7", "--as", "count", "--json"]);
     let best = 0;
     for (let tries = 0; tries < 5; tries++) {
       const reading = readSeconds(path);

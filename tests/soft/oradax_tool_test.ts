@@ -11,7 +11,7 @@ Deno.test("oradax scan finds 12-bit elements in a file, and says which device it
   try {
     // 0x007, 0x123, 0x007, 0xabc and four bits that make no element.
     await Deno.writeFile(file, Uint8Array.of(0x00, 0x71, 0x23, 0x00, 0x7a, 0xbc, 0xf0).subarray(0, 7));
-    const args = ["scan", file, "--width", "12", "--value", "7", "--output", "indexes", "--json"];
+    const args = ["scan", file, "--width", "12", "--value", "7", "--as", "indexes", "--json"];
     const { code, stdout, stderr } = await runTool("oradax", args);
     assertEquals([code, stderr], [0, ""]);
     const result = JSON.parse(stdout);
@@ -40,10 +40,10 @@ Deno.test("oradax keeps what it found: scan, then select by the bits, then the s
     await Deno.writeFile(at("data"), data);
     const common = [at("data"), "--width", "16", "--json"];
     const runs = [
-      ["scan", ...common, "--range", "0x8000..", "--to", at("bits")],
-      ["select", ...common, "--mask", at("bits"), "--bytes", "2", "--to", at("chosen")],
-      ["extract", ...common, "--bytes", "4", "--to", at("wide")],
-      ["translate", ...common, "--table", at("table"), "--output", "count"],
+      ["scan", ...common, "--range", "0x8000..", "--output", at("bits")],
+      ["select", ...common, "--mask", at("bits"), "--bytes", "2", "--output", at("chosen")],
+      ["extract", ...common, "--bytes", "4", "--output", at("wide")],
+      ["translate", ...common, "--table", at("table"), "--as", "count"],
       ["info", "--json", "--device", "soft:oradax?dax=1"],
       ["decode", "0002030C1000201F", "--json"],
     ];

@@ -85,11 +85,19 @@ Deno.test("what cannot work is refused with the reason, before anything is writt
   assertEquals(machine.writes, []);
 });
 
-Deno.test("under a hypervisor the commit would be refused: said before, unless the kernel has the test option", () => {
+Deno.test("under a hypervisor the commit would be refused: said before, unless the kernel has the test option", async () => {
   const machine = new CxlMachine();
   assertEquals(invalidationGate(machine).open, true);
   machine.file("/proc/cpuinfo", "flags\t\t: fpu hypervisor sse2\n");
-  const error = assertThrows(() => checkInvalidationGate(machine), BusbarError, "nothing was written");
+  const error = await withJournal(
+    machine,
+    (journal) =>
+      Promise.resolve(assertThrows(() => checkInvalidationGate(journal, machine), BusbarError, "nothing was written")),
+  );
+  const lines: string[] = [];
+  using dry = new UndoJournal(machine, { command: "test", dryRun: (line) => lines.push(line) });
+  checkInvalidationGate(dry, machine);
+  assertStringIncludes(lines.join(), "would be refused: no region can be created here");
   assert(error.hint?.includes("hypervisor=off") && error.hint.includes("CONFIG_CXL_REGION_INVALIDATION_TEST=y"));
   machine.file("/boot/config-6.12.0-test", "# CONFIG_CXL_REGION_INVALIDATION_TEST is not set\n");
   assertEquals(invalidationGate(machine).open, false);

@@ -151,6 +151,14 @@ Deno.test("kdamonds of somebody else are not dropped: that write would end their
     );
     assertEquals([error.code, machine.writes], ["busy", []] as unknown[]);
     assertEquals(readDamon(machine, folder).owner, "somebody else");
+    const lines: string[] = [];
+    using dry = new UndoJournal(machine, { command: "test", dryRun: (line) => lines.push(line) });
+    startDamon(dry, machine, planned(), { journals: folder });
+    assertEquals(
+      [lines[0]?.startsWith("would be refused: there are 3 kdamonds"), machine.writes],
+      [true, []] as unknown[],
+    );
+    assert(lines.length > 20);
     startDamon(journal, machine, planned(), { journals: folder, force: true });
   });
 });

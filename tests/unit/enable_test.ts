@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 
 import { BusbarError } from "../../src/core/error.ts";
 import type { Host } from "../../src/core/host.ts";
@@ -6,6 +6,7 @@ import { TextMachine } from "../../src/core/machine.ts";
 import { parsePciAddress } from "../../src/core/pci_address.ts";
 import { UndoJournal } from "../../src/core/undo/journal.ts";
 import { openPciDevice } from "../../src/pci/open_device.ts";
+import { readPciFunction } from "../../src/pci/function.ts";
 import { enableMemory } from "../../src/pci/enable.ts";
 import { MadeUpMachine, NVME_FOLDER, nvmeConfig, nvmeMachine } from "./machines.ts";
 
@@ -101,6 +102,17 @@ Deno.test("each case in which `enable` cannot help is refused before anything is
     assertEquals(assertThrows(() => enable(machine, () => {}), BusbarError, message).code, code);
     assertEquals(machine.writes, []);
   }
+});
+
+Deno.test("a dry run tells what would be written although a driver has the function, and that it would be refused", () => {
+  const machine = sleepingMachine();
+  machine.link(`${NVME_FOLDER}/driver`, "../nvme");
+  const lines: string[] = [];
+  using journal = new UndoJournal(machine, { command: "test", dryRun: (line) => lines.push(line) });
+  enableMemory(journal, { function: readPciFunction(machine, "0000:01:00.0"), host: machine });
+  assertStringIncludes(lines[0] ?? "", "would be refused: ");
+  assert(lines.some((line) => line.startsWith("PCI enable count of ")), lines.join("\n"));
+  assertEquals(machine.writes, []);
 });
 
 Deno.test("a kernel that does not turn decoding on is told from one that does", () => {

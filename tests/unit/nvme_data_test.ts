@@ -1,5 +1,10 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 
+import { decodeTable } from "../../src/core/decoded.ts";
+import { BusbarError } from "../../src/core/error.ts";
+import { NvmeController } from "../../src/nvme/driver/controller.ts";
+import { IDENTIFY_NAMESPACE } from "../../src/nvme/tables/identify_namespace.ts";
+import { summarizeNamespace } from "../../src/nvme/tables/summary.ts";
 import { BlockPattern } from "../../src/nvme/jobs/pattern.ts";
 import { findNeed, type NeedName, withNeeds } from "../needs.ts";
 import { findSignatures } from "../../src/nvme/jobs/signature.ts";
@@ -113,4 +118,35 @@ Deno.test("signatures that need no program: partition tables, LVM, md, LUKS, ZFS
     ["ZFS pool member", drive([-(128 << 10) + 1024, uberblock])],
   ];
   for (const [name, bytes, blockBytes] of cases) assertEquals(await signaturesOf(bytes, blockBytes), [name], name);
+});
+
+/** A controller that answers Identify with these pages; NN is 8. */
+function controllerWith(pages: Readonly<Record<string, Uint8Array<ArrayBuffer>>>): NvmeController {
+  return NvmeController.over({
+    name: "drive",
+    isReadOnly: true,
+    execute: (_queue, { cdw10 = 0, nsid = 0, data }) => {
+      const page = pages[`${cdw10}:${nsid}`];
+      if (page !== undefined && data instanceof Uint8Array) data.set(page);
+      return Promise.resolve({ status: page === undefined ? 0x0b : 0, dw0: 0, dw1: 0 });
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  });
+}
+
+Deno.test("a namespace that cannot be, one that is not active, and an active one of 0 blocks are told apart", async () => {
+  const controller = new Uint8Array(4096);
+  controller[516] = 8;
+  const empty = new Uint8Array(4096);
+  empty[128 + 2] = 9; // LBAF0: 512 bytes.
+  await using drive = controllerWith({ "1:0": controller, "0:2": new Uint8Array(4096), "0:3": empty });
+  const problem = async (nsid: number): Promise<string> => {
+    const error = await assertRejects(() => drive.namespace(nsid).geometry(), BusbarError);
+    return `${error.code}: ${error.message}`;
+  };
+  assertEquals(await problem(9), "out-of-range: drive: there can be no namespace 9: its identifiers end at 8 (NN)");
+  assertEquals(await problem(2), "absent: drive: namespace 2 is not active");
+  assertEquals((await drive.namespace(3).geometry()).blocks, 0n);
+  const summary = (page: Uint8Array): boolean => summarizeNamespace(decodeTable(IDENTIFY_NAMESPACE, page)).isActive;
+  assertEquals([summary(new Uint8Array(4096)), summary(empty)], [false, true]);
 });

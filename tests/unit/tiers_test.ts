@@ -109,6 +109,12 @@ Deno.test("a setting that the kernel lacks or refuses leaves everything as it wa
     "debugfs is not mounted",
   );
   assertEquals([lacking.code, machine.writes], ["absent", []] as unknown[]);
+  const lines: string[] = [];
+  using dry = new UndoJournal(machine, { command: "test", dryRun: (line) => lines.push(line) });
+  applyProfile(dry, machine, BALANCING_PROFILE);
+  assertEquals(lines.filter((line) => line.startsWith("would be refused: ")).length, 1);
+  for (const name of BALANCING_PROFILE.keys()) assert(lines.some((line) => line.startsWith(`${name}: `)), name);
+  assertEquals(machine.writes, []);
   const whole = new TiersMachine();
   const path = "/sys/kernel/mm/numa/demotion_enabled";
   const host = new FaultyHost(whole, [{ call: "writeText", path, error: errnoError(22, "write", { path }) }]);

@@ -3,6 +3,9 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 
+import { OUTPUT_OPTIONS } from "../../tools/cli/standard_output.ts";
+import { TIME_HELP } from "../../tools/cli/arguments.ts";
+import { subcommandFirst } from "../../tools/cli/subcommand.ts";
 import { TOOLS } from "../../tools/manual/catalog.ts";
 
 /** A command and its subcommands, each with its full name. */
@@ -22,5 +25,80 @@ Deno.test("every tool and every subcommand shows its help, and says what it does
       assert(one.description() !== "", `${path} has no description`);
       for (const option of one.options) assert(option.description !== "", `${path} ${option.flags}: no description`);
     }
+  }
+});
+
+type CommandOption = CommandUnknownOpts["options"][number];
+
+/** Every option of every tool, with the command's full name. */
+async function allOptions(): Promise<[string, CommandOption][]> {
+  const found: [string, CommandOption][] = [];
+  for (const { load } of Object.values(TOOLS)) {
+    const { command } = await load();
+    for (const [path, one] of all(command)) {
+      found.push(...one.options.map((option): [string, CommandOption] => [path, option]));
+    }
+  }
+  return found;
+}
+
+Deno.test("a plain number is seconds for every option that takes a time, and its help says so", async () => {
+  const times = (await allOptions()).filter(([, { flags }]) => /[<[](?:time|duration|interval)[>\]]/.test(flags));
+  assert(times.length > 15);
+  for (const [path, option] of times) {
+    const what = `${path} ${option.flags}`;
+    assertEquals(option.parseArg?.("2", undefined), 2000, what);
+    assertStringIncludes(option.description, TIME_HELP, what);
+    assert(/[<[]time[>\]]/.test(option.flags), `${what}: the word is time`);
+    if (option.defaultValue !== undefined) {
+      assert(/^\d+ (?:ms|s|min)$/.test(option.defaultValueDescription ?? ""), what);
+    }
+  }
+});
+
+Deno.test("a default is shown as it would be typed: never as the program keeps it", async () => {
+  for (const [path, { flags, defaultValue, defaultValueDescription }] of await allOptions()) {
+    if (defaultValue === undefined || defaultValueDescription !== undefined) continue;
+    const isShown = typeof defaultValue === "string" || (typeof defaultValue === "number" && defaultValue <= 1_000_000);
+    assert(isShown || typeof defaultValue === "boolean", `${path} ${flags}: ${defaultValue}`);
+    assert(!/[<[](?:size|time|list)/.test(flags), `${path} ${flags}: its default has no unit`);
+  }
+});
+
+/** Options that name a file or folder to be read, or to be used by a guest. */
+const READ_OPTIONS = ["--input", "--diff", "--trace", "--config", "--curve", "--damon-plan", "--counters", "--log"]
+  .concat(["--table", "--mask", "--share", "--shared", "--disk", "--kernel", "--resource", "--cgroup"]);
+
+Deno.test("one word for one thing: access width, transfer size, whole size, output file", async () => {
+  const options = await allOptions();
+  for (const [path, { flags, long, description }] of options) {
+    const what = `${path} ${flags}`;
+    if (/[<[](?:file|folder|path|image)/.test(flags)) {
+      assert(OUTPUT_OPTIONS.includes(long ?? "") !== READ_OPTIONS.includes(long ?? ""), `${what}: read or written?`);
+    }
+    if (/width of (?:the|one) access/.test(description)) assertEquals(long, "--width", what);
+    if (/^(?:one transfer|bytes of a durable write)/.test(description)) assertEquals(long, "--block-size", what);
+    if (long === "--size") assert(!/width|transfer/.test(description), what);
+  }
+});
+
+Deno.test("an option before the word of its subcommand, or without the word, is as behind it", async () => {
+  const cases: readonly [tool: string, typed: string, understood: string][] = [
+    ["tiering", "--json", "show --json"],
+    ["cxl_region", "--json", "list --json"],
+    ["damon_config", "--json", "status --json"],
+    ["dax_config", "--config show show", "show --config show"],
+    ["dax_config", "--config=x --json check --size 1MiB", "check --config=x --json --size 1MiB"],
+    ["tiering", "--dry-run apply balancing", "apply --dry-run balancing"],
+    ["tiering", "--dry-run", "--dry-run"],
+    ["dax_config", "--json env", "--json env"],
+    ["tiering", "--json-schema", "--json-schema"],
+    ["tiering", "apply --json x", "apply --json x"],
+    ["nvme_io", "--json soft:nvme", "--json soft:nvme"],
+  ];
+  for (const [tool, typed, understood] of cases) {
+    const loaded = TOOLS[tool];
+    assert(loaded !== undefined);
+    assertEquals(subcommandFirst((await loaded.load()).command, typed.split(" ")).join(" "), understood);
   }
 });

@@ -22,19 +22,24 @@ Deno.test("sizes are written with the largest binary unit, exact or to two decim
     [1n << 30n, "1 GiB"],
     [(1n << 30n) + 1n, "1.00 GiB"],
     [1n << 63n, "8 EiB"],
-    [(1n << 64n) - 1n, "15.99 EiB"],
+    [(1n << 64n) - 1n, "16.00 EiB"],
+    [(1n << 20n) - 1n, "1.00 MiB"],
+    [1_048_064n, "1023.50 KiB"],
   ];
   for (const [value, text] of cases) assertEquals(formatBytes(value), text);
 });
 
-Deno.test("capacities are written as drives are sold, cut and not rounded", () => {
+Deno.test("capacities are written as drives are sold, rounded and not cut", () => {
   const cases: readonly [bigint, string][] = [
     [0n, "0 B"],
     [999n, "999 B"],
     [1000n, "1 kB"],
     [512_110_190_592n, "512.11 GB"],
     [3_840_755_982_336n, "3.84 TB"],
-    [1_999_999_999_999n, "1.99 TB"],
+    [1_999_999_999_999n, "2.00 TB"],
+    [67_108_864n, "67.11 MB"],
+    [999_999n, "1.00 MB"],
+    [994_999n, "995.00 kB"],
     [(1n << 128n) - 1n, "340282366920938463463.37 EB"],
   ];
   for (const [value, text] of cases) assertEquals(formatDecimalBytes(value), text);

@@ -3,12 +3,13 @@
  * @module
  */
 
+import { Option } from "@commander-js/extra-typings";
 import { InvalidArgumentError } from "commander";
 
 import { BusbarError } from "../../src/core/error.ts";
 import type { AccessBytes } from "../../src/core/mmio.ts";
 import { parseMemorySize } from "../../src/memory/resource.ts";
-import { parseBytes, parseDurationMs, parseUnsigned } from "../../src/core/units.ts";
+import { formatDurationMs, parseBytes, parseDurationMs, parseUnsigned } from "../../src/core/units.ts";
 
 /** A run of bytes: `0x1000+64`. */
 export interface ByteRange {
@@ -65,6 +66,40 @@ export function barIndex(text: string): number {
 export function durationMs(text: string): number {
   return orRefuse(text, () => parseDurationMs(text), "is no duration: write it as in 500ms, 2s or 5m");
 }
+
+/** What the help of every option says that takes a time. */
+export const TIME_HELP = "as in 500ms, 2s, 5m; a plain number is seconds";
+
+/**
+ * An option that takes a time, in milliseconds for the program.
+ *
+ * @param flags its name and `<time>`, or `[time]` where the time may be left out
+ * @param description what the time is of
+ * @param usual the default, as a person would type it
+ */
+export function timeOption<Flags extends string>(flags: Flags, description: string): TimeOption<Flags, undefined>;
+export function timeOption<Flags extends string>(
+  flags: Flags,
+  description: string,
+  usual: string,
+): TimeOption<Flags, number>;
+export function timeOption<Flags extends string>(
+  flags: Flags,
+  description: string,
+  usual?: string,
+): TimeOption<Flags, number | undefined> {
+  const option = new Option(flags, `${description}, ${TIME_HELP}`).argParser(durationMs);
+  return usual === undefined ? option : option.default(durationMs(usual), formatDurationMs(durationMs(usual)));
+}
+
+/** What {@linkcode timeOption} returns. */
+export type TimeOption<Flags extends string, Default extends number | undefined> = Option<
+  Flags,
+  undefined,
+  Default,
+  number,
+  false
+>;
 
 /** A size in bytes: `64KiB`. */
 export function sizeBytes(text: string): bigint {

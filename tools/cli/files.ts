@@ -4,9 +4,11 @@
  */
 
 import { systemError } from "../../src/core/error.ts";
+import { printBytes } from "./output.ts";
 
-/** Writes a whole file or none of it: to a temporary name beside it first. */
+/** Writes a whole file or none of it: to a temporary name beside it first. `-` is standard output. */
 export function writeOutput(path: string, contents: string | Uint8Array): void {
+  if (path === "-") return printBytes(typeof contents === "string" ? new TextEncoder().encode(contents) : contents);
   const temporary = `${path}.${Deno.pid}.tmp`;
   try {
     Deno.writeFileSync(temporary, typeof contents === "string" ? new TextEncoder().encode(contents) : contents);

@@ -15,9 +15,16 @@ export function setUpColors(): void {
   setColorEnabled(Deno.stdout.isTerminal() && !Deno.env.get("NO_COLOR"));
 }
 
+let textStream: typeof Deno.stdout | typeof Deno.stderr = Deno.stdout;
+
+/** From now on {@linkcode print} writes to standard error: standard output is the contents of a file. */
+export function redirectText(): void {
+  textStream = Deno.stderr;
+}
+
 /** Writes text and a line break to standard output. */
 export function print(text: string): void {
-  writeFully(Deno.stdout, encoder.encode(text + "\n"));
+  writeFully(textStream, encoder.encode(text + "\n"));
 }
 
 /** Writes bytes to standard output. */

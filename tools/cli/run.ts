@@ -12,6 +12,8 @@ import { rollBackAll, UndoJournal } from "../../src/core/undo/journal.ts";
 import { type Host, thisMachine } from "../../src/core/host.ts";
 import { closedObject, type JsonObject } from "../../src/core/layout_json.ts";
 import { note, PipeClosed, printJson, setUpColors } from "./output.ts";
+import { giveStandardOutput } from "./standard_output.ts";
+import { commandsWith, subcommandFirst } from "./subcommand.ts";
 
 /** After a signal the command has this long to unwind by itself; then the journals are rolled back here. */
 const GRACE_MS = 300;
@@ -40,9 +42,10 @@ export async function run(command: CommandUnknownOpts, args: readonly string[] =
   setUpColors();
   const interrupted = watchSignals();
   prepare(command);
+  command.hook("preAction", (_, called) => giveStandardOutput(called));
   let status: number;
   try {
-    await Promise.race([command.parseAsync(args, { from: "user" }), interrupted]);
+    await Promise.race([command.parseAsync(subcommandFirst(command, args), { from: "user" }), interrupted]);
     interruption.throwIfAborted();
     status = Deno.exitCode;
   } catch (error) {
@@ -141,6 +144,13 @@ export function documentSchema(tool: string, documents: readonly JsonObject[]): 
   };
 }
 
+/** Where an option belongs that was not known where it stood, or null. */
+function placeOfOption(message: string, command: CommandUnknownOpts): string | null {
+  const flag = /^unknown option '(-[^'=]*)/.exec(message)?.[1];
+  const places = flag === undefined ? [] : commandsWith(command, flag);
+  return places.length === 0 ? null : `${flag} belongs to ${command.name()} ${places.join(", ")}`;
+}
+
 function toBusbarError(thrown: unknown, command: CommandUnknownOpts): BusbarError {
   if (thrown instanceof BusbarError) return thrown;
   if (thrown instanceof SuppressedError) return toBusbarError(thrown.error, command);
@@ -149,7 +159,8 @@ function toBusbarError(thrown: unknown, command: CommandUnknownOpts): BusbarErro
     const suggestion = rest.join(" ").replace(/^\(|\)$/g, "").trim();
     return new BusbarError("usage", first, {
       operation: "parse arguments",
-      hint: suggestion === "" ? `${command.name()} --help shows the arguments and options` : suggestion,
+      hint: placeOfOption(first, command) ??
+        (suggestion === "" ? `${command.name()} --help shows the arguments and options` : suggestion),
       cause: thrown,
     });
   }

@@ -17,7 +17,7 @@ import {
   type ServerResponse,
   unpackNumbers,
 } from "../../src/sim/serve/protocol.ts";
-import { durationMs, sizeBytes, unsigned } from "../cli/arguments.ts";
+import { sizeBytes, timeOption, unsigned } from "../cli/arguments.ts";
 import { print, printJson } from "../cli/output.ts";
 import { mapShared } from "./serve.ts";
 
@@ -128,7 +128,7 @@ export const client: CommandUnknownOpts = new Command("client")
   .option("--head <n>", "go through this head of the device; it is the host number too", headNumber)
   .option("--base <address>", "dcd add: where, in place of the first place that fits", unsigned)
   .option("--tag <n>", "dcd: the tag of the extent", unsigned)
-  .option("--timeout <time>", "for connecting and for each answer", durationMs, 5000)
+  .addOption(timeOption("--timeout <time>", "for connecting and for each answer", "5s"))
   .option("--json", "print one JSON document")
   .action(async (address, action, words, options) => {
     const perform = ACTIONS[action];

@@ -14,7 +14,7 @@ import { recordWithPerf } from "../../src/sim/host/perf_record.ts";
 import { record as recordWithValgrind } from "../../src/sim/host/record.ts";
 import type { RecordedTrace, RecordRequest } from "../../src/sim/host/record_request.ts";
 import { findRecorder, recorderPlaces } from "../../src/sim/host/recorder_build.ts";
-import { durationMs, sizeBytes, wholeNumber } from "../cli/arguments.ts";
+import { sizeBytes, timeOption, wholeNumber } from "../cli/arguments.ts";
 import { note, print, printJson } from "../cli/output.ts";
 import { interruption } from "../cli/run.ts";
 import { environmentEntry, positiveNumber, safeSize } from "./trace_options.ts";
@@ -43,7 +43,7 @@ export const record: CommandUnknownOpts = new Command("record")
   .option("--no-allocations", "leave out what malloc and mmap return")
   .option("--max-bytes <size>", "stop recording when the trace has this size; the program goes on", sizeBytes)
   .option("--ns-per-instruction <ns>", "time of an instruction (hooks: of an access)", positiveNumber, 0.25)
-  .option("--duration <time>", "end the program after this time", durationMs)
+  .addOption(timeOption("--duration <time>", "end the program after this time"))
   .option("-e, --env <entry>", "NAME=VALUE for the program; may be repeated", environmentEntry)
   .option("--keep-partial", "keep the trace of a program that crashes or is killed")
   .option("--link-flags", "print what a program needs on its link line for --with hooks, and stop")

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts, InvalidArgumentError } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, InvalidArgumentError, Option } from "@commander-js/extra-typings";
 
 import { isBusbarError } from "../../src/core/error.ts";
 import { thisMachine } from "../../src/core/host.ts";
@@ -14,7 +14,7 @@ import { TcpServer } from "../../src/sim/host/tcp_server.ts";
 import { endpointMemory, type EndpointSettings } from "../../src/sim/serve/endpoints.ts";
 import { DEFAULT_PORT } from "../../src/sim/serve/protocol.ts";
 import { MemoryService } from "../../src/sim/serve/service.ts";
-import { durationMs, sizeBytes, wholeNumber } from "../cli/arguments.ts";
+import { sizeBytes, timeOption, wholeNumber } from "../cli/arguments.ts";
 import { note, print, printJson } from "../cli/output.ts";
 import { interruption } from "../cli/run.ts";
 import { numberList, positiveNumber, safeSize } from "./trace_options.ts";
@@ -37,11 +37,18 @@ function sizeList(text: string): number[] {
 export const serve: CommandUnknownOpts = new Command("serve")
   .description("Serve memory over TCP or a shared-memory file. Answers carry the latency that the topology would give.")
   .option("-o, --topology <newick>", "the tree of endpoints", "(1)")
-  .option("-q, --capacity <list>", "size of each endpoint's memory; the addresses follow each other", sizeList, [
-    256 << 20,
-  ])
-  .option("-l, --latency <list>", "read,write,… of each endpoint in ns", numberList, [200, 250])
-  .option("-b, --bandwidth <list>", "read,write,… of each endpoint in GB/s", numberList, [50, 50])
+  .addOption(
+    new Option("-q, --capacity <list>", "size of each endpoint's memory; the addresses follow each other")
+      .argParser(sizeList).default([256 << 20], "256MiB"),
+  )
+  .addOption(
+    new Option("-l, --latency <list>", "read,write,… of each endpoint in ns").argParser(numberList)
+      .default([200, 250], "200,250"),
+  )
+  .addOption(
+    new Option("-b, --bandwidth <list>", "read,write,… of each endpoint in GB/s").argParser(numberList)
+      .default([50, 50], "50,50"),
+  )
   .option("--switch-latency <ns>", "of each switch", positiveNumber, 70)
   .option("--switch-bandwidth <GB/s>", "of each switch's uplink", positiveNumber, 50)
   .option("--port <n>", "TCP port; 0 lets the kernel choose", portNumber, DEFAULT_PORT)
@@ -54,7 +61,7 @@ export const serve: CommandUnknownOpts = new Command("serve")
   .option("--granularity <size>", "of dynamic capacity, a power of two; 1MiB by default", granularity)
   .option("--enforce-dcd", "refuse accesses outside the extents that were added")
   .option("--enforce-gfam", "refuse accesses that were not granted to the client's host")
-  .option("--idle-timeout <time>", "a silent client is closed after this", durationMs, 3_600_000)
+  .addOption(timeOption("--idle-timeout <time>", "a silent client is closed after this", "1h"))
   .option("--json", "print one JSON document at the end")
   .action(async (options) => {
     const settings: EndpointSettings = {

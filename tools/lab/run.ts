@@ -6,12 +6,13 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../../src/core/error.ts";
-import { formatDurationMs, parseDurationMs } from "../../src/core/units.ts";
+import { formatDurationMs } from "../../src/core/units.ts";
 import type { GuestProcess } from "../../src/lab/control.ts";
 import { runsLabGuest } from "../../src/lab/description.ts";
 import { Guest } from "../../src/lab/guest.ts";
 import { loadMachine } from "../../src/lab/machine_file.ts";
 import { findGuest } from "../../src/lab/run_folder.ts";
+import { timeOption } from "../cli/arguments.ts";
 import { note } from "../cli/output.ts";
 import { interruption } from "../cli/run.ts";
 import { reportLabFailure, TIME_LIMIT } from "./failure.ts";
@@ -25,7 +26,7 @@ export const run: CommandUnknownOpts = new Command("run")
   .description("Boot a machine, run a command in it and return the command's exit status.")
   .argument("[machine]", "a machine of lab list, or a YAML file; left out with --attach")
   .argument("[command...]", "the command and its arguments, after --")
-  .option("--timeout <duration>", "end the command after this time with status 124", parseDurationMs)
+  .addOption(timeOption("--timeout <time>", "end the command after this time with status 124"))
   .option("--stdin", "pass standard input on to the command")
   .option("--env <NAME=VALUE>", "set a variable for the command; may be repeated", addSetting)
   .option("--share <folder>", "a folder that the guest may write to, at the same path there")

@@ -9,7 +9,7 @@ import { BusbarError, systemError } from "../../src/core/error.ts";
 import { OradaxSession } from "../../src/oradax/session.ts";
 import { unsigned, wholeNumber } from "../cli/arguments.ts";
 import { type OradaxRun, runJson, runLines } from "../render/oradax/oradax.ts";
-import { print, printJson } from "../cli/output.ts";
+import { print, printBytes, printJson } from "../cli/output.ts";
 import { Progress } from "../cli/progress.ts";
 import { interruption } from "../cli/run.ts";
 import { ElementFile, ResultFile } from "../../src/oradax/element_file.ts";
@@ -19,16 +19,17 @@ interface CommonOptions {
   readonly device?: string | undefined;
   readonly width: number;
   readonly start: number;
-  readonly to?: string | undefined;
+  readonly output?: string | undefined;
   readonly json?: true | undefined;
 }
 
 type Outputs = "bits" | "indexes" | "count";
+const FORMS: readonly string[] = ["bits", "indexes", "count"] satisfies Outputs[];
 type ElementBytes = 1 | 2 | 4 | 8;
 
 function outputNamed(text: string): Outputs {
   if (text === "bits" || text === "indexes" || text === "count") return text;
-  throw new InvalidArgumentError(`'${text}' is no output: write bits, indexes or count`);
+  throw new InvalidArgumentError(`'${text}' is no form of a result: write bits, indexes or count`);
 }
 
 function elementBytes(text: string): ElementBytes {
@@ -66,9 +67,14 @@ async function perform(
     more: { readonly signal: AbortSignal; readonly onProgress: (elements: number) => void },
   ) => Promise<{ readonly count: number; readonly output: OradaxRun["output"] }>,
 ): Promise<void> {
+  if (options.output !== undefined && FORMS.includes(options.output)) {
+    throw new BusbarError("usage", `--output names a file, and '${options.output}' is a form`, {
+      hint: `--as ${options.output}; for a file of this name --output ./${options.output}`,
+    });
+  }
   using source = new ElementFile(path, options.width, options.start);
   using session = OradaxSession.open(options.device);
-  using result = new ResultFile(options.to);
+  using result = new ResultFile(options.output, printBytes);
   using progress = new Progress(`${action} ${path}`, source.sizeBytes);
   const started = performance.now();
   const onProgress = (elements: number): void => progress.update(elements * options.width / 8);
@@ -82,7 +88,7 @@ async function perform(
     output,
     head: result.head,
     outputBytes: result.sizeBytes,
-    to: options.to ?? null,
+    to: options.output ?? null,
     elapsedMs: performance.now() - started,
   };
   if (options.json) printJson(runJson(run));
@@ -118,8 +124,8 @@ const scan: CommandUnknownOpts = common(
   .option("--value <n>", "the value; twice for one of two", collected)
   .option("--range <low..high>", "both included; one may be missing", range)
   .option("--invert", "find the others")
-  .option("--output <kind>", "bits, indexes or count", outputNamed, "bits" as Outputs)
-  .option("--to <file>", "write the output there; indexes as 4 bytes each, big-endian")
+  .option("--as <form>", "bits, indexes or count", outputNamed, "bits" as Outputs)
+  .option("--output <file>", "write the result there; - is standard output; indexes as 4 bytes each, big-endian")
   .option("--device <locator>", "soft:oradax or /dev/oradax1; the machine's own if it has one")
   .option("--json", "print one JSON document")
   .action(async (path, options) => {
@@ -129,7 +135,7 @@ const scan: CommandUnknownOpts = common(
         hint: "--value N, --value N --value M, or --range A..B",
       });
     }
-    const { output, invert = false } = options;
+    const { as: output, invert = false } = options;
     await perform("scan", path, options, async (session, source, result, more) => {
       const how = { ...more, output, invert, sink: resultSink(result, output) };
       const [low, high] = options.range ?? [null, null];
@@ -144,12 +150,12 @@ const translate: CommandUnknownOpts = common("translate", "Look every element up
   .requiredOption("--table <file>", "4096 or 8192 bytes, one bit for each value")
   .option("--test <n>", "what the bits above the index must be", unsigned, undefined)
   .option("--invert", "flip the table's bits")
-  .option("--output <kind>", "bits, indexes or count", outputNamed, "bits" as Outputs)
-  .option("--to <file>", "write the output there; indexes as 4 bytes each, big-endian")
+  .option("--as <form>", "bits, indexes or count", outputNamed, "bits" as Outputs)
+  .option("--output <file>", "write the result there; - is standard output; indexes as 4 bytes each, big-endian")
   .option("--device <locator>", "soft:oradax or /dev/oradax1; the machine's own if it has one")
   .option("--json", "print one JSON document")
   .action(async (path, options) => {
-    const { output, invert = false } = options;
+    const { as: output, invert = false } = options;
     const table = readWhole(options.table);
     await perform("translate", path, options, async (session, source, result, more) => {
       const test = Number(options.test ?? 0n);
@@ -162,7 +168,7 @@ const translate: CommandUnknownOpts = common("translate", "Look every element up
 const extract: CommandUnknownOpts = common("extract", "Make elements of whole bytes out of packed ones.")
   .requiredOption("--bytes <n>", "bytes of an output element: 1, 2, 4 or 8", elementBytes)
   .option("--pad-right", "put zero bytes behind short elements, not in front")
-  .option("--to <file>", "write the elements there, big-endian")
+  .option("--output <file>", "write the elements there, big-endian; - is standard output")
   .option("--device <locator>", "soft:oradax or /dev/oradax1; the machine's own if it has one")
   .option("--json", "print one JSON document")
   .action(async (path, options) => {
@@ -177,7 +183,7 @@ const select: CommandUnknownOpts = common("select", "Keep the elements whose bit
   .requiredOption("--mask <file>", "one bit for each element, as scan writes them")
   .requiredOption("--bytes <n>", "bytes of an output element: 1, 2, 4 or 8", elementBytes)
   .option("--pad-right", "put zero bytes behind short elements, not in front")
-  .option("--to <file>", "write the elements there, big-endian")
+  .option("--output <file>", "write the elements there, big-endian; - is standard output")
   .option("--device <locator>", "soft:oradax or /dev/oradax1; the machine's own if it has one")
   .option("--json", "print one JSON document")
   .action(async (path, options) => {

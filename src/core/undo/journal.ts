@@ -122,6 +122,16 @@ export class UndoJournal implements Disposable {
     return this.#options.dryRun !== undefined;
   }
 
+  /**
+   * Says no to what comes next. A dry run lists the refusal and goes on, so that it tells what would be written.
+   *
+   * @throws {BusbarError} the error given, unless it is a dry run
+   */
+  refuse(error: BusbarError): void {
+    if (this.#options.dryRun === undefined) throw error;
+    this.#options.dryRun(`would be refused: ${error.message}`);
+  }
+
   /** The journal file, or null as long as nothing was changed. */
   get path(): string | null {
     return this.#file?.path ?? null;

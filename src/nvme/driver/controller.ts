@@ -225,7 +225,23 @@ export class NvmeController implements AsyncDisposable {
     });
   }
 
+  /**
+   * Refuses an identifier that no namespace of this controller can have.
+   *
+   * @throws {BusbarError} `out-of-range`
+   */
+  async checkNamespaceId(id: number): Promise<void> {
+    const { highestNamespace } = await this.identify();
+    if (id <= highestNamespace) return;
+    throw new BusbarError(
+      "out-of-range",
+      `${this.name}: there can be no namespace ${id}: its identifiers end at ${highestNamespace} (NN)`,
+      { operation: "open namespace", path: this.name, hint: "nvme_identify lists the active ones" },
+    );
+  }
+
   async #namespaceGeometry(id: number): Promise<NamespaceGeometry> {
+    await this.checkNamespaceId(id);
     return namespaceGeometry(id, await this.identifyPage({ cns: CNS_NAMESPACE, nsid: id }), this.name);
   }
 

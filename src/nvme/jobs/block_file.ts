@@ -51,6 +51,50 @@ export class BlockFile implements Disposable {
   }
 }
 
+/** How much may wait for an earlier block. */
+const MOST_WAITING_BYTES = 64 << 20;
+
+/** Takes blocks in any order, and passes their bytes on in the order of the range: to standard output. */
+export class BlockStream {
+  readonly #pass: (bytes: Uint8Array) => void;
+  readonly #blockBytes: number;
+  readonly #waiting = new Map<bigint, Uint8Array<ArrayBuffer>>();
+  #next: bigint;
+  #waitingBytes = 0;
+
+  constructor(plan: TransferPlan, pass: (bytes: Uint8Array) => void) {
+    this.#pass = pass;
+    this.#next = plan.lba;
+    this.#blockBytes = plan.memoryBytes;
+  }
+
+  /** Takes the blocks from `lba` on. @throws {BusbarError} `device-failed` when too many overtook an earlier one */
+  put(lba: bigint, bytes: Uint8Array): void {
+    if (lba !== this.#next) {
+      this.#waitingBytes += bytes.length;
+      if (this.#waitingBytes > MOST_WAITING_BYTES) {
+        throw new BusbarError("device-failed", `block ${this.#next} is late: 64 MiB behind it came earlier`, {
+          operation: "read blocks",
+          hint: "--output FILE takes blocks in any order",
+        });
+      }
+      this.#waiting.set(lba, bytes.slice());
+      return;
+    }
+    this.#send(bytes);
+    for (let held; (held = this.#waiting.get(this.#next)) !== undefined;) {
+      this.#waiting.delete(this.#next);
+      this.#waitingBytes -= held.length;
+      this.#send(held);
+    }
+  }
+
+  #send(bytes: Uint8Array): void {
+    this.#pass(bytes);
+    this.#next += BigInt(bytes.length / this.#blockBytes);
+  }
+}
+
 /** Gives blocks in any order: of a file, piece by piece, or of standard input, which is read to its end first. */
 export class BlockSource implements Disposable {
   /** All of it. */

@@ -88,7 +88,7 @@ export interface NvmeReport {
  * all the same is listed with the status as the reason.
  *
  * @throws {BusbarError} as {@linkcode NvmeController.identifyPage} for anything but a refused page; `absent` for a namespace
- * that is not active
+ * that is not active, `out-of-range` for one beyond NN
  *
  * @example
  * ```ts
@@ -139,6 +139,7 @@ function isLog(page: NvmePage): boolean {
 }
 
 async function namespacesOf(controller: NvmeController, wanted: number | undefined): Promise<number[]> {
+  if (wanted !== undefined) await controller.checkNamespaceId(wanted);
   const active = await controller.namespaceIds();
   if (wanted === undefined) return active;
   if (active.includes(wanted)) return [wanted];

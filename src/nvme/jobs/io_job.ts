@@ -22,6 +22,7 @@ import { blockMemory, type NamespaceGeometry } from "../tables/identity.ts";
 import type { BlockPattern, Mismatch } from "./pattern.ts";
 import { prpEntries, prpListPages, writePrps } from "../queue/prp.ts";
 import { statusError } from "../tables/status.ts";
+import { planQueues } from "./transfer_plan.ts";
 
 /** PRACT, bit 29 of command dword 12. */
 const PROTECTION_ACTION = 1 << 29;
@@ -135,12 +136,7 @@ export async function runIoJob(driver: NvmeDriver, options: IoJobOptions): Promi
 function makeLanes(driver: NvmeDriver, options: IoJobOptions, slots: Slot[], lanes: Lane[]): void {
   const { queues, depth, places = null } = options;
   const pairs = driver.ioQueues.slice(0, queues);
-  if (pairs.length < queues || depth < queues || depth > queues * Math.min(...pairs.map((pair) => pair.depth))) {
-    throw new BusbarError("usage", `${depth} transfers at once on ${queues} queues: there are ${pairs.length} queues`, {
-      operation: "run I/O",
-      path: driver.name,
-    });
-  }
+  planQueues(driver, queues, depth);
   const words = jobWords(driver, options);
   for (const [index, pair] of pairs.entries()) {
     const share = Math.floor(depth / queues) + (index < depth % queues ? 1 : 0);

@@ -165,14 +165,14 @@ export function blockMemory(
  * @throws {BusbarError} `absent` for an inactive namespace (a page of zeros), `device-failed` for a format that cannot be
  */
 export function namespaceGeometry(id: number, page: Uint8Array, device: string): NamespaceGeometry {
-  const blocks = NAMESPACE.NSZE(page);
-  if (blocks === 0n) {
+  if (page.every((byte) => byte === 0)) {
     throw new BusbarError("absent", `${device}: namespace ${id} is not active`, {
       operation: "open namespace",
       path: device,
       hint: "nvme_identify lists the active ones",
     });
   }
+  const blocks = NAMESPACE.NSZE(page);
   const flbas = Number(NAMESPACE.FLBAS(page));
   const format = formatIndex(BigInt(flbas));
   const lbaf = Number(littleEndian(page.subarray(LBA_FORMATS + 4 * format, LBA_FORMATS + 4 * format + 4)));

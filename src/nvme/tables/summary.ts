@@ -119,7 +119,8 @@ export function summarizeNamespace(namespace: DecodedTable): NamespaceSummary {
   const sizeBlocks = namespace.uint("NSZE") ?? 0n;
   const atEnd = namespace.field("FLBAS", "MDST") === 1n;
   return {
-    isActive: sizeBlocks !== 0n,
+    // An inactive one's page is all zeros; an active one has formats, even when it has no blocks.
+    isActive: sizeBlocks !== 0n || formats.length > 0,
     sizeBlocks,
     capacityBlocks: namespace.uint("NCAP") ?? 0n,
     usedBlocks: namespace.uint("NUSE") ?? 0n,

@@ -164,7 +164,7 @@ function namespaceLines(pages: readonly FetchedPage[]): string[] {
 }
 
 function usedPercent({ usedBlocks, sizeBlocks }: NamespaceSummary): string {
-  return sizeBlocks === 0n ? "0" : (Number(usedBlocks * 1000n / sizeBlocks) / 10).toString();
+  return sizeBlocks === 0n ? "0" : (Number((usedBlocks * 1000n + sizeBlocks / 2n) / sizeBlocks) / 10).toString();
 }
 
 function metadataText({ format, metadata }: NamespaceSummary): string {

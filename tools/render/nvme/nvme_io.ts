@@ -5,7 +5,7 @@
 
 import { bold, dim, red } from "@std/fmt/colors";
 
-import type { Histogram } from "../../../src/core/histogram.ts";
+import { type Histogram, valuesForPercentile } from "../../../src/core/histogram.ts";
 import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
 import { formatBytes, formatDurationMs } from "../../../src/core/units.ts";
 import type { IoJobResult } from "../../../src/nvme/jobs/io_job.ts";
@@ -31,10 +31,9 @@ const BAR_WIDTH = 40;
 /** The result for people: one line, and the latencies. */
 export function ioResultLines(what: IoDescription, result: IoJobResult): string[] {
   const { transfers, bytes, elapsedMs, latency, mismatch } = result;
-  const size = formatBytes(what.transferBlocks * what.namespace.blockBytes);
   const rate = `${formatBytes(Math.round(bytes / elapsedMs * 1000))}/s`;
   const lines = [
-    `${bold(what.action)}: ${transfers} × ${size} in ${formatDurationMs(elapsedMs)}: ${
+    `${bold(what.action)}: ${amount(what, result)} in ${formatDurationMs(elapsedMs)}: ${
       Math.round(transfers / elapsedMs * 1000)
     } IOPS, ${rate} ` +
     `(depth ${what.depth}, ${what.queues} queue${what.queues === 1 ? "" : "s"})`,
@@ -44,14 +43,20 @@ export function ioResultLines(what: IoDescription, result: IoJobResult): string[
   return [...lines, ...latencyLines(latency)];
 }
 
+/** What was moved. The last transfer of a range may be shorter than the others. */
+function amount(what: IoDescription, { transfers, bytes }: IoJobResult): string {
+  const sizeBytes = what.transferBlocks * what.namespace.blockBytes;
+  return transfers * sizeBytes === bytes
+    ? `${transfers} × ${formatBytes(sizeBytes)}`
+    : `${formatBytes(bytes)} in ${transfers} transfers of at most ${formatBytes(sizeBytes)}`;
+}
+
 function latencyLines(latency: Histogram): string[] {
   if (latency.count === 0) return [];
+  const given = PERCENTILES.filter((percent) => latency.hasPercentile(percent));
   const cells = [
-    ["latency", "min", ...PERCENTILES.map((percent) => `${percent} %`), "max"],
-    [
-      "µs",
-      ...[latency.min, ...PERCENTILES.map((percent) => latency.percentile(percent)), latency.max].map(microseconds),
-    ],
+    ["latency", "min", ...given.map((percent) => `${percent} %`), "max"],
+    ["µs", ...[latency.min, ...given.map((percent) => latency.percentile(percent)), latency.max].map(microseconds)],
   ];
   const octaves = latency.octaves();
   const most = Math.max(...octaves.map((octave) => octave.count));
@@ -60,7 +65,15 @@ function latencyLines(latency: Histogram): string[] {
     "█".repeat(Math.max(1, Math.round(count / most * BAR_WIDTH))),
     String(count),
   ]);
-  return [...columns(cells), ...columns(bars)];
+  const missing = missingPercentiles(latency);
+  return [...columns(cells), ...(missing === null ? [] : [dim(missing)]), ...columns(bars)];
+}
+
+/** What so few transfers cannot tell, or null. */
+function missingPercentiles(latency: Histogram): string | null {
+  const first = PERCENTILES.find((percent) => !latency.hasPercentile(percent));
+  if (first === undefined) return null;
+  return `${latency.count} transfer${latency.count === 1 ? "" : "s"}: ${first} % needs ${valuesForPercentile(first)}`;
 }
 
 function microseconds(nanoseconds: number): string {
@@ -89,8 +102,12 @@ export function ioResultJson(what: IoDescription, result: IoJobResult): JsonObje
       mean: latency.mean / 1000,
       max: latency.max / 1000,
       percentiles: Object.fromEntries(
-        PERCENTILES.map((percent) => [String(percent), latency.percentile(percent) / 1000]),
+        PERCENTILES.map((percent) => [
+          String(percent),
+          latency.hasPercentile(percent) ? latency.percentile(percent) / 1000 : null,
+        ]),
       ),
+      missing: missingPercentiles(latency),
     },
     mismatch: mismatch === null ? null : { lba: mismatch.lba.toString(), offset: mismatch.offset, text: mismatch.text },
   };
@@ -119,7 +136,10 @@ export function nvmeIoSchema(): JsonObject {
       min: number,
       mean: number,
       max: number,
-      percentiles: closedObject(Object.fromEntries(PERCENTILES.map((percent) => [String(percent), number]))),
+      percentiles: closedObject(
+        Object.fromEntries(PERCENTILES.map((percent) => [String(percent), { type: ["number", "null"], minimum: 0 }])),
+      ),
+      missing: { type: ["string", "null"] },
     }),
     mismatch: { anyOf: [{ type: "null" }, closedObject({ lba: decimal, offset: integer, text: { type: "string" } })] },
   })]);

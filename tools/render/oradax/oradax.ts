@@ -74,7 +74,12 @@ export function runLines(run: OradaxRun): string[] {
     `in ${formatDurationMs(Math.round(elapsedMs))} (${rate}/s)`,
   ];
   if (source.leftoverBits > 0) lines.push(`${source.leftoverBits} bits at the end make no element`);
-  if (run.to !== null) return [...lines, `${formatBytes(run.outputBytes)} of ${run.output} in ${run.to}`];
+  if (run.to !== null) {
+    return [
+      ...lines,
+      `${formatBytes(run.outputBytes)} of ${run.output} in ${run.to === "-" ? "standard output" : run.to}`,
+    ];
+  }
   if (run.output === "count" || run.head.length === 0) return lines;
   lines.push(...(run.output === "indexes" ? indexLines(run.head) : hexLines(run.head, 0, 1)));
   const hidden = run.outputBytes - run.head.length;
