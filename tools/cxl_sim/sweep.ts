@@ -8,7 +8,7 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 import denoJson from "../../deno.json" with { type: "json" };
 import { BusbarError } from "../../src/core/error.ts";
 import { type Batch, LineWorker, LocalScheduler, pointsOf, Results, sweepReport } from "../../src/sweep/mod.ts";
-import { durationMs, wholeNumber } from "../cli/arguments.ts";
+import { timeOption, wholeNumber } from "../cli/arguments.ts";
 import { writeOutput } from "../cli/files.ts";
 import { print, printJson } from "../cli/output.ts";
 import { StepProgress } from "../cli/progress.ts";
@@ -20,7 +20,7 @@ import { readValue } from "./files.ts";
 import { answerPoints, checkPoints, INPUT_OPTIONS } from "./sweep_points.ts";
 
 /** Milliseconds that one point may take. */
-const POINT_LIMIT_MS = 3_600_000;
+const POINT_LIMIT = "1h";
 
 interface SweepOptions {
   readonly workers?: number;
@@ -42,13 +42,13 @@ export const sweep: CommandUnknownOpts = new Command("sweep")
   .option("--workers <n>", "points that run at once; the number of processors by default", wholeNumber)
   .option("--output <folder>", "where results are kept, a file for each point; FILE.results by default")
   .option("--retry", "run the points again that failed")
-  .option("--timeout <time>", "for one point", durationMs, POINT_LIMIT_MS)
+  .addOption(timeOption("--timeout <time>", "for one point", POINT_LIMIT))
   .option("--csv <file>", "write the table of points")
   .option("--html <file>", "write one page with the table and every picture")
   .option("--svg <folder>", "write each picture as a file")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
-  .addOption(new Option("--worker").hideHelp())
+  .addOption(new Option("--worker", "answer points that come on standard input").hideHelp())
   .action(async (...args: unknown[]) => {
     const [file, options] = args as [string | undefined, SweepOptions];
     if (options.jsonSchema) return printJson(sweepSchema());
