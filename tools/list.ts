@@ -15,7 +15,7 @@ import { readPciNames } from "../src/pci/ids.ts";
 import { DEVICE_KINDS, type InventoryDevice, readInventory } from "../src/pci/inventory.ts";
 import { inventoryChanges } from "../src/pci/inventory_changes.ts";
 import { readMachineFile } from "../src/pci/machine_file.ts";
-import { durationMs, nodeNumber, wholeNumber } from "./cli/arguments.ts";
+import { nodeNumber, timeOption, wholeNumber } from "./cli/arguments.ts";
 import { note, print, printJson, printJsonLine } from "./cli/output.ts";
 import { changeJson, changeLine, inventoryJson, inventoryLines, inventorySchema } from "./render/pci/inventory.ts";
 import { interruption, run } from "./cli/run.ts";
