@@ -76,6 +76,11 @@ export class Epochs {
     this.#times[2] = time;
   }
 
+  /** Trace time at which the epoch begins that holds a time. */
+  startOf(time: number): number {
+    return Math.floor(time / this.#length) * this.#length;
+  }
+
   /** Ends the epoch; true when it held an event. */
   close(now: number, last: boolean): boolean {
     if (!this.#open) return false;

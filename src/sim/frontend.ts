@@ -354,10 +354,12 @@ export class FrontEnd {
 
   #endEpoch(now: number, last: boolean, start = -1): void {
     const { epochs, pages } = this.#parts;
-    if (epochs.close(now, last)) {
-      pages.endEpoch(epochs.last, (from, to, lines) => {
-        this.#send(epochs.last, 0, from * 2, 0, 0, 0, 0, lines);
-        this.#send(epochs.last, 0, to * 2 + 1, 0, 0, 0, 0, lines);
+    // Policies run where an epoch ends and another begins: after the last one nobody would see what they move.
+    if (epochs.close(now, last) && !last) {
+      const end = start < 0 ? epochs.startOf(now) : start;
+      pages.endEpoch(end, (from, to, lines) => {
+        this.#send(end, 0, from * 2, 0, 0, 0, 0, lines);
+        this.#send(end, 0, to * 2 + 1, 0, 0, 0, 0, lines);
       });
     }
     if (!last) epochs.begin(now, start);

@@ -9,7 +9,7 @@ import { MOVED, type PageTable, TWICE } from "./pages.ts";
 import type { Placement } from "./placement.ts";
 
 /** Takes a move that a policy wants; false when it was refused. */
-export type Propose = (entry: number, to: number, kind: "promote" | "demote" | "move") => boolean;
+export type Propose = (entry: number, to: number, kind: "promote" | "demote" | "move" | "damon") => boolean;
 
 /** What the policies look at. */
 export interface MigrationView {
@@ -63,7 +63,6 @@ export class Migration {
   #one(policy: MigrationSettings["policies"][number], view: MigrationView, now: number, propose: Propose): void {
     const { heatCount, hotCount, coldCount, lifetimeNs } = this.#settings;
     const { heat, touched } = view.pages;
-    const below = (view.nearest.filter((node) => node !== 0))[0] ?? 0;
     switch (policy) {
       case "heat":
         for (const entry of hottest(view, (e) => nodeOf(view, e) > 0 && (heat[e] as number) > heatCount)) {
@@ -100,7 +99,7 @@ export class Migration {
         for (const [i, scheme] of this.#settings.damon.entries()) this.#damon(view, now, scheme, i, propose);
         return;
       default:
-        void below;
+        return;
     }
   }
 
@@ -167,7 +166,7 @@ export class Migration {
         : view.placement.hasRoom(scheme.targetNode, pageBytes)
         ? scheme.targetNode
         : roomBelow(view);
-      if (propose(entry, to, scheme.action)) this.#quotaUsed[i] = (this.#quotaUsed[i] ?? 0) + pageBytes;
+      if (propose(entry, to, "damon")) this.#quotaUsed[i] = (this.#quotaUsed[i] ?? 0) + pageBytes;
     }
   }
 

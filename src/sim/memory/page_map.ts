@@ -15,10 +15,15 @@ import { NO_ROOM, Placement } from "./placement.ts";
 export const KERNEL_COUNTERS = [
   "numa_hit",
   "numa_miss",
+  "numa_foreign",
+  "numa_interleave",
+  "numa_local",
+  "numa_other",
   "pgpromote_success",
   "pgpromote_candidate",
   "pgdemote_kswapd",
   "pgdemote_direct",
+  "pgfault",
   "pgmigrate_success",
   "pgmigrate_fail",
 ] as const;
@@ -64,6 +69,8 @@ export class PageMap {
   readonly #lastKey: Float64Array<ArrayBuffer> = Float64Array.of(-1);
   #lastNode = 0;
   #pendingMove = 0;
+  /** Ticks that the next access waits for, by entry of a page that was moved and not touched since. */
+  readonly #moveTicksOf: Map<number, number> = new Map();
 
   /** @param pathNs read and write latency by node, with switches and lengths */
   constructor(config: SimConfig, pathNs: readonly (readonly [number, number])[]) {
@@ -124,7 +131,8 @@ export class PageMap {
     const node = table.node[entry] as number;
     if ((node & MOVED) !== 0) {
       table.node[entry] = node & ~MOVED;
-      this.#pendingMove = this.#moveCost(node & ~(MOVED | TWICE), (node & ~(MOVED | TWICE)) === 0 ? 1 : 0);
+      this.#pendingMove = this.#moveTicksOf.get(entry) ?? 0;
+      this.#moveTicksOf.delete(entry);
     }
     return node & ~(MOVED | TWICE);
   }
@@ -132,10 +140,12 @@ export class PageMap {
   #placePage(key: number, address: number, host: number): number {
     const bytes = this.#pageBytes;
     let node = this.#wanted(address, host);
+    let missed = false;
     if (node < 0 || !this.placement.placeOn(node, bytes)) {
+      if (node < 0) node = this.placement.preferred;
       const wanted = node;
       node = this.placement.place(bytes);
-      if (node >= 0 && wanted >= 0) this.counters.numa_miss++;
+      missed = wanted >= 0 && node !== wanted;
     }
     if (node < 0) {
       this.refused++;
@@ -146,9 +156,22 @@ export class PageMap {
       };
       return NO_ROOM;
     }
-    this.counters.numa_hit++;
+    this.#countPlaced(node, missed);
     this.#table.add(key, node);
     return node;
+  }
+
+  /** As the kernel's zone_statistics() counts a page: hit or miss by the node that was wanted, local or other by the one it got. */
+  #countPlaced(node: number, missed: boolean): void {
+    const { counters } = this;
+    counters.pgfault++;
+    if (missed) {
+      counters.numa_miss++;
+      counters.numa_foreign++;
+    } else counters.numa_hit++;
+    if (!missed && this.placement.interleaves) counters.numa_interleave++;
+    if (node === 0) counters.numa_local++;
+    else counters.numa_other++;
   }
 
   /** The node that a fixed range or an allocation says, or -1. */
@@ -197,8 +220,11 @@ export class PageMap {
     const first = Math.ceil(one.base / this.#pageBytes);
     const last = Math.floor(one.end / this.#pageBytes);
     for (let page = first; page < last; page++) {
-      const node = this.#table.remove(page * HOST_LIMIT + (this.#shared ? 0 : host));
-      if (node >= 0) this.placement.release(node & ~(MOVED | TWICE), this.#pageBytes);
+      const key = page * HOST_LIMIT + (this.#shared ? 0 : host);
+      this.#moveTicksOf.delete(this.#table.find(key));
+      const node = this.#table.remove(key);
+      if (node < 0) continue;
+      this.placement.release(node, this.#pageBytes);
     }
   }
 
@@ -214,7 +240,9 @@ export class PageMap {
     this.#migration.run(view, now, (entry, to, kind) => {
       const table = this.#table;
       const from = (table.node[entry] as number) & ~(MOVED | TWICE);
-      if (kind === "promote") this.counters.pgpromote_candidate++;
+      // The kernel counts what DAMON moves as migrated alone.
+      const counted = kind === "damon" ? null : to === 0 ? "promote" : kind;
+      if (counted === "promote") this.counters.pgpromote_candidate++;
       if (from === to) return false;
       if (!this.placement.placeOn(to, pageBytes)) {
         this.counters.pgmigrate_fail++;
@@ -223,8 +251,9 @@ export class PageMap {
       this.placement.release(from, pageBytes);
       table.node[entry] = to | MOVED | ((table.node[entry] as number) & TWICE);
       this.counters.pgmigrate_success++;
-      if (kind === "promote") this.counters.pgpromote_success++;
-      else if (kind === "demote") this.counters.pgdemote_kswapd++;
+      if (counted === "promote") this.counters.pgpromote_success++;
+      else if (counted === "demote") this.counters.pgdemote_kswapd++;
+      this.#moveTicksOf.set(entry, (this.#moveTicksOf.get(entry) ?? 0) + this.#moveCost(from, to));
       this.movedOut[from] = (this.movedOut[from] as number) + 1;
       this.movedIn[to] = (this.movedIn[to] as number) + 1;
       traffic(from, to, pageBytes / this.#config.lineBytes);
@@ -233,7 +262,7 @@ export class PageMap {
   }
 
   /** Ticks of one page's move: its bytes over the slower side, and the kernel's work. */
-  #moveCost(to: number, from: number): number {
+  #moveCost(from: number, to: number): number {
     const { bandwidthGBs, localBandwidthGBs, migration, pageBytes } = this.#config;
     const of = (node: number, write: 0 | 1): number =>
       node === 0 ? localBandwidthGBs?.[write] ?? Infinity : bandwidthGBs[node - 1]?.[write] ?? Infinity;

@@ -42,6 +42,18 @@ export class Placement {
     return this.#weights;
   }
 
+  /** The node that a policy wants first, where it wants one; {@linkcode NO_ROOM} where it chooses among all. */
+  get preferred(): number {
+    const { placement, node } = this.#config;
+    if (placement === "local-first") return this.#allEndpoints || this.capacity[0] === 0 ? NO_ROOM : 0;
+    return placement === "bind" || placement === "preferred" ? node : NO_ROOM;
+  }
+
+  /** True for the policies that spread pages by weight. */
+  get interleaves(): boolean {
+    return ["interleave", "latency-weighted", "bandwidth-weighted"].includes(this.#config.placement);
+  }
+
   /** True when a node has room for so many bytes more. */
   hasRoom(node: number, bytes: number): boolean {
     return (this.used[node] as number) + bytes <= (this.capacity[node] as number) &&

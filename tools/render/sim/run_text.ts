@@ -6,6 +6,7 @@
 import { formatBytes } from "../../../src/core/units.ts";
 import type { RunReport } from "../../../src/sim/report.ts";
 import { columns } from "../../cli/table.ts";
+import { NUMA_COUNTERS } from "../../../src/memory/counters.ts";
 import { counterTable } from "../memory/numa_stats.ts";
 
 function ns(value: number | null): string {
@@ -129,7 +130,11 @@ function counterLines(report: RunReport): string[] {
     "",
     ...counterTable([{
       title: "run",
-      values: new Map(Object.entries(report.counters).map(([name, value]) => [name, BigInt(value)])),
+      // The rows of numa_stats: what a run does not have is not 0.
+      values: new Map(NUMA_COUNTERS.map((name) => {
+        const value = report.counters[name];
+        return [name, value === undefined ? null : BigInt(value)];
+      })),
       durationMs: null,
       exitStatus: null,
     }], "text"),
