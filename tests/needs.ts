@@ -32,6 +32,7 @@ export type NeedName =
   | "mkswap"
   | "rsvg-convert"
   | "python3"
+  | "readelf"
   | "script"
   | "setpriv"
   | "valgrind"
@@ -53,6 +54,7 @@ export const NEEDS: Readonly<Record<NeedName, Need>> = {
   "mkfs.btrfs": { programs: ["mkfs.btrfs"], package: "btrfs-progs", suites: ["unit"] },
   "mkfs.vfat": { programs: ["mkfs.vfat"], package: "dosfstools", suites: ["unit"] },
   python3: { programs: ["python3"], package: "python3-minimal", suites: ["soft", "full"] },
+  readelf: { programs: ["readelf"], package: "binutils", suites: ["full"] },
   setpriv: { programs: ["setpriv"], package: "util-linux", suites: ["full"] },
   valgrind: { programs: ["valgrind"], package: "valgrind", suites: ["soft", "full"] },
   mkswap: { programs: ["mkswap"], package: "util-linux", suites: ["unit"] },

@@ -14,11 +14,8 @@ import { BusbarError, systemError } from "../../src/core/error.ts";
 import { formatBytes } from "../../src/core/units.ts";
 import { note, print } from "../cli/output.ts";
 import { run } from "../cli/run.ts";
-import { type Arch, ARCHES, DATA_FOLDERS, nativeFiles, ROOT, runProgram } from "./payload.ts";
+import { type Arch, ARCHES, fillApp, ROOT, succeed, TAR_FLAGS } from "./payload.ts";
 import stub from "./stub.sh" with { type: "text" };
-
-/** Equal contents are to give equal archives: names sorted, and nothing of the machine that packed them. */
-const TAR_FLAGS = ["--sort=name", "--format=ustar", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"];
 
 function archName(text: string): Arch {
   const arch = ARCHES.find((one) => one === text);
@@ -60,33 +57,9 @@ export const command: CommandUnknownOpts = new Command("package")
 
 /** Puts the files in place, as they will lie in the cache. */
 async function fill(app: string, arch: Arch, deno: string): Promise<void> {
-  await Deno.mkdir(app);
+  await fillApp(app, [arch]);
   await Deno.copyFile(deno, `${app}/deno`);
   await Deno.chmod(`${app}/deno`, 0o755);
-  await Deno.copyFile(`${ROOT}/LICENSE`, `${app}/LICENSE`);
-  for (const path of nativeFiles(arch)) await Deno.copyFile(path, `${app}/${path.slice(path.lastIndexOf("/") + 1)}`);
-  // A module finds its files relative to itself; in the bundle all modules are at one place.
-  for (const folder of DATA_FOLDERS) {
-    const target = `${app}/${folder.slice(folder.lastIndexOf("/") + 1)}`;
-    await Deno.mkdir(target);
-    for await (const { name } of Deno.readDir(`${ROOT}/${folder}`)) {
-      await Deno.copyFile(`${ROOT}/${folder}/${name}`, `${target}/${name}`);
-    }
-  }
-  const bundle = ["bundle", "--quiet", "--no-check", "--output", `${app}/busbar.js`, `${ROOT}/tools/busbar.ts`];
-  const { success, text } = await runProgram(Deno.execPath(), bundle);
-  if (success) {
-    return await Deno.writeTextFile(`${app}/busbar.js`, withoutPlaces(await Deno.readTextFile(`${app}/busbar.js`)));
-  }
-  throw new BusbarError("io", `cannot bundle: ${/error: (.*)/.exec(text)?.[1] ?? text.trim()}`, {
-    operation: "deno bundle",
-    hint: "deno bundle fetches its bundler from npm the first time",
-  });
-}
-
-/** The bundler names modules by their paths: those of npm packages lie in this user's cache, wherever that is. */
-function withoutPlaces(bundle: string): string {
-  return bundle.replace(/^(\/\/ | {2}")(?:[^"\n]*\/)?npm\/[^/"\n]+\/(?=(?:@[^/\n]+\/)?[^/\n]+\/\d)/gm, "$1npm/");
 }
 
 /** Makes `app.tar.gz` and the script before it. */
@@ -117,12 +90,6 @@ async function join(archive: string, script: string, output: string): Promise<vo
   }
   await Deno.chmod(temporary, 0o755);
   await Deno.rename(temporary, output);
-}
-
-async function succeed(program: string, args: readonly string[]): Promise<string> {
-  const { success, text } = await runProgram(program, args);
-  if (success) return text.trim();
-  throw new BusbarError("io", `${program} failed: ${text.trim()}`, { operation: program });
 }
 
 if (import.meta.main) await run(command);

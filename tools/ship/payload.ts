@@ -3,7 +3,14 @@
  * @module
  */
 
-import { findLibrary, type LibrarySpec, SHIPPED_LIBRARIES, type Surroundings, surroundings } from "../../ffi/build.ts";
+import {
+  findLibrary,
+  LIBRARY_LIST,
+  type LibrarySpec,
+  SHIPPED_LIBRARIES,
+  type Surroundings,
+  surroundings,
+} from "../../ffi/build.ts";
 import { BusbarError } from "../../src/core/error.ts";
 
 /** The checkout. */
@@ -80,4 +87,57 @@ export async function runProgram(
     if (!(cause instanceof Deno.errors.NotFound)) throw cause;
     throw new BusbarError("absent", `${program} is not installed`, { operation: `run ${program}`, cause });
   }
+}
+
+/** Runs a program that has to succeed, and gives its output. @throws {BusbarError} `io` with what it said */
+export async function succeed(program: string, args: readonly string[]): Promise<string> {
+  const { success, text } = await runProgram(program, args);
+  if (success) return text.trim();
+  throw new BusbarError("io", `${program} failed: ${text.trim()}`, { operation: program });
+}
+
+/** Equal contents are to give equal archives: names sorted, and nothing of the machine that packed them. */
+export const TAR_FLAGS: readonly string[] = [
+  ...["--sort=name", "--format=ustar", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"],
+];
+
+/**
+ * Makes the folder of an app: one bundle of all TypeScript, the C libraries with the list of their hashes, and the files
+ * that modules open beside themselves.
+ *
+ * @param app a folder that is not there yet
+ */
+export async function fillApp(app: string, arches: readonly Arch[]): Promise<void> {
+  await Deno.mkdir(app);
+  await Deno.copyFile(`${ROOT}/LICENSE`, `${app}/LICENSE`);
+  const hashes: Record<string, string> = {};
+  for (const path of arches.flatMap((arch) => nativeFiles(arch)).sort()) {
+    const name = path.slice(path.lastIndexOf("/") + 1);
+    await Deno.copyFile(path, `${app}/${name}`);
+    const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(path));
+    hashes[name] = new Uint8Array(digest).toHex();
+  }
+  await Deno.writeTextFile(`${app}/${LIBRARY_LIST}`, JSON.stringify(hashes, null, 2) + "\n");
+  // A module finds its files relative to itself; in the bundle all modules are at one place.
+  for (const folder of DATA_FOLDERS) {
+    const target = `${app}/${folder.slice(folder.lastIndexOf("/") + 1)}`;
+    await Deno.mkdir(target);
+    for await (const { name } of Deno.readDir(`${ROOT}/${folder}`)) {
+      await Deno.copyFile(`${ROOT}/${folder}/${name}`, `${target}/${name}`);
+    }
+  }
+  const bundle = ["bundle", "--quiet", "--no-check", "--output", `${app}/busbar.js`, `${ROOT}/tools/busbar.ts`];
+  const { success, text } = await runProgram(Deno.execPath(), bundle);
+  if (success) {
+    return await Deno.writeTextFile(`${app}/busbar.js`, withoutPlaces(await Deno.readTextFile(`${app}/busbar.js`)));
+  }
+  throw new BusbarError("io", `cannot bundle: ${/error: (.*)/.exec(text)?.[1] ?? text.trim()}`, {
+    operation: "deno bundle",
+    hint: "deno bundle fetches its bundler from npm the first time",
+  });
+}
+
+/** The bundler names modules by their paths: those of npm packages lie in this user's cache, wherever that is. */
+function withoutPlaces(bundle: string): string {
+  return bundle.replace(/^(\/\/ | {2}")(?:[^"\n]*\/)?npm\/[^/"\n]+\/(?=(?:@[^/\n]+\/)?[^/\n]+\/\d)/gm, "$1npm/");
 }
