@@ -13,6 +13,7 @@
  * @module
  */
 
+import { compilerKilled, KILLED_DETAILS } from "../src/core/compiler_end.ts";
 import { BusbarError, systemError } from "../src/core/error.ts";
 import { copySources } from "./sources.ts";
 
@@ -583,6 +584,8 @@ function build(
   }).outputSync();
   if (!output.success) {
     const text = new TextDecoder().decode(output.stderr).trim();
+    const killed = compilerKilled(output.signal, text);
+    if (killed !== null) throw new BusbarError("library", `${fileName(spec)}: ${killed}`, KILLED_DETAILS);
     throw new BusbarError("library", `${fileName(spec)} does not compile: ${text.split("\n")[0]}`, {
       operation: "build library",
       path: fileName(spec),

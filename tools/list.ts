@@ -15,6 +15,7 @@ import { readPciNames } from "../src/pci/ids.ts";
 import { DEVICE_KINDS, type InventoryDevice, readInventory } from "../src/pci/inventory.ts";
 import { inventoryChanges } from "../src/pci/inventory_changes.ts";
 import { readMachineFile } from "../src/pci/machine_file.ts";
+import { onlyWith } from "./cli/applicable.ts";
 import { nodeNumber, timeOption, wholeNumber } from "./cli/arguments.ts";
 import { note, print, printJson, printJsonLine } from "./cli/output.ts";
 import { changeJson, changeLine, inventoryJson, inventoryLines, inventorySchema } from "./render/pci/inventory.ts";
@@ -42,8 +43,9 @@ export const command: CommandUnknownOpts = new Command("list")
   .option("--count <n>", "with --watch: end after so many looks", wholeNumber)
   .option("--json", "print one JSON document; with --watch a line for each look that differs")
   .option("--json-schema", "print the schema of --json, and stop")
-  .action(async (what, options) => {
+  .action(async (what, options, self) => {
     if (options.jsonSchema) return printJson(inventorySchema());
+    onlyWith(self, options.watch !== undefined, ["--count"], "--watch");
     const host = hostOf(options.machine);
     const names = readPciNames();
     const look = (): { devices: InventoryDevice[]; problems: readonly string[] } => {

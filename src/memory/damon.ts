@@ -5,6 +5,7 @@
  * @module
  */
 
+import { formatBytes } from "../core/units.ts";
 import { BatchedReads } from "../core/batched_reads.ts";
 import { BusbarError, errnoNameOf } from "../core/error.ts";
 import { exists, type Host, ifPresent, ifReadable } from "../core/host.ts";
@@ -379,7 +380,13 @@ export function damonObstacles(host: Host, kdamonds: readonly Kdamond[]): string
     }
     const target = nodes.find((node) => node.id === scheme.to);
     if (target !== undefined && target.freeBytes < target.totalBytes / 50n) {
-      found.push(`node ${scheme.to} is full: nothing more can go there`);
+      const { freeBytes, cacheBytes } = target;
+      found.push(
+        freeBytes + cacheBytes < target.totalBytes / 50n
+          ? `node ${scheme.to} is full: nothing more can go there`
+          : `node ${scheme.to} has ${formatBytes(freeBytes)} free, and ${formatBytes(cacheBytes)} of page cache that ` +
+            "the kernel can give up",
+      );
     }
     for (const filter of scheme.filters) if (filter.type === "memcg") found.push(...emptyCgroup(host, filter.path));
   }

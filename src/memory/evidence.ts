@@ -212,25 +212,36 @@ export interface LogLine {
   readonly resource: string;
 }
 
+/** A line in which cxlalloc refuses the backend it was given. */
+export interface LogRefusal {
+  /** The line's number, from 1. */
+  readonly line: number;
+  /** The line. */
+  readonly text: string;
+  /** True when the line itself says that the program ended there: of glog's severity FATAL, or a failed CHECK. */
+  readonly isFatal: boolean;
+}
+
 /** What a program's log says about its backend. */
 export interface LogVerdict {
   /** Every line that says what is used. */
   readonly initialized: readonly LogLine[];
-  /** Lines in which it refuses the backend it was given, and goes on with shared memory. */
-  readonly refused: readonly { readonly line: number; readonly text: string }[];
+  /** Lines in which it refuses the backend it was given. */
+  readonly refused: readonly LogRefusal[];
 }
 
 /** Finds cxlalloc's lines in a log. They say what was asked for, not what happened: {@linkcode examineProcess} does. */
 export function readLog(text: string): LogVerdict {
   const initialized: LogLine[] = [];
-  const refused: { line: number; text: string }[] = [];
+  const refused: LogRefusal[] = [];
   text.split("\n").forEach((line, i) => {
     const match = /cxlalloc initialized for thread (\d+): backend=(\S+) resource=(.*?)\s*$/.exec(line);
     if (match !== null) {
       const [, thread, backend = "", resource = ""] = match;
       initialized.push({ line: i + 1, thread: Number(thread), backend, resource });
     } else if (/Backend \S+ requires --cxl_memory_resource/.test(line)) {
-      refused.push({ line: i + 1, text: line.trim() });
+      // glog begins a line with the severity's letter and the date: F1129 07:36:29.000000 …
+      refused.push({ line: i + 1, text: line.trim(), isFatal: /^\s*F\d{4,8} |\bCheck failed\b/.test(line) });
     }
   });
   return { initialized, refused };

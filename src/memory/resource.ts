@@ -155,7 +155,11 @@ class Inspection {
         "absent",
       );
     }
-    return this.#bad("resource", `${path} does not exist`, `truncate -s 1G ${path} makes one of 1 GiB`, "absent");
+    // A file in /dev would be ordinary memory with the name of a device.
+    const remedy = path.startsWith("/dev/") && !path.startsWith(`${SHARED_MEMORY_FOLDER}/`)
+      ? "lsblk lists block devices, daxctl list the dax devices, ndctl list -N what could become one"
+      : `truncate -s 1G ${path} makes one of 1 GiB`;
+    return this.#bad("resource", `${path} does not exist`, remedy, "absent");
   }
 
   #characterDevice(status: FileStatus): MemoryResource {
@@ -208,7 +212,7 @@ class Inspection {
     const namespace = listNamespaces(this.#host).find((one) => one.blockDevice === name);
     const remedy = namespace === undefined
       ? "use a dax device, or a file on a file system mounted with -o dax"
-      : `mkfs.ext4 ${this.#path}; mount -o dax ${this.#path} /mnt/pmem; and use a file there. Or: ` +
+      : `mkfs.ext4 -b 4096 ${this.#path}; mkdir -p /mnt/pmem; mount -o dax ${this.#path} /mnt/pmem; and use a file there. Or: ` +
         `ndctl create-namespace -f -e ${namespace.name} -m devdax (both erase it)`;
     const text = `a mapping of ${this.#path} goes through the page cache: a block device itself gives no direct access`;
     if (this.#request.backend === "dax") return this.#bad("direct access", text, remedy, "unsupported", found);
@@ -262,7 +266,7 @@ class Inspection {
     }
     const remedy = mount === null || isShared
       ? "use /dev/daxN.M, or a file on a file system mounted with -o dax"
-      : `mount -o remount,dax ${mount.point}, where ${mount.source} is persistent memory; or use /dev/daxN.M`;
+      : this.#remountRemedy(mount);
     const text = isShared
       ? `${this.#path} is shared memory (tmpfs): ordinary RAM, not direct access`
       : isDax === null
@@ -274,6 +278,14 @@ class Inspection {
     } else if (this.#request.backend === "mmap") {
       this.#findings.push({ name, result: "limited", text, remedy });
     }
+  }
+
+  /** No file system of today changes dax while it is mounted: ext4 refuses it, XFS ignores it. */
+  #remountRemedy({ type, point, source }: Mount): string {
+    const isPersistent = listNamespaces(this.#host).some(({ blockDevice }) => source === `/dev/${blockDevice}`);
+    return isPersistent && (type === "ext4" || type === "xfs")
+      ? `umount ${point}; mount -o dax ${source} ${point} (the file system must have blocks of 4096 bytes)`
+      : `${source} is no persistent memory that the kernel shows: use /dev/daxN.M, or a file on a file system mounted with -o dax`;
   }
 
   #bar(status: FileStatus): MemoryResource {
@@ -322,32 +334,55 @@ class Inspection {
     this.#findings.push({ name: "access", result: "bad", text, remedy, code: error.code });
   }
 
+  /**
+   * Judges the range that is asked for. An offset is a multiple of `align`. So is a size, once mmap has rounded it up to
+   * whole pages: of what is aligned to pages any size can be mapped.
+   */
   #range(available: bigint, align: bigint): void {
     const { offsetBytes: offset = 0n } = this.#request;
-    const wanted = this.#request.sizeBytes ?? available - offset - (available - offset) % align;
+    const sizeAlign = align > PAGE_BYTES ? align : 1n;
+    const wanted = this.#request.sizeBytes ?? available - offset - (available - offset) % sizeAlign;
     const alignText = formatBytes(align);
     const bad = (name: string, text: string, remedy: string | null, code: ErrorCode): void => {
       this.#findings.push({ name, result: "bad", text, remedy, code });
     };
-    if (offset < 0n || wanted <= 0n) {
+    const lastOffset = available <= 0n ? -1n : (available - sizeAlign) / align * align;
+    const roundedOffset = lastOffset < 0n
+      ? null
+      : offset / align * align > lastOffset
+      ? lastOffset
+      : offset / align * align;
+    const most = (available - (roundedOffset ?? 0n)) / sizeAlign * sizeAlign;
+    const finer = this.#lowerAlign(align);
+    const alone = finer === "" ? null : finer.slice(2);
+    // The offset comes first: how much there is depends on it.
+    if (offset % align !== 0n) {
+      const remedy = roundedOffset === null ? alone : `--offset ${roundedOffset}B is a multiple${finer}`;
+      bad("alignment", this.#misaligned(`offset ${offset}`, alignText), remedy, "usage");
+    }
+    if (offset >= available) {
+      const remedy = roundedOffset === null ? null : `--offset ${roundedOffset}B is the highest that there is`;
+      bad("size", `${wanted} bytes at ${offset} are no part of ${this.#path}`, remedy, "out-of-range");
+    } else if (offset < 0n || (this.#request.sizeBytes ?? 1n) <= 0n) {
       bad("size", `${wanted} bytes at ${offset} are no part of ${this.#path}`, null, "out-of-range");
+    } else if (wanted <= 0n) {
+      const left = formatBytes(available - offset);
+      bad("size", `${this.#path} has ${left} from ${offset} on: less than ${alignText}`, null, "out-of-range");
     } else if (offset + wanted > available) {
       const text = `${formatBytes(wanted)}${offset === 0n ? "" : ` at ${formatBytes(offset)}`} were asked for, and ` +
         `${this.#path} has ${formatBytes(available)}`;
-      bad("size", text, `use at most ${available - offset} bytes`, "out-of-range");
+      bad("size", text, most > 0n ? `--size ${most}B is the most` : null, "out-of-range");
     } else this.#good("size", `${formatBytes(wanted)} of ${formatBytes(available)}`);
-    if (offset % align !== 0n || wanted % align !== 0n) {
-      const which = offset % align !== 0n ? `offset ${offset}` : `size ${wanted}`;
-      const rounded = (offset % align !== 0n ? offset : wanted) / align * align;
-      bad(
-        "alignment",
-        `${which} is no multiple of ${alignText}, and mmap of ${this.#path} would fail with EINVAL`,
-        rounded > 0n || offset % align !== 0n
-          ? `${rounded} is the next lower multiple${this.#lowerAlign(align)}`
-          : `${align} is the smallest${this.#lowerAlign(align)}`,
-        "usage",
-      );
-    } else this.#good("alignment", `multiples of ${alignText}`);
+    if (offset % align === 0n && wanted % sizeAlign !== 0n) {
+      const rounded = wanted / sizeAlign * sizeAlign;
+      const size = rounded > most ? most : rounded > 0n ? rounded : most < sizeAlign ? 0n : sizeAlign;
+      const remedy = size === 0n ? alone : `--size ${size}B is a multiple${finer}`;
+      bad("alignment", this.#misaligned(`size ${wanted}`, alignText), remedy, "usage");
+    } else if (offset % align === 0n) this.#good("alignment", `multiples of ${alignText}`);
+  }
+
+  #misaligned(what: string, align: string): string {
+    return `${what} is no multiple of ${align}, and mmap of ${this.#path} would fail with EINVAL`;
   }
 
   #lowerAlign(align: bigint): string {
@@ -398,7 +433,7 @@ export function parseMemorySize(text: string): bigint {
   }
   if (/^\d+(?:\.\d+)?$/.test(text.trim())) {
     throw new BusbarError("usage", `'${text}' has no unit`, {
-      hint: `write ${text.trim()}GiB, ${text.trim()}MiB or ${text.trim()}B`,
+      hint: "put a unit behind it: B for bytes, KiB, MiB or GiB",
     });
   }
   return bytes;

@@ -29,6 +29,8 @@ export interface NumaNode {
   readonly totalBytes: bigint;
   /** Of these, free. */
   readonly freeBytes: bigint;
+  /** Page cache: what files hold, which the kernel can give up. */
+  readonly cacheBytes: bigint;
   /** Distance to each online node, by node number; 10 is the node itself. */
   readonly distances: ReadonlyMap<number, number>;
 }
@@ -162,13 +164,15 @@ function nodesFrom(host: Host): NumaNode[] {
 function readNode(host: Host, id: number, online: readonly number[]): NumaNode {
   const folder = `${NODES}/node${id}`;
   const info = host.readText(`${folder}/meminfo`);
-  const kilobytes = (name: string): bigint => BigInt(new RegExp(`${name}:\\s+(\\d+) kB`).exec(info)?.[1] ?? "0");
+  const kilobytes = (name: string): bigint =>
+    BigInt(new RegExp(`${name.replace(/[()]/g, "\\$&")}:\\s+(\\d+) kB`).exec(info)?.[1] ?? "0");
   const distances = host.readText(`${folder}/distance`).trim().split(/\s+/).map(Number);
   return {
     id,
     cpus: host.readText(`${folder}/cpulist`).trim(),
     totalBytes: kilobytes("MemTotal") << 10n,
     freeBytes: kilobytes("MemFree") << 10n,
+    cacheBytes: kilobytes("Active(file)") + kilobytes("Inactive(file)") << 10n,
     distances: new Map(online.map((node, i) => [node, distances[i] ?? 0])),
   };
 }

@@ -105,7 +105,11 @@ function checkDecoding(fn: PciFunction, index: number): void {
       "unreachable",
       `${fn.name}: memory decoding is off (COMMAND ${hex(configUint(fn.config, PCI_COMMAND, 2), 4)}): its registers ` +
         "would read all ones or zeros",
-      { ...details, hint: "--enable-memory turns it on for the time of the command" },
+      {
+        ...details,
+        hint:
+          `dump_bar0 ${fn.name} --enable-memory turns it on for its own time; setpci -s ${fn.name} COMMAND=2:2 for good`,
+      },
     );
   }
 }

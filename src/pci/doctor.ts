@@ -99,7 +99,7 @@ function environment(host: Host): Finding {
     };
   }
   const container = ["/.dockerenv", "/run/.containerenv"].find((path) => presence(host, path) === true) ?? null;
-  if (container !== null) {
+  if (container !== null && !hasInitialNamespaces(host)) {
     return {
       name,
       result: "limited",
@@ -112,6 +112,19 @@ function environment(host: Host): Finding {
     return { name, result: "unknown", text: "the kernel's release cannot be read", evidence: OSRELEASE, remedy: null };
   }
   return { name, result: "good", text: `Linux ${release}`, evidence: "/proc/sys/kernel/osrelease", remedy: null };
+}
+
+/** The kernel's own namespaces have these numbers: include/linux/proc_ns.h. */
+const INITIAL_NAMESPACES = ["ipc:[4026531839]", "uts:[4026531838]", "pid:[4026531836]", "cgroup:[4026531835]"];
+
+/**
+ * True when this process is in the namespaces that the kernel itself made. A virtual machine may have the files of a
+ * container's image without being in one.
+ */
+function hasInitialNamespaces(host: Host): boolean {
+  return INITIAL_NAMESPACES.every((name) =>
+    ifReadable(() => host.readLink(`/proc/self/ns/${name.split(":")[0]}`)) === name
+  );
 }
 
 /** Why it says nothing that something is missing from a folder: the folder is missing too. Null where it is there. */

@@ -243,6 +243,19 @@ Deno.test("a source that does not compile says what the compiler said, and leave
   });
 });
 
+Deno.test("a compiler that was killed is said so: the source is not blamed", () => {
+  withCheckout(({ checkout, where }) => {
+    Deno.writeTextFileSync(
+      `${checkout}/killed-cc`,
+      '#!/bin/sh\ncase "$*" in *--version*) exec cc --version;; esac\nkill -KILL $$\n',
+      { mode: 0o755 },
+    );
+    const error = assertThrows(() => findLibrary(BUSBAR, where({ CC: `${checkout}/killed-cc` })), BusbarError);
+    assertStringIncludes(error.message, "the compiler was ended by SIGKILL");
+    assert(!error.message.includes("does not compile"));
+  });
+});
+
 /** Runs a tool with a library of the user's choice. */
 function dump(env: Record<string, string>): { code: number; stderr: string } {
   const output = new Deno.Command(Deno.execPath(), {

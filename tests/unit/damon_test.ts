@@ -202,6 +202,14 @@ Deno.test("why nothing would be moved: nobody in the cgroup, one tier, the wrong
   ]);
   machine.file("/sys/devices/system/node/node1/meminfo", "Node 1 MemTotal: 393216 kB\nNode 1 MemFree: 100 kB\n");
   assertEquals(damonObstacles(machine, planned()), ["node 1 is full: nothing more can go there"]);
+  const cached = "Node 1 Active(file): 200000 kB\nNode 1 Inactive(file): 62144 kB\n";
+  machine.file(
+    "/sys/devices/system/node/node1/meminfo",
+    `Node 1 MemTotal: 393216 kB\nNode 1 MemFree: 100 kB\n${cached}`,
+  );
+  assertEquals(damonObstacles(machine, planned()), [
+    "node 1 has 100 KiB free, and 256 MiB of page cache that the kernel can give up",
+  ]);
   machine.remove("/sys/devices/virtual/memory_tiering/memory_tier22");
   machine.file("/sys/devices/virtual/memory_tiering/memory_tier4/nodelist", "0-1\n");
   assertEquals(damonObstacles(machine, planned())[0], "demote 0 → 1: both nodes are in the same tier");

@@ -1,5 +1,6 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
+import { compilerKilled } from "../../src/core/compiler_end.ts";
 import {
   BusbarError,
   errnoError,
@@ -70,4 +71,20 @@ Deno.test("a process that ended between opening its /proc file and reading it is
     thrown = error;
   }
   assertEquals(systemError(thrown, "read", "/proc/1/stat").code, "absent", String(thrown));
+});
+
+Deno.test("a compiler that was killed did not judge the source", () => {
+  assertEquals(compilerKilled("SIGKILL", ""), "the compiler was ended by SIGKILL");
+  assertStringIncludes(
+    compilerKilled(null, "gcc: fatal error: Killed signal terminated program cc1\ncompilation terminated.") ?? "",
+    "cc1 was ended by a signal (Killed)",
+  );
+  assertStringIncludes(
+    compilerKilled(
+      null,
+      "clang: error: unable to execute command: Killed\nclang: error: clang frontend command failed",
+    ) ?? "",
+    "ended by a signal (Killed)",
+  );
+  assertEquals(compilerKilled(null, "x.c:1:1: error: unknown type name 'x'"), null);
 });

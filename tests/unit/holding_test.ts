@@ -296,6 +296,13 @@ Deno.test("the doctor finds what each machine lacks, with evidence and remedy", 
   ) {
     assertEquals(finding(good, name), ["good", false, true], name);
   }
+  // A virtual machine whose root is a container's image, such as the lab's guest, is no container.
+  const guest = machineWithDrive().file("/.dockerenv", "");
+  assertEquals(finding(guest, "environment")[0], "limited");
+  for (const name of ["ipc:[4026531839]", "uts:[4026531838]", "pid:[4026531836]", "cgroup:[4026531835]"]) {
+    guest.link(`/proc/self/ns/${name.split(":")[0]}`, name);
+  }
+  assertEquals(finding(guest, "environment")[0], "good");
   const cases: readonly [string, string, (machine: MadeUpMachine) => void][] = [
     ["IOMMU", "bad", (machine) => machine.remove("/sys/kernel/iommu_groups")],
     ["environment", "bad", (machine) => machine.file("/proc/sys/kernel/osrelease", "5.15.0-microsoft-standard-WSL2\n")],

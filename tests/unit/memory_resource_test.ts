@@ -1,4 +1,4 @@
-import { assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 
 import { BusbarError, errnoError } from "../../src/core/error.ts";
 import { examineProcess, parseMappings, processesNamed, readLog } from "../../src/memory/evidence.ts";
@@ -12,8 +12,11 @@ import {
   resourcePath,
 } from "../../src/memory/resource.ts";
 import type { BackendName } from "../../src/memory/settings.ts";
+import { stripAnsiCode } from "@std/fmt/colors";
+import { logLines } from "../../tools/render/memory/dax_config.ts";
 import { daxMachine, makeSystemRam } from "./dax_machines.ts";
 import { MadeUpMachine } from "./machines.ts";
+import { Random } from "./random.ts";
 
 /** Made-up files: kind, size, device, and what the kernel says about direct access. */
 class MadeUpFiles implements Files {
@@ -156,7 +159,66 @@ Deno.test("size and offset against the device: rounding is offered, the device's
   ];
   for (const [wanted, expected] of table) assertEquals(outcome(inspect("dax", "/dev/dax0.0", wanted)), expected);
   const hint = firstError(inspect("dax", "/dev/dax0.0", { sizeBytes: 3n * mib }))?.hint ?? "";
-  assertStringIncludes(hint, "2097152 is the next lower multiple");
+  assertStringIncludes(hint, "--size 2097152B is a multiple");
+  const remedies: readonly [Wanted, string | null][] = [
+    [{ sizeBytes: 252n * mib }, `--size ${250n * mib}B is the most`],
+    [{ sizeBytes: 251n * mib, offsetBytes: 3n * mib }, `--size ${248n * mib}B is the most`],
+    [{ sizeBytes: 1n }, "--size 2097152B is a multiple"],
+    [{ offsetBytes: 1000n * mib }, `--offset ${248n * mib}B is the highest`],
+    [{ sizeBytes: 2n * mib, offsetBytes: 249n * mib }, `--size ${2n * mib}B is the most`],
+  ];
+  for (const [wanted, expected] of remedies) {
+    assertStringIncludes(firstError(inspect("dax", "/dev/dax0.0", wanted))?.hint ?? "null", expected ?? "null");
+  }
+});
+
+Deno.test("every size and offset that a remedy names is accepted", () => {
+  const source = new Random("sizes and offsets");
+  const random = (below: number): number => source.below(below);
+  const sizes = [0n, 1n, 4096n, 5000n, 2n << 20n, 3n << 20n, 250n << 20n, 251n << 20n, 1n << 40n];
+  const pick = (): bigint => (sizes[random(sizes.length)] ?? 0n) + BigInt(random(3) - 1) * BigInt(random(2));
+  let named = 0;
+  for (let i = 0; i < 3000; i++) {
+    const wanted: { sizeBytes?: bigint; offsetBytes?: bigint } = {};
+    if (random(4) > 0) wanted.sizeBytes = pick();
+    if (random(2) > 0) wanted.offsetBytes = pick();
+    const before = JSON.stringify([wanted.sizeBytes?.toString(), wanted.offsetBytes?.toString()]);
+    // What is named may be one of several mistakes: each remedy is followed until nothing is named any more.
+    let error = firstError(inspect("dax", "/dev/dax0.0", wanted));
+    for (let step = 0; step < 3 && error !== null; step++) {
+      const [, option, value] = /--(size|offset) (\d+)B/.exec(error.hint ?? "") ?? [];
+      if (value === undefined) break;
+      named++;
+      wanted[option === "size" ? "sizeBytes" : "offsetBytes"] = BigInt(value);
+      error = firstError(inspect("dax", "/dev/dax0.0", wanted));
+    }
+    if (wanted.sizeBytes === undefined || wanted.sizeBytes > 0n) {
+      assertEquals(error?.message ?? null, null, `${before} became ${wanted.sizeBytes} at ${wanted.offsetBytes}`);
+    }
+  }
+  assert(named > 1000);
+});
+
+Deno.test("no remedy remounts with dax, makes a file named as a device, or truncates a device", () => {
+  const host = machine().file("/proc/self/mountinfo", MOUNTS.replace("rw,dax=always", "rw"));
+  const plain = files().add("/mnt/pmem/f", "file", 64n << 20n, "259:0", false);
+  const remedyOf = (backend: BackendName, resource: string): string =>
+    inspectResource(host, plain, { backend, resource }).findings.map(({ remedy }) => remedy ?? "").join("; ");
+  assertStringIncludes(remedyOf("dax", "/mnt/pmem/f"), "umount /mnt/pmem; mount -o dax /dev/pmem1 /mnt/pmem");
+  const onDisk = remedyOf("dax", "/data/f");
+  assertStringIncludes(onDisk, "/dev/sda1 is no persistent memory");
+  assertStringIncludes(
+    remedyOf("mmap", "/dev/pmem1"),
+    "mkfs.ext4 -b 4096 /dev/pmem1; mkdir -p /mnt/pmem; mount -o dax",
+  );
+  for (const path of ["/dev/pmem7", "/dev/sdz"]) assert(!remedyOf("mmap", path).includes("truncate"), path);
+  assertStringIncludes(remedyOf("mmap", "/data/none"), "truncate -s 1G /data/none");
+  assert(!onDisk.includes("mount -o remount"));
+});
+
+Deno.test("a plain file is mapped at any size: pages are what mmap rounds to by itself", () => {
+  const found = inspect("mmap", "/data/f", { sizeBytes: 5000n });
+  assertEquals(found.findings.filter(({ result }) => result === "bad"), []);
 });
 
 Deno.test("the driver kmem, no driver, no permission: each with its remedy", () => {
@@ -310,7 +372,29 @@ Backend dax requires --cxl_memory_resource to point at a file or device
       { line: 2, thread: 0, backend: "dax", resource: "/dev/dax0.0" },
       { line: 3, thread: 11, backend: "mmap", resource: "/a b" },
     ],
-    refused: [{ line: 4, text: "Backend dax requires --cxl_memory_resource to point at a file or device" }],
+    refused: [{
+      line: 4,
+      text: "Backend dax requires --cxl_memory_resource to point at a file or device",
+      isFatal: false,
+    }],
   });
   assertEquals(readLog("nothing here"), { initialized: [], refused: [] });
+});
+
+Deno.test("a log says what a program did after it was refused, and no more", () => {
+  const refused = "Backend dax requires --cxl_memory_resource to point at a file or device";
+  const then = (text: string): string => logLines("log", readLog(text)).map(stripAnsiCode).at(-1) ?? "";
+  assertStringIncludes(then(`F1129 07:36:29.000000  12 cxl.cpp:3] ${refused}`), "the program ended there");
+  assertStringIncludes(
+    then(`F20261129 07:36:29.000000  12 cxl.cpp:3] Check failed: x ${refused}`),
+    "the program ended",
+  );
+  assertStringIncludes(
+    then(`E1129 07:36:29.000000  12 cxl.cpp:3] ${refused}`),
+    "the log does not say what it did then",
+  );
+  assertStringIncludes(
+    then(`${refused}\nI0101 cxl.cpp:3] cxlalloc initialized for thread 0: backend=ivshmem resource=SS`),
+    "it went on with ivshmem on SS (line 2)",
+  );
 });

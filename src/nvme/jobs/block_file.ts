@@ -147,7 +147,15 @@ export class BlockSource implements Disposable {
     throw new BusbarError(
       "malformed",
       `${this.#path}: ${this.sizeBytes} bytes are no whole number of blocks of ${blockBytes} bytes`,
-      { operation: "read blocks", path: this.#path, hint: `pad it with zeros: truncate -s %${blockBytes} FILE` },
+      {
+        operation: "read blocks",
+        path: this.#path,
+        hint: this.sizeBytes === 0
+          ? "an empty file, or a device: pass what a device holds through a pipe, with --input -"
+          : this.#file === null
+          ? `pad it with zeros: … | dd bs=${blockBytes} iflag=fullblock conv=sync | … --input -`
+          : `pad it with zeros: truncate -s %${blockBytes} '${this.#path}'`,
+      },
     );
   }
 

@@ -3,6 +3,7 @@
  * @module
  */
 
+import { compilerKilled, KILLED_DETAILS } from "../../core/compiler_end.ts";
 import { createHash } from "node:crypto";
 
 import { BusbarError, systemError } from "../../core/error.ts";
@@ -140,6 +141,8 @@ function build(folder: string, names: readonly string[], object: string): void {
   }
   if (!output.success) {
     const text = new TextDecoder().decode(output.stderr).trim();
+    const killed = compilerKilled(output.signal, text);
+    if (killed !== null) throw new BusbarError("library", `the recorder: ${killed}`, KILLED_DETAILS);
     throw new BusbarError("library", `the recorder does not compile: ${text.split("\n")[0]}`, {
       operation: "build the recorder",
       hint: `the compiler said:\n${text.slice(0, 4000)}`,

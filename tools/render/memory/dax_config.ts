@@ -113,10 +113,18 @@ export function logLines(path: string, { initialized, refused }: LogVerdict): st
   const lines = initialized.map(({ line, thread, backend, resource }) =>
     `${path}:${line}: thread ${thread} asked for backend ${bold(backend)}, resource ${bold(resource)}`
   );
-  const refusals = refused.flatMap(({ line, text }) => [
-    `${red("bad")}: ${path}:${line}: ${text}`,
-    "  the program went on with shared memory: export CXL_MEMORY_RESOURCE=/dev/dax0.0, not SS",
-  ]);
+  const refusals = refused.flatMap(({ line, text, isFatal }) => {
+    const next = initialized.find((one) => one.line > line);
+    const then = isFatal
+      ? "the program ended there"
+      : next === undefined
+      ? "the log does not say what it did then"
+      : `it went on with ${next.backend} on ${next.resource} (line ${next.line})`;
+    return [
+      `${red("bad")}: ${path}:${line}: ${text}`,
+      `  ${then}: export CXL_MEMORY_RESOURCE=/dev/dax0.0, not SS`,
+    ];
+  });
   if (lines.length + refusals.length === 0) {
     return [
       `${red("no")}: ${path} has no line of cxlalloc`,
@@ -198,7 +206,7 @@ export function checkSchema(): JsonObject {
   const log = closedObject({
     path: text,
     initialized: list({ line: integer, thread: integer, backend: text, resource: text }),
-    refused: list({ line: integer, text }),
+    refused: list({ line: integer, text, isFatal: { type: "boolean" } }),
   });
   return documentSchema("dax_config", [
     closedObject({ schema, settings: SETTINGS_SCHEMA, resource }),
