@@ -6,6 +6,7 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { run as runTool } from "./cli/run.ts";
+import { withOwnSchema } from "./cli/subcommand.ts";
 import { check } from "./cxl_sim/check.ts";
 import { client } from "./cxl_sim/client.ts";
 import { convert } from "./cxl_sim/convert.ts";
@@ -15,6 +16,7 @@ import { run } from "./cxl_sim/run.ts";
 import { serve } from "./cxl_sim/serve.ts";
 import { sweep } from "./cxl_sim/sweep.ts";
 import { topology } from "./cxl_sim/topology.ts";
+import { simSchema } from "./render/sim/schemas.ts";
 
 /** The command line of `cxl_sim`. */
 export const command: CommandUnknownOpts = new Command("cxl_sim")
@@ -22,12 +24,12 @@ export const command: CommandUnknownOpts = new Command("cxl_sim")
   .enablePositionalOptions()
   .addCommand(run, { isDefault: true })
   .addCommand(sweep)
-  .addCommand(record)
-  .addCommand(convert)
-  .addCommand(serve)
-  .addCommand(client)
-  .addCommand(topology)
-  .addCommand(presets)
-  .addCommand(check);
+  .addCommand(withOwnSchema(record, () => simSchema("record")))
+  .addCommand(withOwnSchema(convert, () => simSchema("convert")))
+  .addCommand(withOwnSchema(serve, () => simSchema("serve")))
+  .addCommand(withOwnSchema(client, () => simSchema("client")))
+  .addCommand(withOwnSchema(topology, () => simSchema("topology")))
+  .addCommand(withOwnSchema(presets, () => simSchema("presets")))
+  .addCommand(withOwnSchema(check, () => simSchema("check")));
 
 if (import.meta.main) await runTool(command);

@@ -17,7 +17,11 @@ const PAGE = 4096;
 const EPOCH = 100_000;
 
 /** Node 0 has room for `local` pages, endpoint 1 for 1000. */
-function tiers(local: number, migration: PartialConfig["migration"], more: Partial<PartialConfig> = {}) {
+function tiers(
+  local: number,
+  migration: PartialConfig["migration"],
+  more: Partial<PartialConfig> = {},
+): Partial<PartialConfig> {
   return {
     topology: "(1)",
     epochNs: EPOCH,
@@ -25,7 +29,7 @@ function tiers(local: number, migration: PartialConfig["migration"], more: Parti
     localFillShare: 1,
     migration,
     ...more,
-  } satisfies Partial<PartialConfig>;
+  };
 }
 
 /** Reads of pages, one after another, that begin at a time and lie `gap` ns apart. */

@@ -32,8 +32,16 @@ export function printBytes(bytes: Uint8Array): void {
   writeFully(Deno.stdout, bytes);
 }
 
+let documents = 0;
+
+/** True when a JSON document stands on standard output: there is room for one. */
+export function hasPrintedJson(): boolean {
+  return documents > 0;
+}
+
 /** Writes one JSON document to standard output: indented, ending with a line break. */
 export function printJson(document: unknown): void {
+  documents++;
   print(JSON.stringify(document, null, 2));
 }
 

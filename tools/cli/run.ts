@@ -11,7 +11,7 @@ import { findJournals } from "../../src/core/undo/found_journals.ts";
 import { rollBackAll, UndoJournal } from "../../src/core/undo/journal.ts";
 import { type Host, thisMachine } from "../../src/core/host.ts";
 import { closedObject, type JsonObject } from "../../src/core/layout_json.ts";
-import { note, PipeClosed, printJson, setUpColors } from "./output.ts";
+import { hasPrintedJson, note, PipeClosed, printJson, setUpColors } from "./output.ts";
 import { giveStandardOutput } from "./standard_output.ts";
 import { commandsWith, subcommandFirst } from "./subcommand.ts";
 
@@ -94,7 +94,8 @@ function report(thrown: unknown, command: CommandUnknownOpts, args: readonly str
   if (error.hint !== null) note(`  hint: ${error.hint}`);
   if (debug || error.code === "bug") note(thrown instanceof Error ? thrown.stack ?? thrown.message : String(thrown));
   const separator = args.indexOf("--");
-  if ((separator < 0 ? args : args.slice(0, separator)).includes("--json")) {
+  // A tool that a signal ended may have printed what it knew by then: that is the one document.
+  if (!hasPrintedJson() && (separator < 0 ? args : args.slice(0, separator)).includes("--json")) {
     try {
       printJson(errorDocument(command.name(), error));
     } catch (failure) {

@@ -38,6 +38,16 @@ export function withSchema(command: CommandUnknownOpts, schema: () => JsonObject
   return command;
 }
 
+/** Adds `--json-schema` to one subcommand: it prints this schema and stops, whatever else is missing. */
+export function withOwnSchema<Command extends CommandUnknownOpts>(command: Command, schema: () => JsonObject): Command {
+  command.option("--json-schema", "print the schema of --json, and stop");
+  command.on("option:json-schema", () => {
+    printJson(schema());
+    throw new CommanderError(0, "busbar.schema", "the schema was printed");
+  });
+  return command;
+}
+
 /**
  * Moves options of a subcommand that stand before its word behind it, and adds the word that a tool means without one.
  * What is not understood is left as it is, for the parser to refuse.

@@ -11,6 +11,7 @@ import { findRecorder, recorderPlaces } from "../../src/sim/host/recorder_build.
 import { record } from "../../src/sim/host/record.ts";
 import { openTrace } from "../../src/sim/host/trace_file.ts";
 import type { AccessBatch } from "../../src/sim/trace/batch.ts";
+import { FLAG_FILTERED } from "../../src/sim/trace/binary.ts";
 import { BINARY_FORMAT, TEXT_FORMATS } from "../../src/sim/trace/formats.ts";
 import { SYNTHETIC_NAMES, SyntheticSource } from "../../src/sim/trace/synthetic.ts";
 import { sizeBytes, wholeNumber } from "../cli/arguments.ts";
@@ -67,6 +68,8 @@ export interface Accesses extends AsyncDisposable {
   readonly name: string;
   /** What has to be said about them. */
   readonly notes: readonly string[];
+  /** A cache of the recorder stood in front: every write is a dirty line that it drove out, so nobody waits for one. */
+  readonly filtered: boolean;
   /** The next accesses, in trace order. */
   read(batch: AccessBatch): number | Promise<number>;
 }
@@ -96,6 +99,7 @@ export async function openAccesses(
     return {
       name: `synthetic ${options.synthetic}`,
       notes: [],
+      filtered: false,
       read: (batch) => source.read(batch),
       [Symbol.asyncDispose]: () => Promise.resolve(),
     };
@@ -122,6 +126,7 @@ async function openFile(
   return {
     name,
     notes,
+    filtered: (trace.flags & FLAG_FILTERED) !== 0,
     read: (batch) => trace.read(batch),
     async [Symbol.asyncDispose](): Promise<void> {
       await trace[Symbol.asyncDispose]();

@@ -19,6 +19,9 @@ import { addSettings, type SettingOptions, type Settings } from "./settings.ts";
 /** Milliseconds between two looks at signals. */
 const SLICE_MS = 50;
 
+const FILTERED_NOTE =
+  "the trace was recorded behind a cache: its writes are dirty lines that were driven out, and stall nobody";
+
 /** The options that make a report. */
 export interface ReplayOptions extends SettingOptions, AccessOptions {
   readonly explain?: number;
@@ -49,7 +52,8 @@ export async function replay(
 ): Promise<Replayed> {
   await using accesses = await openAccesses(options, program, settings.processors);
   const begun = performance.now();
-  const simulator = new Simulator(settings.config, options.explain ?? 0);
+  const config = accesses.filtered ? { ...settings.config, writesStall: false } : settings.config;
+  const simulator = new Simulator(config, options.explain ?? 0);
   await feed(simulator, (batch) => accesses.read(batch));
   const state = simulator.finish();
   if (options.explain !== undefined && options.explain > simulator.accesses) {
@@ -58,13 +62,13 @@ export async function replay(
       hint: "--explain counts accesses from 1",
     });
   }
-  const echo = configEcho(settings.config);
+  const echo = configEcho(config);
   const report = reportOf(state, {
     trace: accesses.name,
     config: echo,
     configHash: await configHash(echo),
-    origins: settings.origins,
-    notes: [...settings.notes, ...accesses.notes],
+    origins: accesses.filtered ? { ...settings.origins, writesStall: "the recording" } : settings.origins,
+    notes: [...settings.notes, ...accesses.notes, ...accesses.filtered ? [FILTERED_NOTE] : []],
     incomplete: interruption.aborted,
     weight: settings.weight,
   });

@@ -5,6 +5,7 @@
 
 import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
 import { documentSchema } from "../../cli/run.ts";
+import { countersDocument } from "./schemas.ts";
 
 const number: JsonObject = { type: "number" };
 const count: JsonObject = { type: "integer", minimum: 0 };
@@ -160,5 +161,5 @@ export const RUN_REPORT: JsonObject = closedObject({
 
 /** The schema of what `cxl_sim run --json` prints. */
 export function runSchema(): JsonObject {
-  return documentSchema("cxl_sim_run", [RUN_REPORT]);
+  return documentSchema("cxl_sim", [RUN_REPORT, countersDocument()]);
 }
