@@ -1,5 +1,5 @@
 /**
- * `config`: one register of a function's configuration space: read it, write it.
+ * `config`: a function's configuration space, decoded; one register of it: read it, write it; its errors.
  * @module
  */
 
@@ -14,8 +14,10 @@ import { readPciFunction } from "../src/pci/function.ts";
 import { pciLocatorOf } from "../src/pci/kernel_names.ts";
 import { lockFunction } from "../src/pci/lock.ts";
 import { configValue, findConfigRegister, heldRefusal, openConfig, writeConfig } from "../src/pci/register_access.ts";
-import { accessBytes, unsigned } from "./cli/arguments.ts";
+import { accessBytes, durationMs, unsigned, wholeNumber } from "./cli/arguments.ts";
 import { note, print, printJson } from "./cli/output.ts";
+import { showConfig } from "./config/show.ts";
+import { reportSchemas } from "./render/pci/config_report.ts";
 import { accessJson, accessLines, accessSchema, type RegisterAccess } from "./render/pci/register_access.ts";
 import { documentSchema, openJournal, run } from "./cli/run.ts";
 
@@ -64,23 +66,34 @@ function write(locator: Locator, text: string, value: bigint, options: Options):
 
 /** The command line of `config`. */
 export const command: CommandUnknownOpts = new Command("config")
-  .description("Read or write one register of a PCI function's configuration space.")
-  .argument("[device]", "PCI address, soft:NAME, or file:RECORDING (read only)")
+  .description("Show all of a PCI function's configuration space, decoded; or read or write one register of it.")
+  .argument("[device]", "PCI address, nvme0, soft:NAME, or file:RECORDING (read only); alone: everything it says")
   .addArgument(new Argument("[action]", "what to do").choices(["read", "write"] as const))
   .argument("[register]", "its offset (0x04), or its name (COMMAND, PM.PMCSR)")
   .argument("[value]", "what to write")
   .option("--width <bytes>", "width of the access; the register's own, or 4", accessBytes)
   .option("--mask <bits>", "only these bits are written", unsigned)
+  .option("--errors", "only its errors: the kernel's counters, error registers, header log; clears nothing")
+  .option(
+    "--watch [time]",
+    "look at errors, link speed and width every 1s, or so often, and tell what changes",
+    durationMs,
+  )
+  .option("--count <n>", "with --watch: end after so many looks", wholeNumber)
   .option("--write", "allow writing")
   .option("--dry-run", "tell what would be written; write nothing")
   .option("--force", "write also while a kernel driver has the device")
-  .option("--json", "print one JSON document")
+  .option("--json", "print one JSON document; with --watch a line for each look")
   .option("--json-schema", "print the schema of --json, and stop")
-  .action((device, action, register, value, options) => {
-    if (options.jsonSchema) return printJson(documentSchema("config", [accessSchema("config")]));
+  .action(async (device, action, register, value, options) => {
+    if (options.jsonSchema) return printJson(documentSchema("config", [accessSchema("config"), ...reportSchemas()]));
     const missing = (what: string): BusbarError =>
       new BusbarError("usage", `which ${what}?`, { hint: "config 0000:01:00.0 read COMMAND" });
-    if (device === undefined || action === undefined) throw missing("device, and read or write");
+    if (device === undefined) throw missing("device");
+    if (action === undefined) return await showConfig(parseLocator(device), options);
+    if (options.errors || options.watch !== undefined) {
+      throw new BusbarError("usage", `--errors and --watch are of the whole function, not with ${action}`);
+    }
     if (register === undefined) throw missing("register");
     if (action === "write" && value === undefined) throw missing("value");
     const locator = parseLocator(device);

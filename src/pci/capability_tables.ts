@@ -10,6 +10,7 @@ import type { BitField, Row } from "../core/layout.ts";
 import { code, flag, mask, number, register } from "../core/rows.ts";
 import { formatBytes, hex } from "../core/units.ts";
 import { configUint } from "./config_space.ts";
+import { MORE_EXTENDED_TABLES } from "./extended_tables.ts";
 
 /** The registers of one kind of capability; a function where they depend on what the capability says of itself. */
 export interface CapabilityTable {
@@ -96,6 +97,11 @@ function pmRows(): readonly Row[] {
       number("DATA_SELECT", 12, 9, "data register selected"),
       number("DATA_SCALE", 14, 13, "data register scale"),
       flag("PME_STATUS", 15, "PME# asserted"),
+    ]),
+    register("BRIDGE", 6, 1, "Bridge support extensions", [
+      flag("B2_B3", 6, "its bus is in B2 when it is in D3hot"),
+      flag("BPCC_ENABLE", 7, "bus power and clock control enabled"),
+      mask("RESERVED", 5, 0, "reserved"),
     ]),
   ];
 }
@@ -821,6 +827,7 @@ export const STANDARD_TABLES: Readonly<Record<number, CapabilityTable>> = {
 
 /** Tables of the extended list, by capability ID. */
 export const EXTENDED_TABLES: Readonly<Record<number, CapabilityTable>> = {
+  ...MORE_EXTENDED_TABLES,
   0x01: { source: `${PCIE} §7.8.4`, rows: aerRows },
   0x03: { source: `${PCIE} §7.9.3`, rows: [register("SERIAL", 4, 8, "Device serial number")] },
   0x0d: { source: `${PCIE} §7.7.11`, rows: ACS_ROWS },

@@ -118,7 +118,9 @@ class Values {
   }
 
   hex(name: string, digits: number): string {
-    return this.of(name).toString(16).padStart(digits, "0");
+    const value = this.#values.get(name);
+    if (value === undefined) throw new Error(`our table has no ${name}`);
+    return value.toString(16).padStart(digits, "0");
   }
 }
 
@@ -155,6 +157,10 @@ const STANDARD: Readonly<Record<number, Printer>> = {
     } DSel=${v.of("PMCSR.DATA_SELECT")} DScale=${v.of("PMCSR.DATA_SCALE")} ${
       v.flags("PMCSR", [["PME", "PME_STATUS"]])
     }`,
+    // lspci says B3 where the bit says B2.
+    ...(v.of("BRIDGE") !== 0
+      ? [`Bridge: ${v.flags("BRIDGE", [["PM", "BPCC_ENABLE"]])} B3${v.of("BRIDGE.B2_B3") === 0 ? "+" : "-"}`]
+      : []),
   ],
   0x05: (v) => [
     `MSI: ${v.flags("CONTROL", [["Enable", "ENABLE"]])} Count=${1 << v.of("CONTROL.ENABLED")}/${
@@ -181,6 +187,7 @@ const TYPE_TEXT: Readonly<Record<number, string>> = {
   5: "Upstream Port",
   6: "Downstream Port",
   7: "PCI-Express to PCI/PCI-X Bridge",
+  8: "PCI/PCI-X to PCI-Express Bridge",
   9: "Root Complex Integrated Endpoint",
   10: "Root Complex Event Collector",
 };
@@ -199,28 +206,39 @@ const TIMEOUTS: Readonly<Record<number, string>> = {
   14: "17s to 64s",
 };
 
-function pcieLines(v: Values, _config: Uint8Array, _capability: Capability, name: string): string[] {
+/** Of a function without a memory BAR lspci does not say which atomic operations it completes. */
+function hasMemoryBar(config: Uint8Array): boolean {
+  const isVirtual = configUint(config, 0, 2) === 0xffff;
+  return isVirtual || [0, 1, 2, 3, 4, 5].some((i) => {
+    const bar = configUint(config, 0x10 + 4 * i, 4);
+    return bar !== 0 && (bar & 1) === 0;
+  });
+}
+
+function pcieLines(v: Values, config: Uint8Array, _capability: Capability, name: string): string[] {
   const type = v.of("FLAGS.TYPE");
   const isRoot = type === 4;
   const isDownstream = type === 6;
   const isEndpoint = type === 0 || type === 1;
-  const slot = isRoot || isDownstream ? ` (Slot${v.of("FLAGS.SLOT") === 1 ? "+" : "-"})` : "";
+  const isIntegrated = type === 9 || type === 10;
+  const isVersion2 = v.of("FLAGS.VERSION") >= 2;
+  const slot = isRoot || isDownstream || type === 8 ? ` (Slot${v.of("FLAGS.SLOT") === 1 ? "+" : "-"})` : "";
   return [
     `Express (v${v.of("FLAGS.VERSION")}) ${TYPE_TEXT[type]}${slot}, MSI ${v.hex("FLAGS.IRQ", 2)}`,
     ...pcieDeviceLines(v, type, isEndpoint),
-    ...pcieLinkLines(v, isRoot || isEndpoint || type === 7),
+    ...(isIntegrated ? [] : pcieLinkLines(v, isRoot || isEndpoint || type === 7)),
     ...(slot.includes("+") ? pcieSlotLines(v) : []),
     ...(isRoot ? pcieRootLines(v) : []),
-    ...pcieDevice2Lines(v, isRoot, isDownstream, isEndpoint),
+    ...(isVersion2 ? pcieDevice2Lines(v, isRoot, isDownstream, isEndpoint || isIntegrated, hasMemoryBar(config)) : []),
     // Of a device with several functions only the first controls the link.
-    ...pcieLink2Lines(v, isDownstream, !isEndpoint || name.endsWith(":00.0")),
+    ...(isVersion2 && !isIntegrated ? pcieLink2Lines(v, isDownstream, !isEndpoint || name.endsWith(":00.0")) : []),
   ];
 }
 
 function pcieDeviceLines(v: Values, type: number, isEndpoint: boolean): string[] {
   // Captured slot power is what an upstream-facing port was told.
-  const hasPower = isEndpoint || type === 5 || type === 7;
-  const reset = isEndpoint
+  const hasPower = type === 0 || type === 5 || type === 7;
+  const reset = isEndpoint || type === 9
     ? v.of("DEVCAP.FLR") === 1 ? ` ${v.flags("DEVCTL", [["FLReset", "BCR_FLR"]])}` : ""
     : type === 7
     ? ` ${v.flags("DEVCTL", [["BrConfRtry", "BCR_FLR"]])}`
@@ -231,7 +249,7 @@ function pcieDeviceLines(v: Values, type: number, isEndpoint: boolean): string[]
     (isEndpoint ? `, Latency L0s ${L0S[v.of("DEVCAP.L0S")]}, L1 ${L1[v.of("DEVCAP.L1")]}` : ""),
     // The three bits that are undefined since 1.1 are the buttons and lamps of 1.0a.
     `${v.flags("DEVCAP", [["ExtTag", "EXT_TAG"]])} ` +
-    (isEndpoint || type === 5 || type === 7 || type === 8
+    (isEndpoint || type === 5 || type === 7
       ? `${
         ["AttnBtn", "AttnInd", "PwrInd"].map((name, i) =>
           `${name}${(v.of("DEVCAP.UNDEFINED") >> i & 1) === 1 ? "+" : "-"}`
@@ -239,7 +257,7 @@ function pcieDeviceLines(v: Values, type: number, isEndpoint: boolean): string[]
       } `
       : "") +
     v.flags("DEVCAP", [["RBE", "RBER"]]) +
-    (isEndpoint ? ` ${v.flags("DEVCAP", [["FLReset", "FLR"]])}` : "") +
+    (isEndpoint || type === 9 ? ` ${v.flags("DEVCAP", [["FLReset", "FLR"]])}` : "") +
     (hasPower ? ` SlotPowerLimit ${power}W` : ""),
     `DevCtl: ${
       v.flags("DEVCTL", [["CorrErr", "CERE"], ["NonFatalErr", "NFERE"], ["FatalErr", "FERE"], ["UnsupReq", "URRE"]])
@@ -376,7 +394,13 @@ const RANGES: Readonly<Record<number, string>> = {
   15: "Range ABCD",
 };
 
-function pcieDevice2Lines(v: Values, isRoot: boolean, isDownstream: boolean, isEndpoint: boolean): string[] {
+function pcieDevice2Lines(
+  v: Values,
+  isRoot: boolean,
+  isDownstream: boolean,
+  isEndpoint: boolean,
+  completesAtomics: boolean,
+): string[] {
   const atomic = v.flags("DEVCAP2", [["32bit", "ATOMIC_COMP32"], ["64bit", "ATOMIC_COMP64"], [
     "128bitCAS",
     "ATOMIC_COMP128",
@@ -406,13 +430,13 @@ function pcieDevice2Lines(v: Values, isRoot: boolean, isDownstream: boolean, isE
         ["Not Supported", "64byte cachelines", "128byte cachelines", "Reserved"][v.of("DEVCAP2.LN_CLS")]
       },`
       : "") +
-    (isRoot || isEndpoint ? ` ${tphText}` : "") +
+    (isRoot || isEndpoint && type < 9 ? ` ${tphText}` : "") +
     (isRoot || isDownstream ? ` ${v.flags("DEVCAP2", [["ARIFwd", "ARI"]])}` : ""),
     ...(isRoot
       ? [`AtomicOpsCap: ${routing} ${atomic}`]
       : type === 5 || isDownstream
       ? [`AtomicOpsCap: ${routing}`]
-      : isEndpoint || type === 7
+      : (isEndpoint || type === 7 || type === 8) && completesAtomics
       ? [`AtomicOpsCap: ${atomic}`]
       : []),
     `DevCtl2: Completion Timeout: ${TIMEOUTS[v.of("DEVCTL2.COMP_TIMEOUT")]}, ${
@@ -518,6 +542,166 @@ const ACS = [
   ["DirectTrans", "DT"],
 ] as const;
 
+const ARBITERS = [["Fixed", "FIXED"], ["WRR32", "WRR32"], ["WRR64", "WRR64"], ["WRR128", "WRR128"]] as const;
+const ARBITRATIONS = ["Fixed", "WRR32", "WRR64", "WRR128", "TWRR128", "WRR256"];
+
+/** Nanoseconds of a latency register's value and scale. */
+function nanoseconds(value: number, scale: number): string {
+  return `${value * 2 ** (5 * scale)}ns`;
+}
+
+const PTM_GRANULARITY = (value: number, zero: string): string =>
+  value === 0 ? zero : value === 255 ? "Greater than 254ns" : `${value}ns`;
+
+/** What pciutils 3.9 prints only the name of has no further lines. */
+const MORE_EXTENDED: Readonly<Record<number, Printer>> = {
+  0x02: (v) => [
+    "Virtual Channel",
+    `Caps: LPEVC=${v.of("PORT_CAP1.LOW_PRIORITY_COUNT")} RefClk=${
+      v.of("PORT_CAP1.REFERENCE_CLOCK") === 0 ? "100ns" : "not predicted"
+    } PATEntryBits=${1 << v.of("PORT_CAP1.ARBITRATION_ENTRY_SIZE")}`,
+    `Arb: ${v.flags("PORT_CAP2", ARBITERS)}`,
+    `Ctrl: ArbSelect=${ARBITRATIONS[v.of("PORT_CTL.ARBITRATION")]}`,
+    `Status: ${v.flags("PORT_STATUS", [["InProgress", "TABLE_CHANGED"]])}`,
+    ...Array.from({ length: 1 + v.of("PORT_CAP1.EXTENDED_COUNT") }, (_, i) => [
+      `VC${i}: Caps: PATOffset=${v.hex(`VC${i}_CAP.TABLE_OFFSET`, 2)} MaxTimeSlots=${
+        v.of(`VC${i}_CAP.MAX_TIME_SLOTS`) + 1
+      } ${v.flags(`VC${i}_CAP`, [["RejSnoopTrans", "REJECT_SNOOP"]])}`,
+      `Arb: ${v.flags(`VC${i}_CAP`, [...ARBITERS, ["TWRR128", "TWRR128"], ["WRR256", "WRR256"]])}`,
+      `Ctrl: ${v.flags(`VC${i}_CTL`, [["Enable", "ENABLE"]])} ID=${v.of(`VC${i}_CTL.ID`)} ArbSelect=${
+        ARBITRATIONS[v.of(`VC${i}_CTL.ARBITRATION`)]
+      } TC/VC=${v.hex(`VC${i}_CTL.TC_MAP`, 2)}`,
+      `Status: ${v.flags(`VC${i}_STATUS`, [["NegoPending", "NEGOTIATION_PENDING"], ["InProgress", "TABLE_CHANGED"]])}`,
+    ]).flat(),
+  ],
+  0x0b: (v) => [
+    `Vendor Specific Information: ID=${v.hex("HEADER.ID", 4)} Rev=${v.of("HEADER.REVISION")} Len=${
+      v.hex("HEADER.LENGTH", 3)
+    } <?>`,
+  ],
+  0x15: (v) => [
+    "Physical Resizable BAR",
+    ...Array.from({ length: 6 }, (_, i) => i).filter((i) => v.has(`CTRL${i}`)).map((i) => {
+      const size = (code: number): string => shortSize(1n << BigInt(20 + code)).replace(/([KMGT])$/, "$1B");
+      const sizes = Array.from({ length: 28 }, (_, n) => n).filter((n) => (v.of(`CAP${i}.SIZES`) >>> n & 1) === 1);
+      return `BAR ${v.of(`CTRL${i}.BAR_IDX`)}: current size: ${size(v.of(`CTRL${i}.SIZE`))}, supported: ${
+        sizes.map(size).join(" ")
+      }`;
+    }),
+  ],
+  0x13: (v) => [
+    "Page Request Interface (PRI)",
+    `PRICtl: ${v.flags("CTRL", [["Enable", "ENABLE"], ["Reset", "RESET"]])}`,
+    `PRISta: ${v.flags("STATUS", [["RF", "RESPONSE_FAILURE"], ["UPRGI", "UNEXPECTED_INDEX"], ["Stopped", "STOPPED"]])}`,
+    `Page Request Capacity: ${v.hex("MAX_REQ", 8)}, Page Request Allocation: ${v.hex("ALLOC_REQ", 8)}`,
+  ],
+  0x17: (v) => [
+    "Transaction Processing Hints",
+    ...(v.of("CAP.INT_VEC") === 1 ? ["Interrupt vector mode supported"] : []),
+    ...(v.of("CAP.DEVICE_SPECIFIC") === 1 ? ["Device specific mode supported"] : []),
+    ...(v.of("CAP.EXTENDED") === 1 ? ["Extended requester support"] : []),
+    ["No steering table available", "Steering table in TPH capability structure", "Steering table in MSI-X table"][
+      v.of("CAP.ST_LOCATION")
+    ] ?? "not predicted",
+  ],
+  0x18: (v) => [
+    "Latency Tolerance Reporting",
+    `Max snoop latency: ${nanoseconds(v.of("MAX_SNOOP.VALUE"), v.of("MAX_SNOOP.SCALE"))}`,
+    `Max no snoop latency: ${nanoseconds(v.of("MAX_NOSNOOP.VALUE"), v.of("MAX_NOSNOOP.SCALE"))}`,
+  ],
+  0x19: (v) => [
+    "Secondary PCI Express",
+    `LnkCtl3: ${v.flags("LNKCTL3", [["LnkEquIntrruptEn", "LINK_EQU_REQ_INTR_EN"], ["PerformEqu", "PERFORM_EQU"]])}`,
+    `LaneErrStat: ${lanesWithErrors(v.of("LANE_ERROR_STATUS"))}`,
+  ],
+  0x1b: (v) => [
+    "Process Address Space ID (PASID)",
+    `PASIDCap: ${v.flags("CAP", [["Exec", "EXEC"], ["Priv", "PRIV"]])}, Max PASID Width: ${v.hex("CAP.WIDTH", 2)}`,
+    `PASIDCtl: ${v.flags("CTRL", [["Enable", "ENABLE"], ["Exec", "EXEC"], ["Priv", "PRIV"]])}`,
+  ],
+  0x1d: (v) => [
+    "Downstream Port Containment",
+    `DpcCap: INT Msg #${v.of("CAP.IRQ")}, ${
+      v.flags("CAP", [["RPExt", "RP_EXT"], ["PoisonedTLP", "POISONED_TLP"], ["SwTrigger", "SW_TRIGGER"]])
+    } RP PIO Log ${v.of("CAP.RP_PIO_LOG_SIZE")}, ${v.flags("CAP", [["DL_ActiveErr", "DL_ACTIVE"]])}`,
+    `DpcCtl: Trigger:${v.of("CTL.TRIGGER").toString(16)} ${
+      v.flags("CTL", [
+        ["Cmpl", "CPL_CTL"],
+        ["INT", "INT_EN"],
+        ["ErrCor", "ERR_COR_EN"],
+        [
+          "PoisonedTLP",
+          "POISONED_TLP_EN",
+        ],
+        ["SwTrigger", "SW_TRIGGER"],
+        ["DL_ActiveErr", "DL_ACTIVE_EN"],
+      ])
+    }`,
+    `DpcSta: ${v.flags("STATUS", [["Trigger", "TRIGGER"]])} Reason:${v.hex("STATUS.TRIGGER_RSN", 2)} ${
+      v.flags("STATUS", [["INT", "INTERRUPT"], ["RPBusy", "RP_BUSY"]])
+    } TriggerExt:${v.hex("STATUS.TRIGGER_RSN_EXT", 2)} RP PIO ErrPtr:${v.hex("STATUS.RP_PIO_FEP", 2)}`,
+    `Source: ${v.hex("SOURCE_ID", 4)}`,
+  ],
+  0x1e: (v) => {
+    const times = ["2", "10", "100"];
+    const states = (register: string): string =>
+      v.flags(register, [["PCI-PM_L1.2", "PCIPM_L1_2"], ["PCI-PM_L1.1", "PCIPM_L1_1"], ["ASPM_L1.2", "ASPM_L1_2"], [
+        "ASPM_L1.1",
+        "ASPM_L1_1",
+      ]]);
+    const powerOn = (register: string, prefix: string): string =>
+      `${v.of(`${register}.${prefix}_VALUE`) * Number(times[v.of(`${register}.${prefix}_SCALE`)] ?? NaN)}us`;
+    const has12 = v.of("CAP.PCIPM_L1_2") === 1 || v.of("CAP.ASPM_L1_2") === 1;
+    return [
+      "L1 PM Substates",
+      `L1SubCap: ${states("CAP")} ${v.flags("CAP", [["L1_PM_Substates", "L1_PM_SS"]])}`,
+      ...(has12
+        ? [`PortCommonModeRestoreTime=${v.of("CAP.CM_RESTORE_TIME")}us PortTPowerOnTime=${powerOn("CAP", "P_PWR_ON")}`]
+        : []),
+      `L1SubCtl1: ${states("CTL1")}`,
+      ...(has12
+        ? [
+          `T_CommonMode=${v.of("CTL1.CM_RESTORE_TIME")}us${
+            v.of("CAP.ASPM_L1_2") === 1
+              ? ` LTR1.2_Threshold=${nanoseconds(v.of("CTL1.LTR_L12_TH_VALUE"), v.of("CTL1.LTR_L12_TH_SCALE"))}`
+              : ""
+          }`,
+        ]
+        : []),
+      has12 ? `L1SubCtl2: T_PwrOn=${powerOn("CTL2", "T_PWR_ON")}` : "L1SubCtl2:",
+    ];
+  },
+  0x1f: (v) => [
+    "Precision Time Measurement",
+    `PTMCap: ${v.flags("CAP", [["Requester:", "REQ"], ["Responder:", "RES"], ["Root:", "ROOT"]])}`,
+    `PTMClockGranularity: ${PTM_GRANULARITY(v.of("CAP.GRANULARITY"), "Unimplemented")}`,
+    `PTMControl: ${v.flags("CTRL", [["Enabled:", "ENABLE"], ["RootSelected:", "ROOT"]])}`,
+    `PTMEffectiveGranularity: ${PTM_GRANULARITY(v.of("CTRL.GRANULARITY"), "Unknown")}`,
+  ],
+  0x25: () => ["Data Link Feature <?>"],
+  0x26: () => ["Physical Layer 16.0 GT/s <?>"],
+  0x27: () => ["Lane Margining at the Receiver <?>"],
+  0x2a: (_v, _config, capability) => [`Extended Capability ID 0x${capability.id.toString(16)}`],
+  0x2e: (v) => [
+    "Data Object Exchange",
+    `DOECap: ${v.flags("CAP", [["IntSup", "INT"]])}`,
+    ...(v.of("CAP.INT") === 1 ? [`Interrupt Message Number ${v.hex("CAP.IRQ", 3)}`] : []),
+    `DOECtl: ${v.flags("CTRL", [["IntEn", "INT_EN"]])}`,
+    `DOESta: ${
+      v.flags("STATUS", [["Busy", "BUSY"], ["IntSta", "INT_STATUS"], ["Error", "ERROR"], [
+        "ObjectReady",
+        "DATA_OBJECT_READY",
+      ]])
+    }`,
+  ],
+  0x30: (_v, _config, capability) => [`Extended Capability ID 0x${capability.id.toString(16)}`],
+};
+
+function lanesWithErrors(bits: number): string {
+  const lanes = Array.from({ length: 32 }, (_, i) => i).filter((i) => (bits >>> i & 1) === 1);
+  return lanes.length === 0 ? "0" : `LaneErr at lane: ${lanes.join(" ")}`;
+}
+
 const EXTENDED: Readonly<Record<number, Printer>> = {
   0x01: (v) => [
     "Advanced Error Reporting",
@@ -595,6 +779,7 @@ const EXTENDED: Readonly<Record<number, Printer>> = {
     }`,
   ],
   0x23: dvsecLines,
+  ...MORE_EXTENDED,
 };
 
 function vfRegions(v: Values): string[] {
@@ -624,40 +809,41 @@ const CXL_BITS = [["Cache", "CACHE"], ["IO", "IO"], ["Mem", "MEM"]] as const;
 const GPF_UNITS = ["1us", "10us", "100us", "1ms", "10ms", "100ms", "1s", "10s"];
 
 const CXL: Readonly<Record<number, Printer>> = {
-  0: (v) => [
-    `CXLCap: ${
-      v.flags("CAPABILITY", [["Cache", "CACHE_CAPABLE"], ["IO", "IO_CAPABLE"], ["Mem", "MEM_CAPABLE"], [
-        "Mem HW Init",
-        "MEM_HWINIT_MODE",
-      ]])
-    } HDMCount ${v.of("CAPABILITY.HDM_COUNT")} ${v.flags("CAPABILITY", [["Viral", "VIRAL_CAPABLE"]])}`,
-    `CXLCtl: ${v.flags("CONTROL", [["Cache", "CACHE_ENABLE"], ["IO", "IO_ENABLE"], ["Mem", "MEM_ENABLE"]])} ` +
-    `Cache SF Cov ${v.of("CONTROL.CACHE_SF_COVERAGE")} Cache SF Gran ${v.of("CONTROL.CACHE_SF_GRANULARITY")} ` +
-    v.flags("CONTROL", [["Cache Clean", "CACHE_CLEAN_EVICTION"], ["Viral", "VIRAL_ENABLE"]]),
-    `CXLSta: ${v.flags("STATUS", [["Viral", "VIRAL_STATUS"]])}`,
-    `CXLSta2: ${
-      v.flags("STATUS2", [["ResetComplete", "RESET_COMPLETE"], ["ResetError", "RESET_ERROR"], [
-        "PMComplete",
-        "PM_INIT_COMPLETE",
-      ]])
-    }`,
-    v.of("CAPABILITY2.CACHE_SIZE_UNIT") === 0 ? "Cache Size Not Reported" : "not predicted",
-    ...[1, 2].flatMap((i) => {
-      const at = (name: string): bigint => BigInt(v.of(`RANGE${i}_${name}`));
-      const base = at("BASE_HIGH") << 32n | at("BASE_LOW") & 0xf000_0000n;
-      const size = at("SIZE_HIGH") << 32n | at("SIZE_LOW") & 0xf000_0000n;
-      const digits = (value: bigint): string => BigInt.asUintN(64, value).toString(16).padStart(16, "0");
-      const low = (name: string): number => v.of(`RANGE${i}_SIZE_LOW.${name}`);
-      return [
-        `Range${i}: ${digits(base)}-${digits(base + size - 1n)}`,
-        `${v.flags(`RANGE${i}_SIZE_LOW`, [["Valid", "MEMORY_INFO_VALID"], ["Active", "MEMORY_ACTIVE"]])} Type=${
-          ["Volatile", "Non-volatile", "CDAT"][low("MEDIA_TYPE")]
-        } Class=${["DRAM", "Storage", "CDAT"][low("MEMORY_CLASS")]} interleave=${low("DESIRED_INTERLEAVE")} timeout=${
-          4 ** low("MEMORY_ACTIVE_TIMEOUT")
-        }s`,
-      ];
-    }),
-  ],
+  0: (v) =>
+    v.of("HEADER1.REVISION") === 0 ? [] : [
+      `CXLCap: ${
+        v.flags("CAPABILITY", [["Cache", "CACHE_CAPABLE"], ["IO", "IO_CAPABLE"], ["Mem", "MEM_CAPABLE"], [
+          "Mem HW Init",
+          "MEM_HWINIT_MODE",
+        ]])
+      } HDMCount ${v.of("CAPABILITY.HDM_COUNT")} ${v.flags("CAPABILITY", [["Viral", "VIRAL_CAPABLE"]])}`,
+      `CXLCtl: ${v.flags("CONTROL", [["Cache", "CACHE_ENABLE"], ["IO", "IO_ENABLE"], ["Mem", "MEM_ENABLE"]])} ` +
+      `Cache SF Cov ${v.of("CONTROL.CACHE_SF_COVERAGE")} Cache SF Gran ${v.of("CONTROL.CACHE_SF_GRANULARITY")} ` +
+      v.flags("CONTROL", [["Cache Clean", "CACHE_CLEAN_EVICTION"], ["Viral", "VIRAL_ENABLE"]]),
+      `CXLSta: ${v.flags("STATUS", [["Viral", "VIRAL_STATUS"]])}`,
+      `CXLSta2: ${
+        v.flags("STATUS2", [["ResetComplete", "RESET_COMPLETE"], ["ResetError", "RESET_ERROR"], [
+          "PMComplete",
+          "PM_INIT_COMPLETE",
+        ]])
+      }`,
+      v.of("CAPABILITY2.CACHE_SIZE_UNIT") === 0 ? "Cache Size Not Reported" : "not predicted",
+      ...[1, 2].flatMap((i) => {
+        const at = (name: string): bigint => BigInt(v.of(`RANGE${i}_${name}`));
+        const base = at("BASE_HIGH") << 32n | at("BASE_LOW") & 0xf000_0000n;
+        const size = at("SIZE_HIGH") << 32n | at("SIZE_LOW") & 0xf000_0000n;
+        const digits = (value: bigint): string => BigInt.asUintN(64, value).toString(16).padStart(16, "0");
+        const low = (name: string): number => v.of(`RANGE${i}_SIZE_LOW.${name}`);
+        return [
+          `Range${i}: ${digits(base)}-${digits(base + size - 1n)}`,
+          `${v.flags(`RANGE${i}_SIZE_LOW`, [["Valid", "MEMORY_INFO_VALID"], ["Active", "MEMORY_ACTIVE"]])} Type=${
+            ["Volatile", "Non-volatile", "CDAT"][low("MEDIA_TYPE")]
+          } Class=${["DRAM", "Storage", "CDAT"][low("MEMORY_CLASS")]} interleave=${low("DESIRED_INTERLEAVE")} timeout=${
+            4 ** low("MEMORY_ACTIVE_TIMEOUT")
+          }s`,
+        ];
+      }),
+    ],
   3: (v) => [
     `CXLPortSta: ${v.flags("STATUS", [["PMComplete", "PM_INIT_COMPLETE"]])}`,
     `CXLPortCtl: ${
@@ -693,9 +879,13 @@ const CXL: Readonly<Record<number, Printer>> = {
       }`,
       `FBSta: ${v.flags("STATUS", [...link, ...flits])}`,
       `FBModTS: Received FB Data: ${(v.of("RECEIVED_MODIFIED_TS") & 0xffffff).toString(16).padStart(6, "0")}`,
-      `FBCap2: ${v.flags("CAPABILITY2", [["NOPHint", "NOP_HINT"]])}`,
-      `FBCtl2: ${v.flags("CONTROL2", [["NOPHint", "NOP_HINT"]])}`,
-      `FBSta2: NOPHintInfo: ${v.of("STATUS2.NOP_HINT")}`,
+      ...(v.has("CAPABILITY2")
+        ? [
+          `FBCap2: ${v.flags("CAPABILITY2", [["NOPHint", "NOP_HINT"]])}`,
+          `FBCtl2: ${v.flags("CONTROL2", [["NOPHint", "NOP_HINT"]])}`,
+          `FBSta2: NOPHintInfo: ${v.of("STATUS2.NOP_HINT")}`,
+        ]
+        : []),
     ];
   },
   8: (v) => {

@@ -1,5 +1,6 @@
 /** The same tree of PCI without an IOMMU: then Linux leaves ACS off, and other verdicts follow. */
 
+import { configTests } from "./config.ts";
 import { machine } from "./lab.ts";
 import { listTests } from "./list.ts";
 import { topologyTests } from "./topology.ts";
@@ -16,5 +17,7 @@ async function withoutIommu(): Promise<string> {
 const lab = machine(await withoutIommu(), import.meta.url);
 
 listTests(lab);
+
+configTests(lab);
 
 topologyTests(lab, false);

@@ -19,7 +19,10 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
     title: "complete busbar's command lines with Tab in bash, zsh or fish",
     load: async () => ({ command: (await import("./completion.ts")).completionCommand(TOOLS) }),
   },
-  config: { title: "read or write one register of a device's configuration space", load: () => import("../config.ts") },
+  config: {
+    title: "see all that a device says in configuration space, and read or write one register of it",
+    load: () => import("../config.ts"),
+  },
   cxl_region: { title: "create, use or destroy a region of CXL memory", load: () => import("../cxl_region.ts") },
   cxl_sim: {
     title: "know what a program, a trace or a generator would see behind CXL switches and expanders",
