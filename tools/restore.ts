@@ -5,8 +5,8 @@
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
-import { BusbarError } from "../src/core/error.ts";
-import { findJournals, type FoundJournal, keptName } from "../src/core/undo/found_journals.ts";
+import { BusbarError, isBusbarError } from "../src/core/error.ts";
+import { type FoundJournal, keptName, listJournals } from "../src/core/undo/found_journals.ts";
 import type { Restored } from "../src/core/undo/roll_back.ts";
 import { UndoJournal } from "../src/core/undo/journal.ts";
 import { print, printJson } from "./cli/output.ts";
@@ -19,7 +19,7 @@ export const command: CommandUnknownOpts = new Command("restore")
   .option("--dry-run", "list the journals and what would be put back; change nothing")
   .option("--json", "print one JSON document")
   .action((options) => {
-    const found = findJournals();
+    const { journals: found, refused } = listJournals();
     if (options.kept !== undefined && !found.some((journal) => keptName(journal) === options.kept)) {
       throw new BusbarError("absent", `nothing is kept under the name '${options.kept}'`, {
         operation: "restore",
@@ -28,35 +28,67 @@ export const command: CommandUnknownOpts = new Command("restore")
     }
     const results = found.map((journal) => ({
       journal,
-      restored: options.dryRun || !isWanted(journal, options.kept) ? null : UndoJournal.restore(journal.path),
+      ...(options.dryRun || !isWanted(journal, options.kept) ? NOT_TRIED : tryToRestore(journal)),
     }));
     if (options.json) {
-      printJson({ schema: "restore/1", journals: results.map(({ journal, restored }) => ({ ...journal, restored })) });
-    } else if (results.length === 0) {
+      printJson({
+        schema: "restore/1",
+        journals: results.map(({ journal, restored, error }) => ({ ...journal, restored, error })),
+        refused,
+      });
+    } else if (results.length === 0 && refused.length === 0) {
       print("nothing to restore");
     } else {
-      for (const { journal, restored } of results) printResult(journal, restored);
+      for (const result of results) printResult(result);
+      for (const { path, reason } of refused) print(`${path}: not believed, and left alone: ${reason}`);
     }
-    for (const { outcome } of results.flatMap(({ restored }) => restored ?? [])) {
-      if (outcome === "failed") raiseExitStatus("io");
-      if (outcome === "changed") raiseExitStatus("busy");
+    if (refused.length > 0) raiseExitStatus("permission");
+    for (const { journal, restored, error } of results) {
+      if (error !== null || (restored === null && journal.damaged.length > 0)) raiseExitStatus("io");
+      for (const { outcome } of restored ?? []) {
+        if (outcome === "failed" || outcome === "damaged") raiseExitStatus("io");
+        if (outcome === "changed") raiseExitStatus("busy");
+      }
     }
   });
+
+/** What came of one journal: what was put back, or why it could not be worked on. Both null: it was only listed. */
+interface Result {
+  readonly journal: FoundJournal;
+  readonly restored: readonly Restored[] | null;
+  readonly error: string | null;
+}
+
+const NOT_TRIED = { restored: null, error: null } as const;
+
+/** Puts one journal back. What goes wrong there stops no other one. */
+function tryToRestore({ path }: FoundJournal): Pick<Result, "restored" | "error"> {
+  try {
+    return { restored: UndoJournal.restore(path), error: null };
+  } catch (error) {
+    // Another restore was faster, and has removed it.
+    if (isBusbarError(error, "absent")) return { restored: [], error: null };
+    if (error instanceof BusbarError) return { restored: null, error: error.message };
+    throw error;
+  }
+}
 
 /** Journals of killed processes, or the one kept under the given name. */
 function isWanted(journal: FoundJournal, kept: string | undefined): boolean {
   if (kept !== undefined) return keptName(journal) === kept;
-  return journal.state === "dead" || journal.state === "earlier boot";
+  return journal.state === "dead" || journal.state === "locked" || journal.state === "earlier boot";
 }
 
-function printResult(journal: FoundJournal, restored: Restored[] | null): void {
+function printResult({ journal, restored, error }: Result): void {
   const name = keptName(journal);
   const how = name === null ? STATE_TEXT[journal.state] : `${STATE_TEXT[journal.state]} under the name ${name}`;
   print(`${journal.command} (process ${journal.pid}, ${journal.createdAt}): ${how}`);
+  if (error !== null) print(`  FAILED: ${error}`);
   if (restored === null) {
     for (const change of journal.changes) {
       print(`  ${change.what}: would be put back to '${change.old}' (${change.path})`);
     }
+    for (const one of journal.damaged) print(`  ${one} (${journal.path})`);
     return;
   }
   for (const result of restored) print(`  ${result.what}: ${outcomeText(result)}`);
@@ -64,6 +96,7 @@ function printResult(journal: FoundJournal, restored: Restored[] | null): void {
 
 const STATE_TEXT: Readonly<Record<FoundJournal["state"], string>> = {
   alive: "still running, left alone",
+  locked: "another process is putting it back",
   dead: "killed",
   kept: "kept",
   "earlier boot": "from before the last boot, which undid its changes",
@@ -79,6 +112,7 @@ function outcomeText(result: Restored): string {
       return `left alone: busbar set '${result.left}', somebody else changed it to '${result.found}'`;
     case "vanished":
       return `gone: ${result.path} does not exist any more`;
+    case "damaged":
     case "failed":
       return `FAILED: ${result.error}`;
   }

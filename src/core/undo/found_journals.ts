@@ -4,9 +4,10 @@
  */
 
 import { BusbarError, isBusbarError } from "../error.ts";
-import { ifPresent, thisMachine } from "../host.ts";
+import { ifReadable, thisMachine } from "../host.ts";
 import { bootId, processStartTime } from "../process.ts";
-import { journalFolder, parseJournal } from "./journal_file.ts";
+import { type JournalDisk, localDisk } from "./disk.ts";
+import { journalFolder, lookAtJournal, type SeenJournal } from "./journal_file.ts";
 
 const KEPT_PREFIX = "kept-";
 
@@ -26,22 +27,40 @@ export function keptName(journal: Pick<FoundJournal, "path">): string | null {
 export interface FoundJournal {
   /** The file. */
   readonly path: string;
-  /** The process that wrote it. */
+  /** The process that wrote it; 0 when that cannot be read. */
   readonly pid: number;
   /** Its command line. */
   readonly command: string;
   /** When it was made, ISO 8601. */
   readonly createdAt: string;
   /**
-   * `alive`: its process still runs. `dead`: to be restored. `kept`: meant to stay until somebody asks for it.
-   * `earlier boot`: its changes went with the reboot.
+   * `alive`: its process still runs. `locked`: another process puts it back just now. `dead`: to be restored. `kept`:
+   * meant to stay until somebody asks for it. `earlier boot`: its changes went with the reboot.
    */
-  readonly state: "alive" | "dead" | "kept" | "earlier boot";
+  readonly state: "alive" | "locked" | "dead" | "kept" | "earlier boot";
   /** What it would put back, newest first. */
   readonly changes: readonly { readonly what: string; readonly path: string; readonly old: string | null }[];
+  /** What in it cannot be read: `line 3: its checksum is wrong`. */
+  readonly damaged: readonly string[];
 }
 
-function listJournals(folder: string): string[] {
+/** A file that has the name of a journal and is not believed. */
+export interface RefusedJournal {
+  /** The file. */
+  readonly path: string;
+  /** Why. */
+  readonly reason: string;
+}
+
+/** Everything in a folder that has the name of a journal. */
+export interface JournalList {
+  /** The journals. */
+  readonly journals: readonly FoundJournal[];
+  /** Files that are not read, because they are no journals, cannot be read, or others could have written them. */
+  readonly refused: readonly RefusedJournal[];
+}
+
+function listFolder(folder: string): string[] {
   try {
     return thisMachine.list(folder);
   } catch (error) {
@@ -51,29 +70,75 @@ function listJournals(folder: string): string[] {
 }
 
 /**
- * The journals in a folder. Files that are not journals, or that somebody else could have written, are skipped. A folder
- * that this user may not look into, as in a home that is not theirs, holds none of theirs.
+ * The journals in a folder, and the files that are none although they have the name of one. A folder that this user may
+ * not look into, as in a home that is not theirs, holds none of theirs.
  *
  * @throws {BusbarError} when the folder cannot be listed for another reason
  */
-export function findJournals(folder: string = journalFolder()): FoundJournal[] {
-  const found: FoundJournal[] = [];
-  const names = listJournals(folder);
-  for (const name of names.filter((name) => name.endsWith(".jsonl"))) {
+export function listJournals(folder: string = journalFolder(), disk: JournalDisk = localDisk): JournalList {
+  const journals: FoundJournal[] = [];
+  const refused: RefusedJournal[] = [];
+  for (const name of listFolder(folder).filter((name) => name.endsWith(".jsonl"))) {
     const path = `${folder}/${name}`;
-    const parsed = ifPresent(() => parseJournal(path));
-    if (parsed === null) continue;
-    const { header, entries } = parsed;
-    const alive = processStartTime(header.pid) === header.startTime;
-    const kept = keptName({ path }) !== null;
-    found.push({
-      path,
-      pid: header.pid,
-      command: header.command,
-      createdAt: header.createdAt,
-      state: header.bootId !== bootId() ? "earlier boot" : kept ? "kept" : alive ? "alive" : "dead",
-      changes: entries.toReversed().map((entry) => ({ what: entry.what, path: entry.probe.path, old: entry.old })),
-    });
+    const found = findJournal(path, disk);
+    if (typeof found === "string") refused.push({ path, reason: found });
+    else if (found !== null) journals.push(found);
   }
-  return found;
+  return { journals, refused };
+}
+
+/** The journals in a folder, as {@linkcode listJournals} finds them. */
+export function findJournals(folder: string = journalFolder()): readonly FoundJournal[] {
+  return listJournals(folder).journals;
+}
+
+/** The journal that a file holds; null when it is gone or holds no change, or why it is not believed. */
+export function findJournal(path: string, disk: JournalDisk = localDisk): FoundJournal | string | null {
+  let seen: SeenJournal | string;
+  try {
+    seen = lookAtJournal(path, disk);
+  } catch (error) {
+    if (isBusbarError(error, "absent")) return null;
+    if (error instanceof BusbarError) return error.message;
+    throw error;
+  }
+  if (typeof seen === "string") return seen;
+  const { header, entries, damaged, sizeBytes } = seen.contents;
+  // Killed before its header was whole: it changed nothing.
+  if (sizeBytes === 0) return null;
+  if (header === null && entries.length === 0 && damaged.length === 1) return `it is no journal: ${damaged[0]?.reason}`;
+  const writer = header ?? writerByName(path);
+  return {
+    path,
+    pid: writer.pid,
+    command: header?.command ?? "(its command line cannot be read)",
+    createdAt: header?.createdAt ?? "(at a time that cannot be read)",
+    state: stateOf(path, seen, writer),
+    changes: entries.toReversed().map((entry) => ({ what: entry.what, path: entry.probe.path, old: entry.old })),
+    damaged: damaged.map(({ line, reason }) => `line ${line}: ${reason}`),
+  };
+}
+
+/** Who wrote a journal, by its file name. */
+function writerByName(path: string): { pid: number; startTime: string } {
+  const [, pid = "0", startTime = ""] = /\/(\d+)-(\d+)(-\d+)?\.jsonl$/.exec(path) ?? [];
+  return { pid: Number(pid), startTime };
+}
+
+function stateOf(path: string, seen: SeenJournal, writer: { pid: number; startTime: string }): FoundJournal["state"] {
+  const { header } = seen.contents;
+  if (header === null ? isOlderThanBoot(seen.writtenAtMs) : header.bootId !== bootId()) return "earlier boot";
+  if (seen.isLocked) return isAlive(writer) ? "alive" : "locked";
+  if (keptName({ path }) !== null) return "kept";
+  return isAlive(writer) ? "alive" : "dead";
+}
+
+function isAlive(writer: { pid: number; startTime: string }): boolean {
+  return writer.pid > 0 && processStartTime(writer.pid) === writer.startTime;
+}
+
+/** True when a time is before this boot of the machine (proc(5), btime). Not known is not older. */
+function isOlderThanBoot(timeMs: number | null): boolean {
+  const [, seconds] = /^btime (\d+)$/m.exec(ifReadable(() => thisMachine.readText("/proc/stat")) ?? "") ?? [];
+  return timeMs !== null && seconds !== undefined && timeMs < Number(seconds) * 1000;
 }

@@ -20,15 +20,10 @@ import {
   type UndoProbe,
   type UndoWrite,
 } from "./change.ts";
-import { findJournals, type FoundJournal, keptPath } from "./found_journals.ts";
-import {
-  type JournalEntry,
-  JournalFile,
-  journalFolder,
-  type JournalLine,
-  parseJournal,
-  removeJournal,
-} from "./journal_file.ts";
+import { type JournalDisk, localDisk } from "./disk.ts";
+import { findJournal, keptPath } from "./found_journals.ts";
+import { JournalFile, journalFolder, removeJournal } from "./journal_file.ts";
+import type { JournalEntry } from "./journal_reader.ts";
 import { makeWrite, readState } from "./probe.ts";
 import { putBack, type Restored, rollBackError } from "./roll_back.ts";
 
@@ -47,6 +42,8 @@ export interface JournalOptions {
   readonly folder?: string;
   /** Called with one line for each change, which is then not made. */
   readonly dryRun?: (line: string) => void;
+  /** What the journal is written to; this machine's file system by default. Tests have one that fails. */
+  readonly disk?: JournalDisk;
 }
 
 /**
@@ -67,6 +64,7 @@ export class UndoJournal implements Disposable {
   readonly #options: JournalOptions;
   #entries: JournalEntry[] = [];
   #file: JournalFile | null = null;
+  #damaged: readonly Restored[] = [];
   #seq = 0;
 
   /** Nothing is written until the first change. */
@@ -76,29 +74,20 @@ export class UndoJournal implements Disposable {
     openJournals.add(this);
   }
 
-  /** The journal that a dead process left in a file, ready to be rolled back. */
-  static #adopt(host: Host, found: FoundJournal, entries: JournalEntry[]): UndoJournal {
-    const journal = new UndoJournal(host, { command: found.command });
-    try {
-      journal.#file = JournalFile.reopen(found.path);
-    } catch (error) {
-      openJournals.delete(journal);
-      throw error;
-    }
-    journal.#entries = entries;
-    return journal;
-  }
-
   /**
    * Puts back what a dead process left, newest change first, and removes its journal. Entries that could not be put
-   * back stay in it. Two restores at once are harmless: a state that is already back is left as it is.
+   * back stay in it, and so does what cannot be read: it is among the results as `damaged`. Two restores at once are
+   * harmless: the second one waits for the first, for up to a second.
    *
-   * @throws {BusbarError} `absent` when there is no such journal, `busy` when its process is alive
+   * @throws {BusbarError} `absent` when there is no such journal, `permission` when others could have written it, `busy`
+   * when its process is alive or another restore is at work on it
    */
-  static restore(path: string, host: Host = thisMachine): Restored[] {
-    const found = findJournals(path.slice(0, path.lastIndexOf("/"))).find((journal) => journal.path === path);
-    const parsed = found === undefined ? null : parseJournal(path);
-    if (found === undefined || parsed === null) throw new BusbarError("absent", `${path}: no such journal`, { path });
+  static restore(path: string, host: Host = thisMachine, disk: JournalDisk = localDisk): Restored[] {
+    const found = findJournal(path, disk);
+    if (typeof found === "string") {
+      throw new BusbarError("permission", `${path}: no such journal can be believed: ${found}`, { path });
+    }
+    if (found === null) throw new BusbarError("absent", `${path}: no such journal`, { path });
     if (found.state === "alive") {
       throw new BusbarError("busy", `${path}: process ${found.pid} (${found.command}) is still running`, {
         path,
@@ -106,12 +95,16 @@ export class UndoJournal implements Disposable {
       });
     }
     if (found.state === "earlier boot") {
-      removeJournal(path);
+      removeJournal(path, disk);
       return [];
     }
-    const journal = UndoJournal.#adopt(host, found, parsed.entries);
+    const { file, contents } = JournalFile.reopen(path, disk);
+    const journal = new UndoJournal(host, { command: found.command, disk });
+    journal.#file = file;
+    journal.#entries = [...contents.entries];
+    journal.#damaged = contents.damaged.map(({ line, reason }) => damagedLine(path, line, reason));
     try {
-      return journal.rollBack();
+      return [...journal.rollBack(), ...journal.#damaged];
     } finally {
       journal.#close();
     }
@@ -201,7 +194,12 @@ export class UndoJournal implements Disposable {
     const undo = change.undo?.(old) ?? defaultUndo(probe, old, change.write);
     const entry: JournalEntry = { seq: ++this.#seq, what: change.what, probe, old, undo };
     if (change.write === undefined) entry.after = change.after ?? null;
-    this.#append(entry);
+    try {
+      this.#openFile().appendChange(entry);
+    } catch (error) {
+      this.#removeIfEmpty();
+      throw error;
+    }
     this.#entries.push(entry);
     return { entry, old, probe };
   }
@@ -215,19 +213,23 @@ export class UndoJournal implements Disposable {
     const now = ifReadable(() => ({ state: readState(this.#host, probe) }));
     if (failure !== null && (now === null || now.state === old)) {
       this.#entries = this.#entries.filter((one) => one !== entry);
-      this.#append({ seq: entry.seq, dropped: true });
+      this.#file?.markUndone(entry.seq);
       this.#removeIfEmpty();
       throw failure;
     }
     if (change.after !== undefined) entry.after = change.after;
     else if (now !== null) entry.after = now.state;
-    if (entry.after !== undefined) this.#append({ seq: entry.seq, after: entry.after });
+    try {
+      if (entry.after !== undefined && change.write !== undefined) this.#file?.appendResult(entry.seq, entry.after);
+    } catch (error) {
+      throw failure ?? error;
+    }
     if (failure !== null) throw failure;
   }
 
   /**
    * Puts everything back, newest change first, and removes the journal file when nothing is left in it.
-   * Entries whose write failed are kept, so that it can be called again.
+   * Entries whose write failed are kept, so that it can be called again. It needs no room on the journal's disk.
    */
   rollBack(): Restored[] {
     const results: Restored[] = [];
@@ -236,7 +238,7 @@ export class UndoJournal implements Disposable {
       const result = putBack(this.#host, entry);
       results.push(result);
       if (result.outcome === "failed") kept.unshift(entry);
-      else this.#append({ seq: entry.seq, dropped: true });
+      else this.#file?.markUndone(entry.seq);
     }
     this.#entries = kept;
     this.#removeIfEmpty();
@@ -259,12 +261,15 @@ export class UndoJournal implements Disposable {
   keepAs(name: string): void {
     const { path } = this;
     if (path === null || this.#entries.length === 0) return;
-    const folder = path.slice(0, path.lastIndexOf("/"));
-    const kept = keptPath(name, folder);
-    if (ifPresent(() => thisMachine.sizeBytes(kept)) !== null) throw alreadyKept(name);
+    const kept = keptPath(name, path.slice(0, path.lastIndexOf("/")));
+    const earlier = findJournal(kept, this.#disk);
+    if (earlier !== null && typeof earlier !== "string" && earlier.state === "earlier boot") {
+      removeJournal(kept, this.#disk);
+    }
     try {
-      Deno.renameSync(path, kept);
+      this.#file?.rename(kept);
     } catch (cause) {
+      if (cause instanceof Deno.errors.AlreadyExists) throw alreadyKept(name);
       throw systemError(cause, "keep the undo journal as", kept);
     }
     this.#file?.close();
@@ -278,15 +283,15 @@ export class UndoJournal implements Disposable {
    * @throws {BusbarError} `absent` when nothing is kept under it
    */
   static restoreKept(name: string, host: Host = thisMachine, folder: string = journalFolder()): Restored[] {
-    const found = findJournals(folder).find((journal) => journal.path === keptPath(name, folder));
-    if (found === undefined) {
+    const path = keptPath(name, folder);
+    if (findJournal(path) === null) {
       throw new BusbarError("absent", `nothing is kept under the name '${name}'`, {
         operation: "restore",
-        path: keptPath(name, folder),
+        path,
         hint: "busbar restore lists what there is to put back",
       });
     }
-    return UndoJournal.restore(found.path, host);
+    return UndoJournal.restore(path, host);
   }
 
   /**
@@ -308,16 +313,29 @@ export class UndoJournal implements Disposable {
     this.#file = null;
   }
 
-  #append(line: JournalLine): void {
-    this.#file ??= JournalFile.create(this.#options.folder ?? journalFolder(), this.#options.command);
-    this.#file.append(line);
+  get #disk(): JournalDisk {
+    return this.#options.disk ?? localDisk;
+  }
+
+  #openFile(): JournalFile {
+    this.#file ??= JournalFile.create(
+      this.#options.folder ?? journalFolder(),
+      this.#options.command,
+      this.#disk,
+    );
+    return this.#file;
   }
 
   #removeIfEmpty(): void {
-    if (this.#entries.length > 0) return;
+    if (this.#entries.length > 0 || this.#damaged.length > 0) return;
     this.#file?.remove();
     this.#file = null;
   }
+}
+
+function damagedLine(path: string, line: number, reason: string): Restored {
+  const error = `line ${line} of ${path} cannot be read: ${reason}; what it changed is not known`;
+  return { what: `line ${line}`, path, outcome: "damaged", old: null, left: null, found: null, error };
 }
 
 function alreadyKept(name: string): BusbarError {

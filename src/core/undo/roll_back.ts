@@ -5,7 +5,7 @@
 
 import { BusbarError, isBusbarError } from "../error.ts";
 import type { Host } from "../host.ts";
-import type { JournalEntry } from "./journal_file.ts";
+import type { JournalEntry } from "./journal_reader.ts";
 import { readState, writeBack } from "./probe.ts";
 
 /** What happened to one change at roll-back. */
@@ -17,8 +17,9 @@ export interface Restored {
   /**
    * `restored`: the old state is back. `unchanged`: it already was. `changed`: somebody else changed it since, and it
    * was left alone. `vanished`: the path does not exist any more. `failed`: writing failed, and the entry was kept.
+   * `damaged`: the journal's line cannot be read, so nothing was done; the journal was kept.
    */
-  readonly outcome: "restored" | "unchanged" | "changed" | "vanished" | "failed";
+  readonly outcome: "restored" | "unchanged" | "changed" | "vanished" | "failed" | "damaged";
   /** The old state, the one that busbar left, and the one found at roll-back; null where there is none. */
   readonly old: string | null;
   /** The state that busbar left. */
