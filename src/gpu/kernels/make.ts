@@ -1,0 +1,48 @@
+/**
+ * Makes `busbar_nvme_layout.cuh` from the table of blocks, and `nvme.ptx` from `nvme.cu` by nvcc. Run it after changing
+ * either: `deno run -A src/gpu/kernels/make.ts`.
+ * @module
+ */
+
+import { BusbarError } from "../../core/error.ts";
+import { layoutHeader } from "../nvme/layout.ts";
+
+const FOLDER = new URL(".", import.meta.url).pathname;
+
+/**
+ * The oldest PTX that has `.mmio` (PTX ISA 9.7.9), so that drivers from CUDA 12.2 on take it. nvcc writes its own version;
+ * the assembler is asked whether the text keeps to the older one.
+ */
+const PTX_VERSION = "8.2";
+/** The oldest architecture that nvcc 13 knows. */
+const TARGET = "sm_75";
+
+async function must(program: string, ...args: string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command(program, { args, cwd: FOLDER }).output();
+  if (success) return;
+  throw new BusbarError("io", `${program}: ${new TextDecoder().decode(stderr)}`, { operation: "compile kernels" });
+}
+
+/** What nvcc makes of the kernels. */
+export async function compileKernels(): Promise<string> {
+  const folder = await Deno.makeTempDir({ prefix: "busbar-kernels-" });
+  try {
+    const made = `${folder}/nvme.ptx`;
+    await must("nvcc", "-ptx", `-arch=${TARGET}`, "-O3", "-o", made, "nvme.cu");
+    // A hint of PTX 8.3, about bytes of a wide load that nobody uses, which earlier drivers do not know.
+    const text = (await Deno.readTextFile(made)).replace(/^\/\/[^\n]*\n/gm, "").replace(/^\s*\n/gm, "")
+      .replace(/^\s*\.pragma "used_bytes_mask[^\n]*\n/gm, "")
+      .replace(/^\.version .*$/m, `.version ${PTX_VERSION}`);
+    const whole = `// Made from nvme.cu by src/gpu/kernels/make.ts: do not edit.\n${text}`;
+    await Deno.writeTextFile(made, whole);
+    await must("ptxas", `-arch=${TARGET}`, "-o", `${folder}/nvme.cubin`, made);
+    return whole;
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+if (import.meta.main) {
+  await Deno.writeTextFile(`${FOLDER}busbar_nvme_layout.cuh`, layoutHeader());
+  await Deno.writeTextFile(`${FOLDER}nvme.ptx`, await compileKernels());
+}

@@ -1,0 +1,78 @@
+/**
+ * What a GPU is asked to do with a controller, and what comes of it.
+ * @module
+ */
+
+import type { Histogram } from "../../core/histogram.ts";
+import type { BlockPattern, Mismatch } from "../../nvme/jobs/pattern.ts";
+import type { NamespaceGeometry } from "../../nvme/tables/identity.ts";
+
+/** Who submits: one thread, one warp, or many warps on one pair of queues. */
+export type DirectMode = "thread" | "warp" | "grid";
+
+/** How kernels tell the controller of new tails and heads: registers, or shadow doorbells. */
+export type DirectDoorbells = "mmio" | "shadow";
+
+/** How a controller is driven by a GPU. */
+export interface DirectOptions {
+  /** Who submits; `warp` by default. */
+  readonly mode?: DirectMode;
+  /** Commands in flight, over all queues; 32 by default. */
+  readonly depth?: number;
+  /** Queue pairs, each with threads of its own; 1 by default. The driver has to have as many to lend. */
+  readonly queues?: number;
+  /** `mmio` by default. With `shadow`, the driver's own I/O queues must rest until this is disposed of. */
+  readonly doorbells?: DirectDoorbells;
+  /** The PTX of the kernels, for tests that change it. */
+  readonly ptx?: string;
+}
+
+/** What a kernel is to do. */
+export interface DirectJob {
+  /** What to do with each transfer. */
+  readonly operation: "read" | "write" | "flush";
+  /** The namespace. It must have no metadata beside its blocks. */
+  readonly namespace: NamespaceGeometry;
+  /** First block. */
+  readonly lba: bigint;
+  /** How many. */
+  readonly blocks: bigint;
+  /** Blocks of one transfer, as the controller allows. */
+  readonly transferBlocks: number;
+  /** Write: the kernel fills blocks with this pattern. Read: it checks each block. */
+  readonly pattern?: BlockPattern | undefined;
+  /** Random places in the range, from this seed, other than 0; in order by default. */
+  readonly randomSeed?: number | undefined;
+  /** Ends after so many transfers; by default the range once, or without end where there is a duration. */
+  readonly transfers?: number | undefined;
+  /** Ends after this time in milliseconds. */
+  readonly durationMs?: number | undefined;
+  /** How long a command may take, in milliseconds; 10 s by default. */
+  readonly timeoutMs?: number | undefined;
+  /** Gets what was read, in order; the memory is reused afterwards. */
+  readonly onRead?: ((lba: bigint, bytes: Uint8Array) => void) | undefined;
+  /** Fills what is written; in place of a pattern. */
+  readonly fill?: ((lba: bigint, bytes: Uint8Array) => void) | undefined;
+  /** Called now and then with how many transfers are done. */
+  readonly onProgress?: ((transfers: number) => void) | undefined;
+  /** Ends it early: no more commands begin, those in flight are waited for. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What came of it. */
+export interface DirectResult {
+  /** Transfers that ended well. */
+  readonly transfers: number;
+  /** Bytes of data that they moved. */
+  readonly bytes: number;
+  /** Wall time in milliseconds, of the kernels. */
+  readonly elapsedMs: number;
+  /** Times of a command, in nanoseconds by the GPU's timer, of at most the last 65,536 of each queue. */
+  readonly times: { readonly build: Histogram; readonly ring: Histogram; readonly wait: Histogram };
+  /** Commands submitted, and how often the doorbells were written for them. */
+  readonly submitted: number;
+  readonly tailRings: number;
+  readonly headRings: number;
+  /** The first block that was not as the pattern says, or null. */
+  readonly mismatch: Mismatch | null;
+}

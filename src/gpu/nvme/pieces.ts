@@ -1,0 +1,80 @@
+/**
+ * Memory for the data of commands that kernels submit, with PRPs that were made before.
+ * @module
+ */
+
+import type { DmaBuffer } from "../../core/dma.ts";
+import type { NvmeDriver } from "../../nvme/driver/driver.ts";
+import { prpEntries, prpListPages, writePrps } from "../../nvme/queue/prp.ts";
+import type { Gpu } from "../gpu.ts";
+import type { RegisteredMemory } from "../memory.ts";
+import { BlockView, PIECE_BLOCK } from "./layout.ts";
+
+/** A run of pieces of one size, each with its PRPs. Dispose frees the memory: by then no command may use it. */
+export class DataPieces implements Disposable {
+  /** How many. */
+  readonly count: number;
+  /** Bytes of each. */
+  readonly pieceBytes: number;
+  /** The array of `bb_nvme_piece`. */
+  readonly table: Uint8Array<ArrayBuffer>;
+  readonly #strideBytes: number;
+  readonly #data: DmaBuffer;
+  readonly #lists: DmaBuffer | null = null;
+  readonly #registered: RegisteredMemory;
+
+  /**
+   * Takes memory that drive and GPU reach.
+   *
+   * @param pieceBytes bytes of one transfer
+   * @throws {BusbarError} where there is no memory; {@linkcode CudaError} where the GPU cannot reach it
+   */
+  constructor(driver: NvmeDriver, gpu: Gpu, count: number, pieceBytes: number) {
+    const { pageBytes } = driver;
+    this.count = count;
+    this.pieceBytes = pieceBytes;
+    // Each begins on a page: then no PRP has an offset, and a piece of up to two pages needs no list.
+    this.#strideBytes = Math.ceil(pieceBytes / pageBytes) * pageBytes;
+    this.table = new Uint8Array(count * PIECE_BLOCK.sizeBytes);
+    this.#data = driver.allocDma(count * this.#strideBytes);
+    try {
+      const pagesOfEach = prpListPages(this.#strideBytes / pageBytes, pageBytes);
+      if (pagesOfEach > 0) this.#lists = driver.allocDma(count * pagesOfEach * pageBytes);
+      this.#registered = gpu.register(this.#data.pointer, this.#data.sizeBytes);
+      for (let i = 0; i < count; i++) this.#describe(i, pagesOfEach, pageBytes);
+    } catch (error) {
+      this.#lists?.[Symbol.dispose]();
+      this.#data[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** The memory of a piece, for the host. */
+  bytes(index: number): Uint8Array<ArrayBuffer> {
+    return this.#data.bytes.subarray(index * this.#strideBytes, index * this.#strideBytes + this.pieceBytes);
+  }
+
+  #describe(index: number, listPages: number, pageBytes: number): void {
+    const iova = this.#data.iova + BigInt(index * this.#strideBytes);
+    const lists = this.#lists;
+    const pages = lists === null ? [] : Array.from({ length: listPages }, (_, i) => {
+      const at = (index * listPages + i) * pageBytes;
+      const entries = new BigUint64Array(lists.bytes.buffer, lists.bytes.byteOffset + at, pageBytes / 8);
+      return { iova: lists.iova + BigInt(at), entries };
+    });
+    const { prp1, prp2 } = writePrps(
+      prpEntries([{ iova, sizeBytes: this.pieceBytes }], pageBytes),
+      pages,
+      pageBytes,
+    );
+    const data = this.#registered.address + BigInt(index * this.#strideBytes);
+    new BlockView(PIECE_BLOCK, this.table, index * PIECE_BLOCK.sizeBytes).set({ data, prp1, prp2 });
+  }
+
+  /** Takes the memory away from the GPU and the drive. */
+  [Symbol.dispose](): void {
+    this.#registered[Symbol.dispose]();
+    this.#lists?.[Symbol.dispose]();
+    this.#data[Symbol.dispose]();
+  }
+}

@@ -1,0 +1,399 @@
+/**
+ * GPU-initiated NVMe: kernels that submit commands to a controller and take its completions, with no CPU in the data path.
+ *
+ * The CPU opens the controller, makes the queues and launches a kernel. While the kernel runs it watches two words and
+ * CSTS: a GPU's read of another device's register may never return, so the kernel does without.
+ * @module
+ */
+
+import { pause } from "../core/deadline.ts";
+import { BusbarError } from "../core/error.ts";
+import type { NvmeDriver } from "../nvme/driver/driver.ts";
+import type { LentQueue } from "../nvme/driver/lent_queue.ts";
+import type { QueueRings } from "../nvme/queue/rings.ts";
+import { blockMemory } from "../nvme/tables/identity.ts";
+import { statusError } from "../nvme/tables/status.ts";
+import type { Gpu } from "./gpu.ts";
+import type { GpuBuffer, PinnedBuffer, RegisteredMemory } from "./memory.ts";
+import type { GpuFunction, GpuModule } from "./module.ts";
+import type { GpuStream } from "./stream.ts";
+import nvmePtx from "./kernels/nvme.ptx" with { type: "text" };
+import type { DirectJob, DirectOptions, DirectResult } from "./nvme/direct_job.ts";
+import { DirectRun } from "./nvme/direct_run.ts";
+import { type LaunchShape, launchShape } from "./nvme/launch_shape.ts";
+import { type Doorbells, KernelQueue, type QueueState, type UnansweredCommand } from "./nvme/kernel_queue.ts";
+import { BlockView, CONTROL_BLOCK, JOB_BLOCK, NVME_FAILURES, NVME_STOPS, QUEUE_BLOCK } from "./nvme/layout.ts";
+import { DataPieces } from "./nvme/pieces.ts";
+import { ShadowDoorbells } from "./nvme/shadow_doorbells.ts";
+
+/** A kernel that does not end this long after it was told to is lost. */
+const END_MS = 5_000;
+/** Without progress for this long beyond the limit of a command, a kernel is told to end. */
+const SILENCE_MS = 5_000;
+const MOST_TIMES = 65_536;
+const WINDOW_BYTES = 8 << 20;
+const DEFAULT_TIMEOUT_MS = 10_000;
+
+/** A controller whose I/O is done by kernels. Dispose after use and before the driver and the GPU. */
+export class NvmeDirect implements AsyncDisposable {
+  readonly #driver: NvmeDriver;
+  readonly #gpu: Gpu;
+  readonly #shape: LaunchShape;
+  readonly #lent: LentQueue[] = [];
+  readonly #queues: KernelQueue[] = [];
+  readonly #resources: Disposable[] = [];
+  #shadow: ShadowDoorbells | null = null;
+  #pieces: DataPieces | null = null;
+  #kernel: GpuFunction;
+  #stream: GpuStream;
+  #control: PinnedBuffer;
+  #job: GpuBuffer;
+  #blocks: GpuBuffer;
+  #broken: unknown = null;
+  #isClosed = false;
+
+  private constructor(driver: NvmeDriver, gpu: Gpu, options: DirectOptions) {
+    const { mode = "warp", depth = 32, queues = 1 } = options;
+    this.#driver = driver;
+    this.#gpu = gpu;
+    this.#shape = launchShape(driver, mode, depth, queues);
+    const module: GpuModule = this.#own(gpu.module(options.ptx ?? nvmePtx));
+    this.#kernel = module.function(`nvme_job_${mode}`);
+    this.#stream = this.#own(gpu.stream());
+    this.#control = this.#own(gpu.allocatePinned(CONTROL_BLOCK.sizeBytes));
+    this.#job = this.#own(gpu.allocate(JOB_BLOCK.sizeBytes));
+    this.#blocks = this.#own(gpu.allocate(queues * QUEUE_BLOCK.sizeBytes));
+  }
+
+  /**
+   * Makes queues for kernels.
+   *
+   * @param driver has `lentQueues` for as many queues; it stays the caller's
+   * @throws {BusbarError} `usage` where the driver has no queues to lend, and for sizes that cannot be;
+   * {@linkcode CudaError} where the GPU cannot reach rings or registers
+   */
+  static async open(driver: NvmeDriver, gpu: Gpu, options: DirectOptions = {}): Promise<NvmeDirect> {
+    const direct = new NvmeDirect(driver, gpu, options);
+    try {
+      await direct.#start(options);
+      return direct;
+    } catch (error) {
+      await direct[Symbol.asyncDispose]().catch(() => {});
+      throw error;
+    }
+  }
+
+  async #start({ queues = 1, doorbells = "mmio" }: DirectOptions): Promise<void> {
+    const { entries, slots } = this.#shape;
+    for (let i = 0; i < queues; i++) this.#lent.push(await this.#driver.lendQueue({ entries }));
+    const [first] = this.#lent;
+    if (first === undefined) throw new BusbarError("bug", "no queue");
+    const registers = this.#registerRegisters(first.rings);
+    if (doorbells === "shadow") this.#shadow = this.#own(new ShadowDoorbells(this.#driver, this.#gpu));
+    for (const queue of this.#lent) {
+      const places: Doorbells = {
+        tail: registers.address + BigInt(queue.rings.tailDoorbell),
+        head: registers.address + BigInt(queue.rings.headDoorbell),
+        shadow: this.#shadow?.of(queue.rings) ?? null,
+      };
+      this.#queues.push(new KernelQueue(this.#gpu, queue, { entries, slots, times: MOST_TIMES }, places));
+    }
+    await this.#restartQueues();
+  }
+
+  /** Lets the GPU at the doorbells. */
+  #registerRegisters({ registers }: QueueRings): RegisteredMemory {
+    return this.#own(this.#gpu.register(registers.pointer, registers.endOffset - registers.firstOffset, true));
+  }
+
+  async #restartQueues(): Promise<void> {
+    for (const queue of this.#queues) await queue.restart();
+    await this.#shadow?.configure();
+  }
+
+  #own<T extends Disposable>(one: T): T {
+    this.#resources.push(one);
+    return one;
+  }
+
+  /** Commands that can be in flight, over all queues. */
+  get depth(): number {
+    return this.#shape.pieces;
+  }
+
+  /**
+   * Does transfers by kernels, and returns when all have ended.
+   *
+   * After an error the controller was reset where a command was left in flight, and the queues are ready again, unless the
+   * controller is gone.
+   *
+   * @throws {BusbarError} `device-failed` with the NVMe status of the first command that failed, and for completions that
+   * cannot be; `timeout` when a command does not end; `device-gone`; the signal's reason
+   */
+  async run(job: DirectJob): Promise<DirectResult> {
+    if (this.#isClosed) throw new BusbarError("closed", `${this.#driver.name}: used after it was closed`);
+    if (this.#broken !== null) throw this.#broken;
+    const { namespace } = job;
+    const { dataBytes, metadataBytes } = blockMemory(namespace, false);
+    if (metadataBytes !== 0 || dataBytes !== namespace.blockBytes || namespace.protectionType !== 0) {
+      throw new BusbarError(
+        "unsupported",
+        `${this.#driver.name}, namespace ${namespace.id}: its blocks have metadata`,
+        {
+          operation: "drive a controller from the GPU",
+          path: this.#driver.name,
+          hint: "nvme_io takes such namespaces",
+        },
+      );
+    }
+    const end = job.lba + job.blocks;
+    const { transferBlocks } = job;
+    if (job.lba < 0n || job.blocks <= 0n || end > namespace.blocks || transferBlocks < 1 || transferBlocks > 65_536) {
+      throw new BusbarError(
+        "out-of-range",
+        `${this.#driver.name}: ${job.blocks} blocks at ${job.lba}, ${transferBlocks} at once: namespace ${namespace.id} ` +
+          `has ${namespace.blocks}`,
+        { operation: "drive a controller from the GPU", path: this.#driver.name },
+      );
+    }
+    const run = new DirectRun();
+    const isHanded = job.onRead !== undefined || job.fill !== undefined;
+    if (isHanded) await this.#runWindows(job, run);
+    else await this.#runOnce(job, run, false);
+    return await run.result(this.#queues);
+  }
+
+  /** Data that the host makes or takes: a window of the range at a time, each transfer with memory of its own. */
+  async #runWindows(job: DirectJob, run: DirectRun): Promise<void> {
+    const transferBytes = job.transferBlocks * job.namespace.blockBytes;
+    const wanted = Math.max(this.#shape.pieces, Math.floor(WINDOW_BYTES / transferBytes));
+    const windowBlocks = BigInt(wanted * job.transferBlocks);
+    for (let lba = job.lba; lba < job.lba + job.blocks; lba += windowBlocks) {
+      const left = job.lba + job.blocks - lba;
+      const blocks = left < windowBlocks ? left : windowBlocks;
+      const pieces = this.#piecesFor(wanted, transferBytes);
+      const each = (body: (lba: bigint, bytes: Uint8Array) => void): void => {
+        for (let i = 0; BigInt(i * job.transferBlocks) < blocks; i++) {
+          const at = BigInt(i * job.transferBlocks);
+          const count = Math.min(job.transferBlocks, Number(blocks - at));
+          body(lba + at, pieces.bytes(i).subarray(0, count * job.namespace.blockBytes));
+        }
+      };
+      if (job.fill !== undefined) each(job.fill);
+      await this.#runOnce({ ...job, lba, blocks }, run, true);
+      if (job.onRead !== undefined && run.mismatch === null) each(job.onRead);
+    }
+  }
+
+  #piecesFor(count: number, pieceBytes: number): DataPieces {
+    if (this.#pieces !== null && this.#pieces.count >= count && this.#pieces.pieceBytes === pieceBytes) {
+      return this.#pieces;
+    }
+    this.#pieces?.[Symbol.dispose]();
+    this.#pieces = null;
+    this.#pieces = new DataPieces(this.#driver, this.#gpu, count, pieceBytes);
+    return this.#pieces;
+  }
+
+  async #runOnce(job: DirectJob, run: DirectRun, isLinear: boolean): Promise<void> {
+    const { namespace, transferBlocks, pattern } = job;
+    const { lanes, pieces: most } = this.#shape;
+    const chunks = (job.blocks + BigInt(transferBlocks) - 1n) / BigInt(transferBlocks);
+    const pieces = this.#piecesFor(
+      isLinear ? Math.max(most, Number(chunks)) : most,
+      transferBlocks * namespace.blockBytes,
+    );
+    using table = this.#gpu.allocate(pieces.table.length);
+    await table.write(pieces.table);
+    const unlimited = job.durationMs !== undefined ? (1n << 63n) : chunks;
+    const block = new Uint8Array(JOB_BLOCK.sizeBytes);
+    const timeoutMs = job.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    new BlockView(JOB_BLOCK, block).set({
+      queues: this.#blocks.address,
+      pieces: table.address,
+      control: this.#control.address,
+      first_lba: job.lba,
+      blocks: job.blocks,
+      chunks,
+      transfers: isLinear ? chunks : job.transfers ?? unlimited,
+      random_seed: isLinear ? 0 : job.randomSeed ?? 0,
+      timeout_ns: BigInt(Math.round(timeoutMs * 1e6)),
+      queue_count: this.#queues.length,
+      namespace_id: namespace.id,
+      opcode: { flush: 0, write: 1, read: 2 }[job.operation],
+      transfer_blocks: transferBlocks,
+      block_bytes: namespace.blockBytes,
+      has_pattern: pattern !== undefined,
+      pattern_seed: pattern?.seed ?? 0,
+      is_linear: isLinear,
+      lanes,
+      is_timed: true,
+    });
+    await this.#job.write(block);
+    for (const [i, queue] of this.#queues.entries()) {
+      await this.#blocks.write(queue.block, i * QUEUE_BLOCK.sizeBytes);
+    }
+    this.#control.bytes.fill(0);
+    const started = performance.now();
+    let stopped: unknown = null;
+    try {
+      this.#kernel.launch({ grid: this.#shape.blocks, block: this.#shape.threads, stream: this.#stream }, [this.#job]);
+      stopped = await this.#watch(job, timeoutMs, run.transfers);
+    } catch (error) {
+      // The kernel is lost, or the GPU: the controller must let go of all memory before anything is freed.
+      this.#broken = error;
+      await this.#driver.reset().catch(() => {});
+      throw error;
+    }
+    run.elapsedMs += performance.now() - started;
+    await this.#collect(job, run, stopped, pieces);
+  }
+
+  /** Waits for the kernel. Returns why it was told to end, or null. */
+  async #watch(job: DirectJob, timeoutMs: number, before: number): Promise<unknown> {
+    const { bytes } = this.#control;
+    const control = new BlockView(CONTROL_BLOCK, bytes);
+    const ask = (stop: number): void => control.set({ stop });
+    const started = performance.now();
+    const endMs = started + (job.durationMs ?? Infinity);
+    let stopped: unknown = null, askedNow = Infinity, movedAt = started, done = 0n;
+    while (!this.#stream.isDone) {
+      const now = performance.now();
+      const seen = control.get("done");
+      if (seen !== done) [done, movedAt] = [seen, now];
+      if (now > askedNow + END_MS) {
+        throw new BusbarError("timeout", `${this.#gpu.name}: the kernel did not end when it was told to`, {
+          operation: "drive a controller from the GPU",
+          path: this.#gpu.name,
+          hint: "closing the GPU ends it; the controller was reset",
+        });
+      }
+      if (stopped === null && job.signal?.aborted === true) {
+        stopped = job.signal.reason;
+        ask(NVME_STOPS.drain);
+      }
+      if (now > endMs && stopped === null) ask(NVME_STOPS.drain);
+      if (now > movedAt + timeoutMs + SILENCE_MS && askedNow === Infinity) {
+        ask(NVME_STOPS.now);
+        askedNow = now;
+        stopped ??= new BusbarError("timeout", `${this.#driver.name}: the kernel makes no progress`, {
+          operation: "drive a controller from the GPU",
+          path: this.#driver.name,
+        });
+      }
+      if (askedNow === Infinity) {
+        try {
+          this.#driver.checkAlive();
+        } catch (error) {
+          stopped = error;
+          askedNow = now;
+          ask(NVME_STOPS.now);
+        }
+      }
+      job.onProgress?.(before + Number(done));
+      await pause(1);
+    }
+    return stopped;
+  }
+
+  /** Looks at what the kernel left, makes the queues good again where need be, and throws where something was wrong. */
+  async #collect(job: DirectJob, run: DirectRun, stopped: unknown, pieces: DataPieces): Promise<void> {
+    const block = new BlockView(JOB_BLOCK, await this.#job.read());
+    const before = this.#queues.map((queue) => queue.state);
+    for (const [i, queue] of this.#queues.entries()) {
+      queue.block.set(await this.#blocks.read(QUEUE_BLOCK.sizeBytes, i * QUEUE_BLOCK.sizeBytes));
+    }
+    const states = this.#queues.map((queue) => queue.state);
+    run.add(job, block.number("done"), before.map((state, i) => [state, states[i] ?? state] as const));
+    const failed = states.find(({ failure }) => failure !== 0);
+    const isLost = failed !== undefined || states.some(({ inFlight }) => inFlight > 0);
+    const unanswered = isLost ? (await Promise.all(this.#queues.map((queue) => queue.unanswered()))).flat() : [];
+    if (isLost) await this.#recover();
+    if (stopped !== null) throw stopped;
+    const outcome = block.number("outcome");
+    const which = nameOf(job.operation);
+    const [lba, blocks] = [block.get("failed_lba"), block.number("failed_blocks")];
+    const details = { operation: `${which} of ${blocks} blocks at ${lba}`, path: this.#driver.name };
+    const path = `${this.#driver.name}, namespace ${job.namespace.id}`;
+    if (outcome === NVME_FAILURES.status) throw statusError(block.number("failed_status"), { ...details, path });
+    if (failed !== undefined) throw this.#failure(failed, job, unanswered);
+    if (outcome === NVME_FAILURES.mismatch) {
+      const offset = block.number("failed_offset");
+      run.mismatch = { lba, offset, text: this.#explain(job, lba, pieces) };
+    }
+  }
+
+  #explain(job: DirectJob, lba: bigint, pieces: DataPieces): string {
+    const { blockBytes } = job.namespace;
+    // The block is still in the memory of one of the lanes, unless that went on to another transfer.
+    for (let i = 0; i < pieces.count; i++) {
+      const bytes = pieces.bytes(i);
+      const place = Number((lba - job.lba) % BigInt(job.transferBlocks));
+      const found = job.pattern?.check(bytes.subarray(place * blockBytes, (place + 1) * blockBytes), lba);
+      if (found && this.#pieceHolds(bytes, place, lba, job)) return found.text;
+    }
+    return "it is not as the pattern says";
+  }
+
+  /** Whether the blocks around it say that a piece was read from there; a piece of one block cannot be told. */
+  #pieceHolds(bytes: Uint8Array, place: number, lba: bigint, job: DirectJob): boolean {
+    const { blockBytes } = job.namespace;
+    const other = place === 0 ? 1 : 0;
+    if (job.transferBlocks < 2) return false;
+    const at = lba - BigInt(place) + BigInt(other);
+    return job.pattern?.check(bytes.subarray(other * blockBytes, (other + 1) * blockBytes), at) === null;
+  }
+
+  #failure(state: QueueState, job: DirectJob, unanswered: readonly UnansweredCommand[]): BusbarError {
+    const { name } = this.#driver;
+    const common = { operation: "drive a controller from the GPU", path: name };
+    const [oldest] = unanswered;
+    if (state.failure === NVME_FAILURES.timeout) {
+      const what = oldest === undefined
+        ? "a command"
+        : `${nameOf(job.operation)} of ${oldest.blocks} blocks at ${oldest.lba}`;
+      const seconds = (job.timeoutMs ?? DEFAULT_TIMEOUT_MS) / 1000;
+      return new BusbarError("timeout", `${name}: no completion within ${seconds} s for ${what}`, {
+        ...common,
+        hint: `the controller was reset; ${unanswered.length} commands were in flight`,
+      });
+    }
+    const hint = "the controller was reset; what it sent since the last good command is not to be trusted";
+    if (state.failure === NVME_FAILURES.head) {
+      const text = `${name}: a completion says SQHD ${state.failureDetail}, where nothing was submitted`;
+      return new BusbarError("device-failed", text, { ...common, hint });
+    }
+    const text = `${name}: a completion for command ${state.failureDetail}, which is not in flight`;
+    return new BusbarError("device-failed", text, { ...common, hint });
+  }
+
+  /** Resets the controller and makes the queues new. Without success nothing more can be done with it. */
+  async #recover(): Promise<void> {
+    try {
+      await this.#driver.reset();
+      await this.#restartQueues();
+    } catch (error) {
+      this.#broken = error;
+    }
+  }
+
+  /** Gives queues and memory back. Shadow doorbells end with a reset of the controller. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    try {
+      // The controller forgets shadow doorbells only by a reset, and their memory goes away.
+      if (this.#shadow !== null && this.#broken === null) await this.#driver.reset();
+    } finally {
+      // The GPU lets go of memory before it is freed; a piece is only freed once no queue can reach it.
+      for (const one of this.#queues) one[Symbol.dispose]();
+      for (const queue of this.#lent) await queue[Symbol.asyncDispose]().catch(() => {});
+      this.#pieces?.[Symbol.dispose]();
+      for (const one of this.#resources.toReversed()) one[Symbol.dispose]();
+    }
+  }
+}
+
+function nameOf(operation: DirectJob["operation"]): string {
+  return { read: "Read", write: "Write", flush: "Flush" }[operation];
+}

@@ -1,0 +1,165 @@
+/**
+ * What `gpu_nvme` did, as text and JSON.
+ * @module
+ */
+
+import { bold, red } from "@std/fmt/colors";
+
+import type { Histogram } from "../../../src/core/histogram.ts";
+import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
+import { formatBytes, formatDurationMs } from "../../../src/core/units.ts";
+import type { DirectDoorbells, DirectMode, DirectResult } from "../../../src/gpu/nvme/direct_job.ts";
+import type { TransferPlan } from "../../../src/nvme/jobs/transfer_plan.ts";
+import { documentSchema } from "../../cli/run.ts";
+import { columns } from "../../cli/table.ts";
+
+/** What was asked for. */
+export interface DirectDescription extends TransferPlan {
+  /** The controller's locator. */
+  readonly device: string;
+  /** The GPU, in words. */
+  readonly gpu: string;
+  /** `read`, `write`, `verify`, `bench`. */
+  readonly action: string;
+  /** Who submits. */
+  readonly mode: DirectMode;
+  /** How doorbells are rung. */
+  readonly doorbells: DirectDoorbells;
+  /** Transfers in flight. */
+  readonly depth: number;
+  /** Queue pairs. */
+  readonly queues: number;
+}
+
+const PERCENTILES = [50, 99, 99.9] as const;
+const GIB = 2 ** 30;
+
+const WHO = { thread: "one thread", warp: "one warp", grid: "many warps" } as const;
+const BELLS = { mmio: "in the controller's registers", shadow: "in memory (shadow doorbells)" } as const;
+
+/** How it is done, and by what: before the figures. */
+export function methodLines(what: DirectDescription): string[] {
+  const queues = what.queues === 1 ? "one queue pair" : `${what.queues} queue pairs`;
+  return [
+    `GPU ${what.gpu}`,
+    `${WHO[what.mode]} on ${queues}, ${what.depth} commands in flight, doorbells ${BELLS[what.doorbells]}`,
+    "tier 1: queues and data in pinned host memory; no CPU in the data path",
+  ];
+}
+
+/** The result for people. */
+export function gpuNvmeLines(what: DirectDescription, result: DirectResult, cpuSeconds: number): string[] {
+  const { transfers, bytes, elapsedMs, mismatch, times } = result;
+  const size = formatBytes(what.transferBlocks * what.namespace.blockBytes);
+  const rate = `${formatBytes(Math.round(bytes / elapsedMs * 1000))}/s`;
+  const lines = [
+    `${bold(what.action)}: ${transfers} × ${size} in ${formatDurationMs(elapsedMs)}: ` +
+    `${Math.round(transfers / elapsedMs * 1000)} IOPS, ${rate}`,
+  ];
+  if (mismatch !== null) lines.push(red(`block ${mismatch.lba} is wrong at byte ${mismatch.offset}: ${mismatch.text}`));
+  else if (what.action === "verify") lines.push("every block is as the pattern says");
+  const { submitted, tailRings, headRings } = result;
+  lines.push(`${submitted} commands with ${tailRings} tail and ${headRings} head doorbells written`);
+  const perGib = bytes === 0 ? "" : `, ${(cpuSeconds / (bytes / GIB)).toFixed(2)} s a GiB`;
+  lines.push(`processor time of this process: ${cpuSeconds.toFixed(2)} s${perGib}`);
+  if (times.wait.count === 0) return lines;
+  const row = (name: string, histogram: Histogram): string[] => [
+    name,
+    ...[histogram.min, ...PERCENTILES.map((percent) => histogram.percentile(percent)), histogram.max].map(microseconds),
+  ];
+  return [
+    ...lines,
+    ...columns([
+      ["µs", "min", ...PERCENTILES.map((percent) => `${percent} %`), "max"],
+      row("build", times.build),
+      row("ring", times.ring),
+      row("wait", times.wait),
+    ]),
+    `times of the last ${times.wait.count} commands, by the GPU's timer`,
+  ];
+}
+
+function microseconds(nanoseconds: number): string {
+  return (nanoseconds / 1000).toFixed(1);
+}
+
+/** The result for programs. */
+export function gpuNvmeJson(what: DirectDescription, result: DirectResult, cpuSeconds: number): JsonObject {
+  const { mismatch, times } = result;
+  const timesOf = (histogram: Histogram): JsonObject => ({
+    min: histogram.min / 1000,
+    mean: histogram.mean / 1000,
+    max: histogram.max / 1000,
+    percentiles: Object.fromEntries(PERCENTILES.map((one) => [String(one), histogram.percentile(one) / 1000])),
+  });
+  return {
+    schema: "gpu_nvme/1",
+    device: what.device,
+    gpu: what.gpu,
+    action: what.action,
+    mode: what.mode,
+    doorbells: what.doorbells,
+    tier: 1,
+    namespace: what.namespace.id,
+    lba: what.lba.toString(),
+    blocks: what.blocks.toString(),
+    blockBytes: what.namespace.blockBytes,
+    transferBlocks: what.transferBlocks,
+    depth: what.depth,
+    queues: what.queues,
+    transfers: result.transfers,
+    bytes: String(result.bytes),
+    elapsedMs: result.elapsedMs,
+    cpuSeconds,
+    submitted: result.submitted,
+    tailRings: result.tailRings,
+    headRings: result.headRings,
+    timedCommands: times.wait.count,
+    buildUs: timesOf(times.build),
+    ringUs: timesOf(times.ring),
+    waitUs: timesOf(times.wait),
+    mismatch: mismatch === null ? null : { lba: mismatch.lba.toString(), offset: mismatch.offset, text: mismatch.text },
+  };
+}
+
+/** The schema of {@linkcode gpuNvmeJson}. */
+export function gpuNvmeSchema(): JsonObject {
+  const number = { type: "number", minimum: 0 };
+  const integer = { type: "integer", minimum: 0 };
+  const decimal = { type: "string", pattern: "^[0-9]+$" };
+  const text = { type: "string" };
+  const times = closedObject({
+    min: number,
+    mean: number,
+    max: number,
+    percentiles: closedObject(Object.fromEntries(PERCENTILES.map((percent) => [String(percent), number]))),
+  });
+  return documentSchema("gpu_nvme", [closedObject({
+    schema: { const: "gpu_nvme/1" },
+    device: text,
+    gpu: text,
+    action: { enum: ["read", "write", "verify", "bench"] },
+    mode: { enum: ["thread", "warp", "grid"] },
+    doorbells: { enum: ["mmio", "shadow"] },
+    tier: { enum: [1] },
+    namespace: integer,
+    lba: decimal,
+    blocks: decimal,
+    blockBytes: integer,
+    transferBlocks: integer,
+    depth: integer,
+    queues: integer,
+    transfers: integer,
+    bytes: decimal,
+    elapsedMs: number,
+    cpuSeconds: number,
+    submitted: integer,
+    tailRings: integer,
+    headRings: integer,
+    timedCommands: integer,
+    buildUs: times,
+    ringUs: times,
+    waitUs: times,
+    mismatch: { anyOf: [{ type: "null" }, closedObject({ lba: decimal, offset: integer, text })] },
+  })]);
+}
