@@ -177,21 +177,9 @@ async function makePlan(
   source: BlockSource | null,
 ): Promise<TransferPlan> {
   const { blocks, lba = 0n, namespace } = options;
-  const { blockBytes } = await controller.namespace(namespace).geometry();
-  const wanted = Number(options.blockSize ?? BigInt(Math.max(4096, blockBytes)));
-  const most = await controller.maxTransferBytes();
-  if (wanted > most || wanted % blockBytes !== 0) {
-    throw new BusbarError(
-      "usage",
-      `--block-size ${wanted}: the controller takes multiples of ${blockBytes} up to ${most}`,
-      {
-        operation: "plan transfers",
-        path: controller.name,
-        hint: `--block-size ${Math.min(most, Math.max(blockBytes, wanted - wanted % blockBytes))}`,
-      },
-    );
-  }
+  const wanted = { sizeBytes: Number(options.blockSize ?? 4096n), isExact: options.blockSize !== undefined };
   if (source === null) return await planTransfers(controller, namespace, lba, blocks, wanted);
+  const { blockBytes } = await controller.namespace(namespace).geometry();
   const given = source.blocks(blockBytes);
   if (blocks !== undefined && blocks > given) {
     throw new BusbarError("usage", `--blocks ${blocks}: the input has ${given}`, { operation: "plan transfers" });

@@ -318,30 +318,12 @@ export class NvmeDirect implements AsyncDisposable {
     if (outcome === NVME_FAILURES.status) throw statusError(block.number("failed_status"), { ...details, path });
     if (failed !== undefined) throw this.#failure(failed, job, unanswered);
     if (outcome === NVME_FAILURES.mismatch) {
-      const offset = block.number("failed_offset");
-      run.mismatch = { lba, offset, text: this.#explain(job, lba, pieces) };
+      // No lane that saw a failure begins another transfer, so the data is as the kernel saw it.
+      const bytes = pieces.bytesAt(block.get("failed_piece")).subarray(0, blocks * job.namespace.blockBytes);
+      const found = job.pattern?.check(bytes, lba) ?? null;
+      if (found === null) throw new BusbarError("bug", "the kernel and the host disagree about a pattern");
+      run.mismatch = found;
     }
-  }
-
-  #explain(job: DirectJob, lba: bigint, pieces: DataPieces): string {
-    const { blockBytes } = job.namespace;
-    // The block is still in the memory of one of the lanes, unless that went on to another transfer.
-    for (let i = 0; i < pieces.count; i++) {
-      const bytes = pieces.bytes(i);
-      const place = Number((lba - job.lba) % BigInt(job.transferBlocks));
-      const found = job.pattern?.check(bytes.subarray(place * blockBytes, (place + 1) * blockBytes), lba);
-      if (found && this.#pieceHolds(bytes, place, lba, job)) return found.text;
-    }
-    return "it is not as the pattern says";
-  }
-
-  /** Whether the blocks around it say that a piece was read from there; a piece of one block cannot be told. */
-  #pieceHolds(bytes: Uint8Array, place: number, lba: bigint, job: DirectJob): boolean {
-    const { blockBytes } = job.namespace;
-    const other = place === 0 ? 1 : 0;
-    if (job.transferBlocks < 2) return false;
-    const at = lba - BigInt(place) + BigInt(other);
-    return job.pattern?.check(bytes.subarray(other * blockBytes, (other + 1) * blockBytes), at) === null;
   }
 
   #failure(state: QueueState, job: DirectJob, unanswered: readonly UnansweredCommand[]): BusbarError {

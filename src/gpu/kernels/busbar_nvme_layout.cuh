@@ -100,7 +100,7 @@ struct __align__(16) bb_nvme_job {
   unsigned long long timeout_ns; /* how long a command may take */
   unsigned long long next; /* transfers begun */
   unsigned long long done; /* transfers ended well */
-  unsigned long long failed_lba; /* first block of the transfer that failed, or the block that is not as the pattern says */
+  unsigned long long failed_lba; /* first block of the transfer that failed */
   unsigned int queue_count; /* queue pairs */
   unsigned int namespace_id; /* NSID */
   unsigned int opcode; /* 0 flush, 1 write, 2 read */
@@ -113,9 +113,9 @@ struct __align__(16) bb_nvme_job {
   unsigned int outcome; /* bb_nvme_failure: the first */
   unsigned int failed_status; /* status field of the command that failed */
   unsigned int failed_blocks; /* blocks of the transfer that failed */
-  unsigned int failed_offset; /* first byte of the block that is not as the pattern says */
   unsigned int is_timed; /* 1: write times */
-  unsigned int padding[2];
+  unsigned int reserved; /* 0 */
+  unsigned long long failed_piece; /* device address of the data of the transfer that failed */
 };
 static_assert(sizeof(bb_nvme_job) == 160, "bb_nvme_job");
 

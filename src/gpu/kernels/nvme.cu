@@ -42,20 +42,19 @@ static __device__ void fill_blocks(const bb_nvme_job *job, bb_u64 data, bb_u64 l
   }
 }
 
-/* The first byte that is not as the pattern says, in the block that *lba then names; or 0xffffffff. */
-static __device__ bb_u32 check_blocks(const bb_nvme_job *job, bb_u64 data, bb_u64 *lba, bb_u32 blocks) {
+/* The host says of a wrong block what is wrong: its memory stays as it is. */
+static __device__ bool is_pattern(const bb_nvme_job *job, bb_u64 data, bb_u64 lba, bb_u32 blocks) {
   const bb_u32 *from = bb_at<bb_u32>(data);
-  for (bb_u32 i = 0; i < blocks; i++, ++*lba) {
-    bb_u32 x = pattern_start(*lba, job->pattern_seed);
-    for (bb_u32 word = 0; word < job->block_bytes / 4; word++) {
-      const bb_u32 wanted =
-          word < PATTERN_TAG_WORDS ? pattern_tag(*lba, job->pattern_seed, word) : (x = pattern_next(x));
-      const bb_u32 differs = from[word] ^ wanted;
-      if (differs != 0) return 4 * word + (__ffs((int)differs) - 1) / 8;
+  bb_u32 differs = 0;
+  for (bb_u32 i = 0; i < blocks; i++) {
+    bb_u32 x = pattern_start(lba + i, job->pattern_seed);
+    for (bb_u32 word = 0; word < PATTERN_TAG_WORDS; word++) {
+      differs |= from[word] ^ pattern_tag(lba + i, job->pattern_seed, word);
     }
+    for (bb_u32 word = PATTERN_TAG_WORDS; word < job->block_bytes / 4; word++) differs |= from[word] ^ (x = pattern_next(x));
     from += job->block_bytes / 4;
   }
-  return 0xffffffffu;
+  return differs == 0;
 }
 
 /* ---- a transfer -------------------------------------------------------------------------------------------------- */
@@ -82,13 +81,13 @@ static __device__ __forceinline__ void choose(const bb_nvme_job *job, struct tra
   one->piece = bb_at<bb_nvme_piece>(job->pieces) + (job->is_linear ? index : owner);
 }
 
-static __device__ __forceinline__ void fail_job(bb_nvme_job *job, bb_u32 outcome, bb_u64 lba, bb_u32 blocks, bb_u32 status,
-                                                bb_u32 offset) {
+static __device__ __forceinline__ void fail_job(bb_nvme_job *job, bb_u32 outcome, const struct transfer *one,
+                                                bb_u32 status) {
   if (atomicCAS(&job->outcome, 0u, outcome) != 0) return;
-  job->failed_lba = lba;
-  job->failed_blocks = blocks;
+  job->failed_lba = one->lba;
+  job->failed_blocks = one->blocks;
   job->failed_status = status;
-  job->failed_offset = offset;
+  job->failed_piece = one->piece == 0 ? 0 : one->piece->data;
 }
 
 template <int DRIVER>
@@ -120,14 +119,12 @@ static __device__ __forceinline__ bb_u32 finish(bb_nvme_job *job, bb_nvme_queue 
   }
   bb_u32 good = 0;
   if (status != 0) {
-    fail_job(job, BB_NVME_FAILURE_STATUS, one->lba, one->blocks, status, 0);
+    fail_job(job, BB_NVME_FAILURE_STATUS, one, status);
   } else {
     good = 1;
     if (job->opcode == BB_NVME_READ && job->has_pattern) {
-      bb_u64 lba = one->lba;
-      const bb_u32 offset = check_blocks(job, one->piece->data, &lba, one->blocks);
-      if (offset != 0xffffffffu) {
-        fail_job(job, BB_NVME_FAILURE_MISMATCH, lba, 1, 0, offset);
+      if (!is_pattern(job, one->piece->data, one->lba, one->blocks)) {
+        fail_job(job, BB_NVME_FAILURE_MISMATCH, one, 0);
         good = 0;
       }
     }
@@ -150,7 +147,7 @@ static __device__ __forceinline__ bool is_lost(const bb_nvme_job *job, const bb_
 static __device__ __forceinline__ bool is_late(bb_nvme_job *job, bb_nvme_queue *queue, const struct transfer *one) {
   if (bb_now_ns() - one->begun_ns <= job->timeout_ns) return false;
   bb_nvme_fail(queue, BB_NVME_FAILURE_TIMEOUT, one->ticket & 0xffff);
-  fail_job(job, BB_NVME_FAILURE_TIMEOUT, one->lba, one->blocks, 0, 0);
+  fail_job(job, BB_NVME_FAILURE_TIMEOUT, one, 0);
   return true;
 }
 

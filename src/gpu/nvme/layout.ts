@@ -131,7 +131,7 @@ export const JOB_BLOCK: BlockLayout = block("bb_nvme_job", "Transfers over a ran
   ["timeout_ns", 8, "how long a command may take"],
   ["next", 8, "transfers begun"],
   ["done", 8, "transfers ended well"],
-  ["failed_lba", 8, "first block of the transfer that failed, or the block that is not as the pattern says"],
+  ["failed_lba", 8, "first block of the transfer that failed"],
   ["queue_count", 4, "queue pairs"],
   ["namespace_id", 4, "NSID"],
   ["opcode", 4, "0 flush, 1 write, 2 read"],
@@ -144,8 +144,9 @@ export const JOB_BLOCK: BlockLayout = block("bb_nvme_job", "Transfers over a ran
   ["outcome", 4, "bb_nvme_failure: the first"],
   ["failed_status", 4, "status field of the command that failed"],
   ["failed_blocks", 4, "blocks of the transfer that failed"],
-  ["failed_offset", 4, "first byte of the block that is not as the pattern says"],
   ["is_timed", 4, "1: write times"],
+  ["reserved", 4, "0"],
+  ["failed_piece", 8, "device address of the data of the transfer that failed"],
 ]);
 
 /** What host and kernel tell each other while it runs. */

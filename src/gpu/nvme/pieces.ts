@@ -4,6 +4,7 @@
  */
 
 import type { DmaBuffer } from "../../core/dma.ts";
+import { BusbarError } from "../../core/error.ts";
 import type { NvmeDriver } from "../../nvme/driver/driver.ts";
 import { prpEntries, prpListPages, writePrps } from "../../nvme/queue/prp.ts";
 import type { Gpu } from "../gpu.ts";
@@ -52,6 +53,15 @@ export class DataPieces implements Disposable {
   /** The memory of a piece, for the host. */
   bytes(index: number): Uint8Array<ArrayBuffer> {
     return this.#data.bytes.subarray(index * this.#strideBytes, index * this.#strideBytes + this.pieceBytes);
+  }
+
+  /** The memory of a piece that the GPU has at this address. @throws {BusbarError} `bug` where there is none */
+  bytesAt(address: bigint): Uint8Array<ArrayBuffer> {
+    const offset = Number(address - this.#registered.address);
+    if (offset < 0 || offset >= this.#data.sizeBytes || offset % this.#strideBytes !== 0) {
+      throw new BusbarError("bug", "a kernel named memory that is no piece");
+    }
+    return this.bytes(offset / this.#strideBytes);
   }
 
   #describe(index: number, listPages: number, pageBytes: number): void {
