@@ -107,6 +107,14 @@ Deno.test("one port with request redirect sends the traffic to the root complex,
   }
 });
 
+Deno.test("the bridge where two paths meet counts: with redirect there alone, traffic goes up to the root complex", () => {
+  const functions = SWITCH.map((fn) => fn.at === "01:00.0" ? { ...fn, acs: ["ReqRedir"] } : fn);
+  const { commonAncestor, redirectedBy, writes, findings } = verdict(topologyOf({ functions }), "03:00.0", "04:00.0");
+  assertEquals(commonAncestor?.function.name, "0000:01:00.0");
+  assertEquals(redirectedBy.map((node) => node.function.name), ["0000:01:00.0"]);
+  assert(findings.some((finding) => finding.rule === "rootComplex"), writes);
+});
+
 Deno.test("services that do not redirect leave traffic below the switch", () => {
   const acs = ["SrcValid", "TransBlk", "UpstreamFwd", "DirectTrans"];
   const topology = topologyOf({ functions: SWITCH.map((fn) => fn.acs === undefined ? fn : { ...fn, acs }) });
