@@ -58,6 +58,15 @@ export const SOFT_CUDA: LibrarySpec = {
   linkFlags: ["-pthread", "-lm", "-ldl", "-Wl,-z,nodelete"],
 };
 
+/** The software Type 2 GPU, over any CUDA driver. */
+export const SOFT_TYPE2: LibrarySpec = {
+  name: "busbar_type2",
+  folders: ["csrc/soft/type2"],
+  variable: "BUSBAR_SOFT_TYPE2_LIB",
+  // It holds a handler of SIGBUS, and a device that is open when the process ends has threads.
+  linkFlags: ["-pthread", "-ldl", "-Wl,-z,nodelete"],
+};
+
 /** The two versions of the CUDA runtime over whatever driver library is there. Programs load them by their SONAME. */
 export const CUDARTS: readonly LibrarySpec[] = [12, 13].map((version) => ({
   name: `cudart${version}`,
@@ -98,7 +107,7 @@ export const BUSBAR_BENCH: LibrarySpec = {
 };
 
 /** What a program that is given away needs of these. */
-export const SHIPPED_LIBRARIES: readonly LibrarySpec[] = [BUSBAR, BUSBAR_SOFT, SOFT_CUDA, ...CUDARTS, NVME_GUARDIAN];
+export const SHIPPED_LIBRARIES: readonly LibrarySpec[] = [BUSBAR, BUSBAR_SOFT, SOFT_CUDA, SOFT_TYPE2, ...CUDARTS, NVME_GUARDIAN];
 
 /** How a library is compiled. `BUSBAR_VARIANT` chooses; `release` is the default. */
 export type Variant = "release" | "asan";

@@ -23,6 +23,10 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
     title: "see all that a device says in configuration space, and read or write one register of it",
     load: () => import("../config.ts"),
   },
+  cxl_gpu: {
+    title: "use a CXL Type 2 GPU, or give guests and programs one in software",
+    load: () => import("../cxl_gpu.ts"),
+  },
   cxl_region: { title: "create, use or destroy a region of CXL memory", load: () => import("../cxl_region.ts") },
   cxl_sim: {
     title: "know what a program, a trace or a generator would see behind CXL switches and expanders",

@@ -117,6 +117,11 @@ __attribute__((destructor)) static void complete_files(void) {
   }
 }
 
+void bb_soft_cuda_print_to(struct cuda_instance *instance, void (*print)(void *, const char *, size_t), void *argument) {
+  instance->print = print;
+  instance->print_argument = argument;
+}
+
 uint32_t bb_soft_cuda_last_fault(struct cuda_instance *instance, char *text, uint32_t size) {
   CUresult failed;
   if (instance == NULL) instance = current_instance(&failed);

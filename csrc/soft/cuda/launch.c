@@ -77,14 +77,17 @@ static void keep_print(void *argument, const char *text, size_t length) {
 }
 
 void print_flush(CUcontext context) {
+  const struct cuda_instance *instance = context->instance;
   pthread_mutex_lock(&context->print_lock);
   for (size_t at = 0; at < context->print_used;) {
     uint32_t size;
     memcpy(&size, context->print + at, sizeof size);
-    fwrite(context->print + at + sizeof size, 1, size, stdout);
+    const char *text = context->print + at + sizeof size;
+    if (instance->print != NULL) instance->print(instance->print_argument, text, size);
+    else fwrite(text, 1, size, stdout);
     at += sizeof size + size;
   }
-  if (context->print_used > 0) fflush(stdout);
+  if (context->print_used > 0 && instance->print == NULL) fflush(stdout);
   context->print_used = 0;
   pthread_mutex_unlock(&context->print_lock);
 }

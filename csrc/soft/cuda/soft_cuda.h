@@ -5,6 +5,7 @@
 #ifndef BUSBAR_SOFT_CUDA_H
 #define BUSBAR_SOFT_CUDA_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #define BB_SOFT_CUDA_API __attribute__((visibility("default")))
@@ -44,6 +45,11 @@ BB_SOFT_CUDA_API void bb_soft_cuda_enter(struct cuda_instance *instance);
 
 /* Ends what runs and frees all. No thread may be in a call of it. */
 BB_SOFT_CUDA_API void bb_soft_cuda_close(struct cuda_instance *instance);
+
+/* Where the text of kernels' printf goes instead of standard output: called by the thread that synchronises. Call it before the
+ * first context is made. */
+BB_SOFT_CUDA_API void bb_soft_cuda_print_to(struct cuda_instance *instance,
+                                            void (*print)(void *argument, const char *text, size_t size), void *argument);
 
 /* The last fault of a kernel, as a sentence: kernel, block, thread, line and address. Returns its length, 0 for none. */
 BB_SOFT_CUDA_API uint32_t bb_soft_cuda_last_fault(struct cuda_instance *instance, char *text, uint32_t size);

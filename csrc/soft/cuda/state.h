@@ -499,6 +499,8 @@ struct cuda_instance {
   FILE *trace;
   pthread_mutex_t trace_lock;
   char fault[512]; /* the last one, as a sentence */
+  void (*print)(void *argument, const char *text, size_t size); /* NULL: standard output */
+  void *print_argument;
 };
 
 /* ---- thread.c: what every function begins with ----------------------------------------------------------------------- */

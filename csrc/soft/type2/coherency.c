@@ -1,0 +1,241 @@
+/*
+ * The coherency engine: an entry for each line that some domain holds, in a snoop filter of limited size with the least
+ * recently used line as its victim. src/type2/coherency.ts is the same rules once more, written to be read.
+ */
+#define _GNU_SOURCE
+#include "coherency.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { NOWHERE = UINT32_MAX };
+
+struct entry {
+  uint64_t line;
+  uint32_t next_in_bucket, newer, older;
+  uint8_t state, owner, holders;
+};
+
+struct coherency {
+  uint32_t capacity, mask, used, newest, oldest, free;
+  uint64_t counters[COUNTERS];
+  uint32_t *buckets;
+  struct entry entries[];
+};
+
+struct coherency *bb_type2_engine_open(uint32_t lines) {
+  if (lines == 0 || lines > 1u << 24) return NULL;
+  struct coherency *engine = calloc(1, sizeof *engine + lines * sizeof(struct entry));
+  if (engine == NULL) return NULL;
+  engine->capacity = lines;
+  uint32_t room = 1;
+  while (room < 2 * lines) room *= 2;
+  engine->mask = room - 1;
+  engine->buckets = malloc(room * sizeof *engine->buckets);
+  if (engine->buckets == NULL) {
+    free(engine);
+    return NULL;
+  }
+  coherency_clear(engine);
+  return engine;
+}
+
+void bb_type2_engine_close(struct coherency *engine) {
+  if (engine == NULL) return;
+  free(engine->buckets);
+  free(engine);
+}
+
+void coherency_clear(struct coherency *engine) {
+  memset(engine->buckets, 0xff, ((size_t)engine->mask + 1) * sizeof *engine->buckets);
+  for (uint32_t i = 0; i < engine->capacity; i++) {
+    engine->entries[i].next_in_bucket = i + 1 < engine->capacity ? i + 1 : NOWHERE;
+  }
+  engine->free = 0;
+  engine->used = 0;
+  engine->newest = engine->oldest = NOWHERE;
+}
+
+void coherency_reset_counters(struct coherency *engine) { memset(engine->counters, 0, sizeof engine->counters); }
+
+static uint32_t bucket_of(const struct coherency *engine, uint64_t line) {
+  return (uint32_t)((line * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & engine->mask;
+}
+
+static uint32_t find(const struct coherency *engine, uint64_t line) {
+  uint32_t at = engine->buckets[bucket_of(engine, line)];
+  while (at != NOWHERE && engine->entries[at].line != line) at = engine->entries[at].next_in_bucket;
+  return at;
+}
+
+static void unlink_age(struct coherency *engine, uint32_t at) {
+  struct entry *one = &engine->entries[at];
+  if (one->newer == NOWHERE) engine->newest = one->older;
+  else engine->entries[one->newer].older = one->older;
+  if (one->older == NOWHERE) engine->oldest = one->newer;
+  else engine->entries[one->older].newer = one->newer;
+}
+
+static void make_newest(struct coherency *engine, uint32_t at) {
+  struct entry *one = &engine->entries[at];
+  one->newer = NOWHERE;
+  one->older = engine->newest;
+  if (engine->newest != NOWHERE) engine->entries[engine->newest].newer = at;
+  engine->newest = at;
+  if (engine->oldest == NOWHERE) engine->oldest = at;
+}
+
+static void take_out(struct coherency *engine, uint32_t at) {
+  uint32_t *link = &engine->buckets[bucket_of(engine, engine->entries[at].line)];
+  while (*link != at) link = &engine->entries[*link].next_in_bucket;
+  *link = engine->entries[at].next_in_bucket;
+  unlink_age(engine, at);
+  engine->entries[at].next_in_bucket = engine->free;
+  engine->free = at;
+  engine->used--;
+}
+
+static uint32_t holders_of(uint32_t holders) { return (uint32_t)__builtin_popcount(holders); }
+
+static void insert(struct coherency *engine, uint64_t line, uint32_t state, uint32_t domain) {
+  uint64_t *counters = engine->counters;
+  if (engine->used == engine->capacity) {
+    const struct entry *victim = &engine->entries[engine->oldest];
+    counters[COUNT_EVICTIONS]++;
+    counters[COUNT_VICTIMS]++;
+    counters[COUNT_BACK_INVALIDATIONS] += holders_of(victim->holders);
+    counters[COUNT_WRITEBACKS] += victim->state == LINE_M;
+    take_out(engine, engine->oldest);
+  }
+  const uint32_t at = engine->free;
+  struct entry *one = &engine->entries[at];
+  engine->free = one->next_in_bucket;
+  uint32_t *bucket = &engine->buckets[bucket_of(engine, line)];
+  one->line = line;
+  one->next_in_bucket = *bucket;
+  *bucket = at;
+  one->state = (uint8_t)state;
+  one->owner = (uint8_t)domain;
+  one->holders = (uint8_t)(1u << domain);
+  make_newest(engine, at);
+  engine->used++;
+}
+
+/* The line is this domain's alone; the others lose their copies. */
+static void take_alone(struct coherency *engine, struct entry *one, uint32_t domain, uint32_t state) {
+  const uint32_t others = one->holders & ~(1u << domain);
+  engine->counters[COUNT_BACK_INVALIDATIONS] += holders_of(others);
+  engine->counters[COUNT_WRITEBACKS] += one->state == LINE_M && one->owner != domain;
+  one->holders = (uint8_t)(1u << domain);
+  one->owner = (uint8_t)domain;
+  one->state = (uint8_t)state;
+}
+
+/* A domain gives its copy up. */
+static uint32_t drop(struct coherency *engine, uint32_t at, uint32_t domain) {
+  struct entry *one = &engine->entries[at];
+  engine->counters[COUNT_EVICTIONS]++;
+  /* Modified data is never lost, whatever kind of eviction was asked for. */
+  engine->counters[COUNT_WRITEBACKS] += one->state == LINE_M && one->owner == domain;
+  one->holders &= (uint8_t) ~(1u << domain);
+  if (one->holders == 0) {
+    take_out(engine, at);
+    return RSP_I;
+  }
+  one->state = LINE_S;
+  return RSP_S;
+}
+
+static uint32_t response_of(uint32_t state) { return state == LINE_S ? RSP_S : state == LINE_E ? RSP_E : RSP_M; }
+
+static uint32_t read_shared(struct coherency *engine, struct entry *one, uint32_t domain) {
+  if ((one->holders & 1u << domain) != 0) return response_of(one->state);
+  if (one->state == LINE_M) engine->counters[COUNT_WRITEBACKS]++;
+  if (one->state != LINE_S) engine->counters[COUNT_DOWNGRADES]++;
+  one->state = LINE_S;
+  one->holders |= (uint8_t)(1u << domain);
+  return RSP_S;
+}
+
+static uint32_t request_new(struct coherency *engine, uint32_t domain, uint32_t request, uint64_t line) {
+  static const uint8_t STATES[REQUESTS] = {[RD_SHARED] = LINE_S, [RD_OWN] = LINE_E, [RD_ANY] = LINE_E, [WR_INV] = LINE_M};
+  if (STATES[request] == LINE_I) return RSP_I;
+  insert(engine, line, STATES[request], domain);
+  return response_of(STATES[request]);
+}
+
+uint32_t bb_type2_engine_request(struct coherency *engine, uint32_t domain, uint32_t request, uint64_t line) {
+  if (domain >= DOMAINS || request >= REQUESTS) return RSP_I;
+  uint64_t *counters = engine->counters;
+  counters[COUNT_REQUESTS]++;
+  const uint32_t at = find(engine, line);
+  if (at == NOWHERE) {
+    counters[COUNT_MISSES]++;
+    return request_new(engine, domain, request, line);
+  }
+  counters[COUNT_HITS]++;
+  struct entry *one = &engine->entries[at];
+  const uint32_t bit = 1u << domain;
+  if (at != engine->newest) {
+    unlink_age(engine, at);
+    make_newest(engine, at);
+  }
+  switch ((enum coherency_request)request) {
+    case RD_SHARED: case RD_ANY: return read_shared(engine, one, domain);
+    case RD_OWN:
+      if (one->holders == bit) {
+        if (one->state != LINE_M) one->state = LINE_E;
+        one->owner = (uint8_t)domain;
+        return response_of(one->state);
+      }
+      take_alone(engine, one, domain, LINE_E);
+      return RSP_E;
+    case WR_INV:
+      counters[COUNT_UPGRADES] += one->state == LINE_S && (one->holders & bit) != 0;
+      take_alone(engine, one, domain, LINE_M);
+      return RSP_M;
+    case WR_CUR:
+      counters[COUNT_BACK_INVALIDATIONS] += holders_of(one->holders & ~bit);
+      /* Nothing is written back: the data of the request is newer than any copy. */
+      take_out(engine, at);
+      return RSP_I;
+    case CLR_DEV_CACHE:
+      if ((one->holders & 1u << DOMAIN_GPU) == 0) return RSP_I;
+      return drop(engine, at, DOMAIN_GPU);
+    case CLEAN_EVICT: case DIRTY_EVICT:
+      if ((one->holders & bit) == 0) return RSP_I;
+      drop(engine, at, domain);
+      return RSP_I;
+    case REQUESTS: break;
+  }
+  return RSP_I;
+}
+
+void bb_type2_engine_run(struct coherency *engine, const uint16_t *requests, const uint64_t *lines, uint32_t count,
+                         uint8_t *responses) {
+  for (uint32_t i = 0; i < count; i++) {
+    const uint32_t response = bb_type2_engine_request(engine, requests[i] >> 8, requests[i] & 255, lines[i]);
+    if (responses != NULL) responses[i] = (uint8_t)response;
+  }
+}
+
+uint32_t bb_type2_engine_line(const struct coherency *engine, uint64_t line) {
+  const uint32_t at = find(engine, line);
+  if (at == NOWHERE) return 0;
+  const struct entry *one = &engine->entries[at];
+  const uint32_t owner = one->state == LINE_S ? 0 : one->owner;
+  return (uint32_t)one->state << 16 | owner << 8 | one->holders;
+}
+
+void bb_type2_engine_counters(const struct coherency *engine, uint64_t out[COUNTERS]) {
+  memcpy(out, engine->counters, sizeof engine->counters);
+  out[COUNT_ENTRIES] = engine->used;
+  out[COUNT_CAPACITY] = engine->capacity;
+}
+
+void coherency_range(struct coherency *engine, uint32_t domain, uint32_t request, uint64_t offset, uint64_t bytes) {
+  if (bytes == 0) return;
+  for (uint64_t line = offset / 64; line <= (offset + bytes - 1) / 64; line++) {
+    bb_type2_engine_request(engine, domain, request, line);
+  }
+}

@@ -1,0 +1,189 @@
+/**
+ * Opening a Type 2 GPU by a locator.
+ * @module
+ */
+
+import { BusbarError, systemError } from "../core/error.ts";
+import {
+  type OptionTable,
+  parseLocator,
+  readOptions,
+  type SoftLocator,
+  type Type2Locator,
+  wrongLocatorKind,
+} from "../core/locator.ts";
+import { softCudaSettings } from "../gpu/driver.ts";
+import { type SharedFile, softCudaLibrary, SoftType2 } from "../../ffi/soft_type2.ts";
+import { Type2Gpu, type Type2Limits } from "./client.ts";
+import { mapSharedFile, MemoryTransport } from "./memory_transport.ts";
+import { EXT_MAGIC, FILE_BAR4_OFFSET, FILE_LEAST_BYTES, MAGIC, PROFILES, registerOffset } from "./registers.ts";
+import { SoftTransport } from "./soft_transport.ts";
+
+/** What a software Type 2 GPU may be set to: the words behind `soft:type2?`, and of `cxl_gpu serve`. */
+export const SOFT_TYPE2_OPTIONS: OptionTable = {
+  profile: { type: "text", title: "generation: v1, v2 or v2-J", default: "v2", max: 8n },
+  backend: {
+    type: "text",
+    title: "what runs kernels: soft:cuda?…, cuda:PATH, or none",
+    default: "soft:cuda",
+    max: 2048n,
+  },
+  memory: { type: "size", title: "device memory", default: "1GiB", min: 4096n, max: 1n << 40n },
+  bar4: { type: "size", title: "BAR4, when it is not part of a file", default: "64MiB", min: 4096n, max: 1n << 36n },
+  limit: { type: "integer", title: "milliseconds that a kernel may run", default: "10000", min: 1n, max: 3_600_000n },
+  strict: { type: "integer", title: "1: commands without INIT or a context fail", default: "0", max: 1n },
+  filter: { type: "integer", title: "lines of the snoop filter", default: "4096", min: 1n, max: 1n << 20n },
+  peers: { type: "integer", title: "other devices, 16 MiB each", default: "0", max: 16n },
+  dcd: { type: "size", title: "dynamic capacity", default: "0", max: 1n << 50n },
+  gfam: { type: "integer", title: "hosts of fabric memory", default: "0", max: 64n },
+  mhsld: { type: "integer", title: "heads", default: "0", max: 32n },
+  name: { type: "text", title: "what DEV_NAME says; the GPU's own name by default", default: "", max: 63n },
+};
+
+/** The profiles of a software device. */
+export type SoftProfile = "v1" | "v2" | "v2-J";
+
+/** What C is told, from the options. */
+export interface SoftType2Settings {
+  /** Lines for {@linkcode SoftType2.open}. */
+  readonly settings: ReadonlyMap<string, string>;
+  /** The generation. */
+  readonly profile: SoftProfile;
+}
+
+/**
+ * Checks the options of a software device and turns its backend into a driver library.
+ *
+ * @throws {BusbarError} `usage`
+ */
+export function softType2Settings(options: ReadonlyMap<string, string>): SoftType2Settings {
+  const profile = options.get("profile") ?? "v2";
+  if (profile !== "v1" && profile !== "v2" && profile !== "v2-J") {
+    throw new BusbarError("usage", `there is no profile '${profile}'`, { hint: "it is v1, v2 or v2-J" });
+  }
+  const settings = new Map<string, string>([["profile", profile]]);
+  for (const key of ["bar4", "strict", "filter", "peers", "dcd", "gfam", "mhsld", "name", "memory"]) {
+    const value = options.get(key);
+    if (value !== undefined && value !== "") settings.set(key, value);
+  }
+  const limit = options.get("limit") ?? "10000";
+  settings.set("limit_ms", limit);
+  for (const [key, value] of backendSettings(options.get("backend") ?? "soft:cuda", options.get("memory"), limit)) {
+    settings.set(key, value);
+  }
+  return { settings, profile };
+}
+
+/** A backend's locator as a driver library. Device memory and the limit are the device's unless the backend says its own. */
+function backendSettings(backend: string, memory: string | undefined, limitMs: string): [string, string][] {
+  if (backend === "none") return [];
+  const locator = parseLocator(backend);
+  if (locator.kind === "cuda") {
+    return [["driver", locator.library ?? "libcuda.so.1"], ["ordinal", String(locator.device)]];
+  }
+  if (locator.kind !== "soft" || locator.device !== "cuda") {
+    throw wrongLocatorKind(locator, "a Type 2 GPU's backend", ["soft:cuda?…", "cuda:PATH", "none"]);
+  }
+  const words = softCudaSettings(backend).split("&").filter((word) => word !== "");
+  const add = (key: string, value: string): void => {
+    if (!locator.query.has(key)) words.push(`${key}=${value}`);
+  };
+  if (memory !== undefined) add("memory", memory);
+  add("watchdog_ms", limitMs);
+  add("log", "none");
+  return [
+    ["driver", softCudaLibrary()],
+    ["driver_settings", words.join("&")],
+    ["ordinal", locator.query.get("device") ?? "0"],
+  ];
+}
+
+/** Starts a software device that serves a shared file; see {@linkcode SoftType2.open}. */
+export function serveSharedFile(options: ReadonlyMap<string, string>, file: SharedFile): SoftType2 {
+  return SoftType2.open(file.path, softType2Settings(options).settings, file);
+}
+
+/** What {@linkcode openType2} takes. */
+const TYPE2_LOCATORS = ["soft:type2", "type2:PATH (a file of cxl_gpu serve)", "a PCI address"] as const;
+
+/**
+ * Opens a Type 2 GPU: `soft:type2?…` in this process, `type2:PATH`, the shared file of `cxl_gpu serve`.
+ *
+ * @throws {BusbarError} `usage` for another locator; `absent`, `unreachable`, `unsupported` for what is no such device
+ */
+export function openType2(text: string, limits: Type2Limits = {}): Type2Gpu {
+  const locator = parseLocator(text);
+  if (locator.kind === "soft" && locator.device === "type2") return openSoft(locator, limits);
+  if (locator.kind === "type2") return openFile(locator, limits);
+  throw wrongLocatorKind(locator, "cxl_gpu", TYPE2_LOCATORS);
+}
+
+function openSoft(locator: SoftLocator, limits: Type2Limits): Type2Gpu {
+  const { settings, profile } = softType2Settings(readOptions(locator, SOFT_TYPE2_OPTIONS));
+  const device = SoftType2.open(locator.text, settings);
+  return opened(new SoftTransport(device, profile), limits);
+}
+
+function openFile(locator: Type2Locator, limits: Type2Limits): Type2Gpu {
+  readOptions(locator, {});
+  let file: Deno.FsFile;
+  try {
+    file = Deno.openSync(locator.path, { read: true, write: true });
+  } catch (cause) {
+    const error = systemError(cause, "open the shared file", locator.path);
+    throw new BusbarError(error.code, error.message, {
+      operation: "open the shared file",
+      path: locator.path,
+      hint: `cxl_gpu serve --file ${locator.path} makes it`,
+    });
+  }
+  try {
+    const { size } = file.statSync();
+    checkFile(file, locator.path, size);
+    const profile = size >= FILE_BAR4_OFFSET && readWord(file, registerOffset("CAPS")) !== 0
+      ? PROFILES.v2
+      : PROFILES.v1;
+    const mapped = mapSharedFile(locator.text, locator.path, file, size, FILE_BAR4_OFFSET, profile.dataBytes);
+    return opened(new MemoryTransport(mapped), limits);
+  } catch (error) {
+    closeQuietly(file);
+    throw error;
+  }
+}
+
+/** Only a file that some server made is mapped. */
+function checkFile(file: Deno.FsFile, path: string, sizeBytes: number): void {
+  const fail = (why: string): BusbarError =>
+    new BusbarError("malformed", `${path}: ${why}`, {
+      operation: "open the shared file",
+      path,
+      hint: `cxl_gpu serve --file ${path} makes such a file`,
+    });
+  if (sizeBytes < FILE_LEAST_BYTES) throw fail(`has ${sizeBytes} bytes: no shared file of a Type 2 GPU is as short`);
+  const magic = readWord(file, registerOffset("MAGIC")), extension = readWord(file, registerOffset("EXT_MAGIC"));
+  if (magic !== MAGIC || extension !== EXT_MAGIC) throw fail("is no shared file of a Type 2 GPU");
+}
+
+function readWord(file: Deno.FsFile, offset: number): number {
+  const bytes = new Uint8Array(4);
+  file.seekSync(offset, Deno.SeekMode.Start);
+  file.readSync(bytes);
+  return new DataView(bytes.buffer).getUint32(0, true);
+}
+
+function closeQuietly(file: Deno.FsFile): void {
+  try {
+    file.close();
+  } catch {
+    // It was closed with the mapping.
+  }
+}
+
+function opened(transport: SoftTransport | MemoryTransport, limits: Type2Limits): Type2Gpu {
+  try {
+    return new Type2Gpu(transport, limits);
+  } catch (error) {
+    transport[Symbol.dispose]();
+    throw error;
+  }
+}

@@ -1,0 +1,26 @@
+/**
+ * `cxl_gpu`: CXL Type 2 GPUs, and the software device that guests see as one.
+ * @module
+ */
+
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+
+import { run } from "./cli/run.ts";
+import { copy } from "./cxl_gpu/copy.ts";
+import { decode } from "./cxl_gpu/decode.ts";
+import { info } from "./cxl_gpu/info.ts";
+import { reset } from "./cxl_gpu/reset.ts";
+import { runKernel } from "./cxl_gpu/run.ts";
+import { serve } from "./cxl_gpu/serve.ts";
+
+/** The command line of `cxl_gpu`. */
+export const command: CommandUnknownOpts = new Command("cxl_gpu")
+  .description("See and use a CXL Type 2 GPU, or give guests one in software.")
+  .addCommand(info)
+  .addCommand(runKernel)
+  .addCommand(copy)
+  .addCommand(decode)
+  .addCommand(reset)
+  .addCommand(serve);
+
+if (import.meta.main) await run(command);

@@ -1,0 +1,24 @@
+/**
+ * `cxl_gpu info`: what a device is.
+ * @module
+ */
+
+import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+
+import { openType2 } from "../../src/type2/open.ts";
+import { print, printJson } from "../cli/output.ts";
+import { documentSchema } from "../cli/run.ts";
+import { infoDocument, infoLines, infoSchema } from "../render/type2/info.ts";
+
+/** The command line of `cxl_gpu info`. */
+export const info: CommandUnknownOpts = new Command("info")
+  .description("Show generation, features, memory and transport of a device.")
+  .argument("<device>", "soft:type2, or type2:PATH, the file of cxl_gpu serve")
+  .option("--json", "print one JSON document")
+  .option("--json-schema", "print the schema of --json, and stop")
+  .action((device, options) => {
+    if (options.jsonSchema) return printJson(documentSchema("cxl_gpu", [infoSchema()]));
+    using gpu = openType2(device);
+    if (options.json) printJson(infoDocument(gpu));
+    else print(infoLines(gpu).join("\n"));
+  });
