@@ -46,13 +46,25 @@ async function copyCheckout(target: string): Promise<void> {
   await new Deno.Command("cp", { args: ["-r", `${ROOT}/build`, target], stderr: "null" }).output();
 }
 
-/** Runs test files in the copy. */
-async function runTests(
-  copy: string,
-  tests: readonly string[],
-): Promise<{ readonly ok: boolean; readonly failed: string; readonly text: string }> {
+interface Tested {
+  readonly ok: boolean;
+  readonly failed: string;
+  readonly text: string;
+}
+
+/** Runs test files in the copy, each in a process of its own, until one fails. */
+async function runTests(copy: string, tests: readonly string[]): Promise<Tested> {
+  let last: Tested = { ok: false, failed: "", text: "no tests" };
+  for (const test of tests) {
+    last = await runTest(copy, test);
+    if (!last.ok) break;
+  }
+  return last;
+}
+
+async function runTest(copy: string, test: string): Promise<Tested> {
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["test", "--allow-all", "--no-check", "--fail-fast", ...tests],
+    args: ["test", "--allow-all", "--no-check", "--fail-fast", test],
     cwd: copy,
     env: { NO_COLOR: "1" },
     stdin: "null",
