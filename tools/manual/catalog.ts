@@ -43,8 +43,7 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
   doctor: { title: "know what this machine lacks for devices in user space", load: () => import("../doctor.ts") },
   dump_bar0: { title: "see the registers of a PCI device, decoded", load: () => import("../dump_bar0.ts") },
   gpu_nvme: {
-    title:
-      "read, write, verify or measure the blocks of an NVMe drive by a kernel on a GPU, with no CPU in the data path",
+    title: "read, write, verify or measure the blocks of an NVMe drive by a kernel on a GPU, with no CPU in the data path",
     load: () => import("../gpu_nvme.ts"),
   },
   lab: {
