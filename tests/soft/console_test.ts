@@ -64,7 +64,7 @@ Deno.test("there are blocks for most tools", () => {
 });
 
 Deno.test("a planted wrong digit in a page is found, and a line too many, too few or in another place", async () => {
-  const page = Deno.readTextFileSync(`${ROOT}/docs/tools/dump_bar0.md`);
+  const page = await Deno.readTextFile(`${ROOT}/docs/tools/dump_bar0.md`);
   const folder = await Deno.makeTempDir();
   const tried = async (text: string): Promise<string[]> => {
     const [block] = consoleBlocks("planted.md", text);

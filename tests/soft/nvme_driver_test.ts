@@ -450,7 +450,7 @@ Deno.test("a function level reset leaves a controller that can be taken over aga
 
 Deno.test("a controller that is open, with its queues, costs under 8 MiB besides the loaded libraries", async () => {
   const script = `
-    import { NvmeController } from "./mod.ts";
+    import { NvmeController } from "./src/nvme/mod.ts";
     import { pageSizeBytes } from "./ffi/memory.ts";
     pageSizeBytes();
     const before = Deno.memoryUsage().rss;
