@@ -25,6 +25,7 @@ import { type Doorbells, KernelQueue, type QueueState, type UnansweredCommand } 
 import { BlockView, CONTROL_BLOCK, JOB_BLOCK, NVME_FAILURES, NVME_STOPS, QUEUE_BLOCK } from "./nvme/layout.ts";
 import { DataPieces } from "./nvme/pieces.ts";
 import { ShadowDoorbells } from "./nvme/shadow_doorbells.ts";
+import { reach } from "./nvme/reach.ts";
 
 /** A kernel that does not end this long after it was told to is lost. */
 const END_MS = 5_000;
@@ -103,7 +104,15 @@ export class NvmeDirect implements AsyncDisposable {
 
   /** Lets the GPU at the doorbells. */
   #registerRegisters({ registers }: QueueRings): RegisteredMemory {
-    return this.#own(this.#gpu.register(registers.pointer, registers.endOffset - registers.firstOffset, true));
+    return this.#own(
+      reach(
+        this.#gpu,
+        registers.pointer,
+        registers.endOffset - registers.firstOffset,
+        `the registers of ${this.#driver.name}`,
+        true,
+      ),
+    );
   }
 
   async #restartQueues(): Promise<void> {

@@ -213,28 +213,32 @@ static __device__ __forceinline__ bb_u32 bb_nvme_phase_of(const bb_nvme_queue *q
   return (index >> queue->entry_shift & 1) ^ 1;
 }
 
-/* One new completion: its command has ended. */
-static __device__ __forceinline__ void bb_nvme_end_command(bb_nvme_queue *queue, const bb_u32 *entry, bb_u32 last) {
-  const bb_u32 id = last & 0xffff;
+/* How far a SQHD is ahead of what is known to be fetched; BB_ALL for one beyond what was submitted. */
+static __device__ __forceinline__ bb_u32 bb_nvme_head_step(const bb_nvme_queue *queue, bb_u32 sqhd) {
+  const bb_u32 fetched = bb_load_relaxed(&queue->fetched), step = (sqhd - fetched) & queue->entry_mask;
+  return sqhd > queue->entry_mask || step > bb_load_relaxed(&queue->rung) - fetched ? BB_ALL : step;
+}
+
+/* One new completion: its command has ended. Returns its SQHD. */
+static __device__ __forceinline__ bb_u32 bb_nvme_end_command(bb_nvme_queue *queue, const bb_u32 *entry, bb_u32 last) {
+  const bb_u32 id = last & 0xffff, sqhd = bb_load_relaxed(entry + 2) & 0xffff;
+  if (bb_nvme_head_step(queue, sqhd) == BB_ALL) bb_nvme_fail(queue, BB_NVME_FAILURE_HEAD, sqhd);
   bb_nvme_slot *slot = bb_nvme_slot_of(queue, id);
   if (atomicCAS(&slot->in_flight, id | BB_IN_FLIGHT, 0u) != (id | BB_IN_FLIGHT)) {
     bb_nvme_fail(queue, BB_NVME_FAILURE_STRAY, id);
-    return;
+    return sqhd;
   }
   slot->status = last >> 17;
   slot->result = bb_load_relaxed(entry);
   bb_store_release(&slot->done, bb_load_relaxed(&slot->turn) + 1);
+  return sqhd;
 }
 
 /* After `count` completions from `head` on, of which `entry` is the last: SQHD frees places in the ring, and the head
  * doorbell gives theirs back. By one thread. */
 static __device__ __forceinline__ void bb_nvme_pass(bb_nvme_queue *queue, bb_u32 head, bb_u32 count, bb_u32 sqhd) {
-  const bb_u32 fetched = queue->fetched, step = (sqhd - fetched) & queue->entry_mask;
-  if (sqhd > queue->entry_mask || step > bb_load_relaxed(&queue->rung) - fetched) {
-    bb_nvme_fail(queue, BB_NVME_FAILURE_HEAD, sqhd);
-  } else {
-    bb_store_release(&queue->fetched, fetched + step);
-  }
+  const bb_u32 step = bb_nvme_head_step(queue, sqhd);
+  if (step != BB_ALL) bb_store_release(&queue->fetched, bb_load_relaxed(&queue->fetched) + step);
   bb_store_relaxed(&queue->head, head + count);
   bb_store_relaxed(&queue->finished, queue->finished + count);
   bb_fence_loads();
@@ -255,8 +259,7 @@ static __device__ __forceinline__ void bb_nvme_poll(bb_nvme_queue *queue) {
       const bb_u32 *entry = ring + 4 * ((head + count) & queue->entry_mask);
       const bb_u32 last = bb_load_acquire(entry + 3);
       if ((last >> 16 & 1) != bb_nvme_phase_of(queue, head + count)) break;
-      sqhd = bb_load_relaxed(entry + 2) & 0xffff;
-      bb_nvme_end_command(queue, entry, last);
+      sqhd = bb_nvme_end_command(queue, entry, last);
     }
     if (count > 0) bb_nvme_pass(queue, head, count, sqhd);
     return;
@@ -276,10 +279,7 @@ static __device__ __forceinline__ void bb_nvme_poll(bb_nvme_queue *queue) {
   const bb_u32 old = ~__ballot_sync(BB_ALL, is_new), count = old == 0 ? 32 : __ffs((int)old) - 1;
   if (count > 0) {
     bb_u32 sqhd = 0;
-    if (bb_lane() < count) {
-      sqhd = bb_load_relaxed(entry + 2) & 0xffff;
-      bb_nvme_end_command(queue, entry, last);
-    }
+    if (bb_lane() < count) sqhd = bb_nvme_end_command(queue, entry, last);
     sqhd = __shfl_sync(BB_ALL, sqhd, (int)count - 1);
     if (bb_lane() == 0) bb_nvme_pass(queue, head, count, sqhd);
     __syncwarp();

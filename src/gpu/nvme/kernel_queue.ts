@@ -7,6 +7,7 @@ import type { LentQueue } from "../../nvme/driver/lent_queue.ts";
 import type { Gpu } from "../gpu.ts";
 import type { GpuBuffer, RegisteredMemory } from "../memory.ts";
 import { BlockView, fieldNamed, QUEUE_BLOCK, SLOT_BLOCK, TIMES_BLOCK } from "./layout.ts";
+import { reach } from "./reach.ts";
 
 /** Where the doorbells of a queue are written. */
 export interface Doorbells {
@@ -74,7 +75,7 @@ export class KernelQueue implements Disposable {
     const { submission, completion } = queue.rings;
     try {
       const [sq, cq] = [submission, completion].map(({ memory }) => {
-        const one = gpu.register(memory.pointer, memory.sizeBytes);
+        const one = reach(gpu, memory.pointer, memory.sizeBytes, "the rings of a queue");
         this.#registered.push(one);
         return one.address;
       });

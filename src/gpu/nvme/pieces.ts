@@ -10,6 +10,7 @@ import { prpEntries, prpListPages, writePrps } from "../../nvme/queue/prp.ts";
 import type { Gpu } from "../gpu.ts";
 import type { RegisteredMemory } from "../memory.ts";
 import { BlockView, PIECE_BLOCK } from "./layout.ts";
+import { reach } from "./reach.ts";
 
 /** A run of pieces of one size, each with its PRPs. Dispose frees the memory: by then no command may use it. */
 export class DataPieces implements Disposable {
@@ -41,7 +42,7 @@ export class DataPieces implements Disposable {
     try {
       const pagesOfEach = prpListPages(this.#strideBytes / pageBytes, pageBytes);
       if (pagesOfEach > 0) this.#lists = driver.allocDma(count * pagesOfEach * pageBytes);
-      this.#registered = gpu.register(this.#data.pointer, this.#data.sizeBytes);
+      this.#registered = reach(gpu, this.#data.pointer, this.#data.sizeBytes, "memory for data");
       for (let i = 0; i < count; i++) this.#describe(i, pagesOfEach, pageBytes);
     } catch (error) {
       this.#lists?.[Symbol.dispose]();

@@ -13,6 +13,7 @@ import { statusError } from "../../nvme/tables/status.ts";
 import type { Gpu } from "../gpu.ts";
 import type { RegisteredMemory } from "../memory.ts";
 import type { Doorbells } from "./kernel_queue.ts";
+import { reach } from "./reach.ts";
 
 const OPC_DOORBELL_BUFFER_CONFIG = 0x7c;
 
@@ -31,7 +32,7 @@ export class ShadowDoorbells implements Disposable {
     // One page of doorbells, then one of EventIdx: as the two pages of one transfer, PRP1 and PRP2 point to them.
     this.#memory = driver.allocDma(2 * driver.pageBytes);
     try {
-      this.#registered = gpu.register(this.#memory.pointer, this.#memory.sizeBytes);
+      this.#registered = reach(gpu, this.#memory.pointer, this.#memory.sizeBytes, "shadow doorbells");
     } catch (error) {
       this.#memory[Symbol.dispose]();
       throw error;
