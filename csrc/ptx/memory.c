@@ -248,11 +248,11 @@ bool ptx_read_lane(struct warp *w, const struct instr *ip, unsigned lane, uint64
       if (!io_access(w, ip, lane, &p, step, false, to)) return false;
       continue;
     }
+    const bool is_weak = p.kind == SPACE_GLOBAL && w->launch->config.weak_memory;
+    /* before the look at memory: what leaves the buffer after it would be in neither, and a thread must see its own stores */
+    if (is_weak) maybe_drain(w->block);
     read_exact(p.host, step, to);
-    if (p.kind == SPACE_GLOBAL && w->launch->config.weak_memory) {
-      maybe_drain(w->block);
-      weak_overlay(w->block, &p, step, to);
-    }
+    if (is_weak) weak_overlay(w->block, &p, step, to);
   }
   return true;
 }

@@ -8,8 +8,6 @@
 
 import { pause } from "../core/deadline.ts";
 import { BusbarError } from "../core/error.ts";
-import type { NvmeDriver } from "../nvme/driver/driver.ts";
-import type { LentQueue } from "../nvme/driver/lent_queue.ts";
 import type { QueueRings } from "../nvme/queue/rings.ts";
 import { blockMemory } from "../nvme/tables/identity.ts";
 import { statusError } from "../nvme/tables/status.ts";
@@ -18,7 +16,7 @@ import type { GpuBuffer, PinnedBuffer, RegisteredMemory } from "./memory.ts";
 import type { GpuFunction, GpuModule } from "./module.ts";
 import type { GpuStream } from "./stream.ts";
 import nvmePtx from "./kernels/nvme.ptx" with { type: "text" };
-import type { DirectJob, DirectOptions, DirectResult } from "./nvme/direct_job.ts";
+import type { DirectDriver, DirectJob, DirectOptions, DirectQueue, DirectResult } from "./nvme/direct_job.ts";
 import { DirectRun } from "./nvme/direct_run.ts";
 import { type LaunchShape, launchShape } from "./nvme/launch_shape.ts";
 import { type Doorbells, KernelQueue, type QueueState, type UnansweredCommand } from "./nvme/kernel_queue.ts";
@@ -37,10 +35,10 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** A controller whose I/O is done by kernels. Dispose after use and before the driver and the GPU. */
 export class NvmeDirect implements AsyncDisposable {
-  readonly #driver: NvmeDriver;
+  readonly #driver: DirectDriver;
   readonly #gpu: Gpu;
   readonly #shape: LaunchShape;
-  readonly #lent: LentQueue[] = [];
+  readonly #lent: DirectQueue[] = [];
   readonly #queues: KernelQueue[] = [];
   readonly #resources: Disposable[] = [];
   #shadow: ShadowDoorbells | null = null;
@@ -53,7 +51,7 @@ export class NvmeDirect implements AsyncDisposable {
   #broken: unknown = null;
   #isClosed = false;
 
-  private constructor(driver: NvmeDriver, gpu: Gpu, options: DirectOptions) {
+  private constructor(driver: DirectDriver, gpu: Gpu, options: DirectOptions) {
     const { mode = "warp", depth = 32, queues = 1 } = options;
     this.#driver = driver;
     this.#gpu = gpu;
@@ -73,7 +71,7 @@ export class NvmeDirect implements AsyncDisposable {
    * @throws {BusbarError} `usage` where the driver has no queues to lend, and for sizes that cannot be;
    * {@linkcode CudaError} where the GPU cannot reach rings or registers
    */
-  static async open(driver: NvmeDriver, gpu: Gpu, options: DirectOptions = {}): Promise<NvmeDirect> {
+  static async open(driver: DirectDriver, gpu: Gpu, options: DirectOptions = {}): Promise<NvmeDirect> {
     const direct = new NvmeDirect(driver, gpu, options);
     try {
       await direct.#start(options);
@@ -372,16 +370,23 @@ export class NvmeDirect implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    try {
-      // The controller forgets shadow doorbells only by a reset, and their memory goes away.
-      if (this.#shadow !== null && this.#broken === null) await this.#driver.reset();
-    } finally {
-      // The GPU lets go of memory before it is freed; a piece is only freed once no queue can reach it.
-      for (const one of this.#queues) one[Symbol.dispose]();
-      for (const queue of this.#lent) await queue[Symbol.asyncDispose]().catch(() => {});
-      this.#pieces?.[Symbol.dispose]();
-      for (const one of this.#resources.toReversed()) one[Symbol.dispose]();
-    }
+    let problem: unknown = null;
+    const attempt = async (body: () => PromiseLike<void>): Promise<void> => {
+      try {
+        await body();
+      } catch (error) {
+        problem ??= error;
+      }
+    };
+    // The controller forgets shadow doorbells only by a reset, and their memory goes away.
+    if (this.#shadow !== null && this.#broken === null) await attempt(() => this.#driver.reset());
+    // The GPU lets go of memory before it is freed; a piece is only freed once no queue can reach it.
+    for (const one of this.#queues) one[Symbol.dispose]();
+    for (const queue of this.#lent) await attempt(() => queue[Symbol.asyncDispose]());
+    this.#pieces?.[Symbol.dispose]();
+    for (const one of this.#resources.toReversed()) one[Symbol.dispose]();
+    // Of a controller that is lost, the run has told already.
+    if (problem !== null && this.#broken === null) throw problem;
   }
 }
 

@@ -67,6 +67,13 @@ static __device__ __forceinline__ bb_u32 bb_load_acquire(const bb_u32 *from) {
   return value;
 }
 
+/* Takes a lock if it is free. Acquire: what its last holder did is seen. */
+static __device__ __forceinline__ bool bb_try_lock(bb_u32 *at) {
+  bb_u32 before;
+  asm volatile("atom.acquire.sys.global.cas.b32 %0, [%1], 0, 1;" : "=r"(before) : "l"(at) : "memory");
+  return before == 0;
+}
+
 /* Commands, and the data that they write, before the doorbell; a shadow doorbell before the look at its EventIdx. */
 static __device__ __forceinline__ void bb_fence_system() { asm volatile("fence.sc.sys;" ::: "memory"); }
 
@@ -180,8 +187,7 @@ static __device__ __forceinline__ bb_u32 bb_nvme_stored_end(const bb_nvme_queue 
  * for us: it looks again after it has let go of the lock. By one thread of a warp. */
 static __device__ __forceinline__ void bb_nvme_ring_stored(bb_nvme_queue *queue) {
   for (;;) {
-    if (atomicCAS(&queue->ring_lock, 0u, 1u) != 0) return;
-    bb_fence_loads();
+    if (!bb_try_lock(&queue->ring_lock)) return;
     const bb_u32 from = bb_load_relaxed(&queue->rung), end = bb_nvme_stored_end(queue, from);
     if (end != from) bb_nvme_ring_up_to(queue, end);
     bb_store_release(&queue->ring_lock, 0);
@@ -265,12 +271,9 @@ static __device__ __forceinline__ void bb_nvme_poll(bb_nvme_queue *queue) {
     return;
   }
   if (DRIVER == BB_GRID) {
-    bb_u32 taken = 1;
-    if (bb_lane() == 0) {
-      taken = atomicCAS(&queue->head_lock, 0u, 1u);
-      bb_fence_loads();
-    }
-    if (__shfl_sync(BB_ALL, taken, 0) != 0) return;
+    int is_ours = 0;
+    if (bb_lane() == 0) is_ours = bb_try_lock(&queue->head_lock);
+    if (!__shfl_sync(BB_ALL, is_ours, 0)) return;
   }
   const bb_u32 head = bb_load_relaxed(&queue->head), index = head + bb_lane();
   const bb_u32 *entry = ring + 4 * (index & queue->entry_mask);

@@ -4,8 +4,20 @@
  */
 
 import type { Histogram } from "../../core/histogram.ts";
+import type { NvmeDriver } from "../../nvme/driver/driver.ts";
+import type { LendOptions, LentQueue } from "../../nvme/driver/lent_queue.ts";
 import type { BlockPattern, Mismatch } from "../../nvme/jobs/pattern.ts";
 import type { NamespaceGeometry } from "../../nvme/tables/identity.ts";
+
+/** What kernels need of a queue pair that was made for them. */
+export type DirectQueue = Pick<LentQueue, "rings" | "isLive" | "renew"> & AsyncDisposable;
+
+/** What is needed of the driver of a controller: {@linkcode NvmeDriver} is one. */
+export interface DirectDriver
+  extends Pick<NvmeDriver, "name" | "maxEntries" | "pageBytes" | "allocDma" | "execute" | "reset" | "checkAlive"> {
+  /** Makes a queue pair for kernels. */
+  lendQueue(options: LendOptions): Promise<DirectQueue>;
+}
 
 /** Who submits: one thread, one warp, or many warps on one pair of queues. */
 export type DirectMode = "thread" | "warp" | "grid";

@@ -3,7 +3,7 @@
  * @module
  */
 
-import type { LentQueue } from "../../nvme/driver/lent_queue.ts";
+import type { DirectQueue } from "./direct_job.ts";
 import type { Gpu } from "../gpu.ts";
 import type { GpuBuffer, RegisteredMemory } from "../memory.ts";
 import { BlockView, fieldNamed, QUEUE_BLOCK, SLOT_BLOCK, TIMES_BLOCK } from "./layout.ts";
@@ -59,7 +59,7 @@ export interface KernelQueueSizes {
 
 /** A lent queue pair in the hands of kernels. Dispose gives the memory back; the queue itself is its maker's. */
 export class KernelQueue implements Disposable {
-  readonly #queue: LentQueue;
+  readonly #queue: DirectQueue;
   readonly #sizes: KernelQueueSizes;
   readonly #registered: RegisteredMemory[] = [];
   readonly #slots: GpuBuffer;
@@ -69,7 +69,7 @@ export class KernelQueue implements Disposable {
   readonly #memory: GpuBuffer[] = [];
 
   /** Lets the GPU at the rings of a queue. @throws {CudaError} where it cannot reach them */
-  constructor(gpu: Gpu, queue: LentQueue, sizes: KernelQueueSizes, doorbells: Doorbells) {
+  constructor(gpu: Gpu, queue: DirectQueue, sizes: KernelQueueSizes, doorbells: Doorbells) {
     this.#queue = queue;
     this.#sizes = sizes;
     const { submission, completion } = queue.rings;

@@ -5,7 +5,7 @@
 
 import type { DmaBuffer } from "../../core/dma.ts";
 import { BusbarError } from "../../core/error.ts";
-import type { NvmeDriver } from "../../nvme/driver/driver.ts";
+import type { DirectDriver } from "./direct_job.ts";
 import { prpEntries, prpListPages, writePrps } from "../../nvme/queue/prp.ts";
 import type { Gpu } from "../gpu.ts";
 import type { RegisteredMemory } from "../memory.ts";
@@ -31,7 +31,7 @@ export class DataPieces implements Disposable {
    * @param pieceBytes bytes of one transfer
    * @throws {BusbarError} where there is no memory; {@linkcode CudaError} where the GPU cannot reach it
    */
-  constructor(driver: NvmeDriver, gpu: Gpu, count: number, pieceBytes: number) {
+  constructor(driver: DirectDriver, gpu: Gpu, count: number, pieceBytes: number) {
     const { pageBytes } = driver;
     this.count = count;
     this.pieceBytes = pieceBytes;

@@ -7,7 +7,7 @@
 
 import type { DmaBuffer } from "../../core/dma.ts";
 import { BusbarError } from "../../core/error.ts";
-import type { NvmeDriver } from "../../nvme/driver/driver.ts";
+import type { DirectDriver } from "./direct_job.ts";
 import type { QueueRings } from "../../nvme/queue/rings.ts";
 import { statusError } from "../../nvme/tables/status.ts";
 import type { Gpu } from "../gpu.ts";
@@ -22,12 +22,12 @@ const OPC_DOORBELL_BUFFER_CONFIG = 0x7c;
  * for all I/O queues: the driver's own must rest that long. Dispose frees them: by then the controller was reset.
  */
 export class ShadowDoorbells implements Disposable {
-  readonly #driver: NvmeDriver;
+  readonly #driver: DirectDriver;
   readonly #memory: DmaBuffer;
   readonly #registered: RegisteredMemory;
 
   /** Takes the pages. @throws {CudaError} where the GPU cannot reach them */
-  constructor(driver: NvmeDriver, gpu: Gpu) {
+  constructor(driver: DirectDriver, gpu: Gpu) {
     this.#driver = driver;
     // One page of doorbells, then one of EventIdx: as the two pages of one transfer, PRP1 and PRP2 point to them.
     this.#memory = driver.allocDma(2 * driver.pageBytes);
