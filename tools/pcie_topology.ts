@@ -14,6 +14,7 @@ import { readPciNames } from "../src/pci/ids.ts";
 import { pciLocatorOf } from "../src/pci/kernel_names.ts";
 import { formatMachine, readMachineFile } from "../src/pci/machine_file.ts";
 import { judgePair, type PairVerdict } from "../src/pci/p2p.ts";
+import { judgeClasses, peerClasses, type PeerMatrix } from "../src/pci/p2p_classes.ts";
 import { findNode, isPeer, nodesAbove, readTopology, type Topology, type TopologyNode } from "../src/pci/topology.ts";
 import { writeOutput } from "./cli/files.ts";
 import { note, print, printJson } from "./cli/output.ts";
@@ -40,14 +41,18 @@ export const command: CommandUnknownOpts = new Command("pcie_topology")
     const chosen = addresses.map((address) => findNode(topology, address));
     const shown = new Set(chosen.length === 0 ? topology.nodes : chosen.flatMap((node) => [node, ...nodesAbove(node)]));
     const names = readPciNames();
-    const verdicts = options.p2p || options.html !== undefined ? verdictsOf(topology, chosen) : [];
+    const peers = options.p2p || options.html !== undefined ? peersOf(topology, chosen) : [];
+    const isDrawn = options.svg !== undefined || options.html !== undefined;
+    const matrix = peers.length > 0 && (isDrawn || !options.json) ? matrixOf(topology, peers) : null;
     if (options.save !== undefined) writeOutput(options.save, formatMachine(host, functionsOf(shown), []));
     if (options.svg !== undefined) writeOutput(options.svg, pictureSvg(topology, shown, names));
-    if (options.html !== undefined) writeOutput(options.html, pictureHtml(topology, shown, names, verdicts));
+    if (options.html !== undefined) writeOutput(options.html, pictureHtml(topology, shown, names, matrix));
     for (const problem of topology.problems) note(`pcie_topology: ${problem}`);
-    if (options.json) return printJson(topologyJson(topology, shown, names, options.p2p ? verdicts : null));
+    if (options.json) {
+      return printJson(topologyJson(topology, shown, names, options.p2p ? verdictsOf(topology, peers) : null));
+    }
     print(treeLines(topology, shown, names).join("\n"));
-    if (options.p2p) print(["", ...matrixLines(verdicts, names)].join("\n"));
+    if (options.p2p && matrix !== null) print(["", ...matrixLines(matrix, names)].join("\n"));
   });
 
 /** The machine that is meant, and the functions of it. */
@@ -95,14 +100,27 @@ function functionsOf(nodes: Iterable<TopologyNode>): TopologyNode["function"][] 
   return [...nodes].map((node) => node.function).sort((a, b) => a.name < b.name ? -1 : 1);
 }
 
-/** Every ordered pair of the functions that were asked for, or of those that move data. */
-function verdictsOf(topology: Topology, chosen: readonly TopologyNode[]): PairVerdict[] {
-  const peers = chosen.length > 0 ? chosen : topology.nodes.filter(isPeer);
+/** More functions than these are shown class by class: a matrix of hundreds of columns tells nobody anything. */
+const LARGEST_WHOLE_MATRIX = 24;
+
+/** The functions that were asked for, or those that move data. */
+function peersOf(topology: Topology, chosen: readonly TopologyNode[]): readonly TopologyNode[] {
+  const peers = chosen.length > 0 ? [...new Set(chosen)] : topology.nodes.filter(isPeer);
   if (peers.length === 0) {
     throw new BusbarError("absent", `${topology.host.name} has no drives, GPUs, network or CXL devices`, {
       hint: "name the functions: pcie_topology --p2p 0000:01:00.0 0000:02:00.0",
     });
   }
+  return peers;
+}
+
+function matrixOf(topology: Topology, peers: readonly TopologyNode[]): PeerMatrix {
+  const classes = peers.length > LARGEST_WHOLE_MATRIX ? peerClasses(peers) : peers.map((peer) => [peer]);
+  return judgeClasses(topology, classes);
+}
+
+/** Every ordered pair. */
+function verdictsOf(topology: Topology, peers: readonly TopologyNode[]): PairVerdict[] {
   return peers.flatMap((initiator) => peers.map((target) => judgePair(topology, initiator, target)));
 }
 

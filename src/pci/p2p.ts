@@ -498,15 +498,20 @@ function windowFinding(initiator: TopologyNode, target: TopologyNode, path: P2pP
   };
 }
 
-interface MemoryBar {
+/** A memory BAR, as far as it is known. */
+export interface MemoryBar {
+  /** 0 to 5. */
   readonly index: number;
+  /** Bus address. */
   readonly start: bigint;
+  /** Null where only registers are known. */
   readonly sizeBytes: bigint | null;
+  /** False when it has no address. */
   readonly assigned: boolean;
 }
 
-/** From sysfs where it was had, else from the registers, which do not tell sizes. */
-function memoryBars(node: TopologyNode): MemoryBar[] {
+/** The memory BARs of a function: from sysfs where it was had, else from the registers, which do not tell sizes. */
+export function memoryBars(node: TopologyNode): MemoryBar[] {
   const { resources, config } = node.function;
   if (resources !== null) {
     return resources.filter((bar) => bar.role === "BAR" && bar.space === "memory" && bar.sizeBytes > 0n);
@@ -522,7 +527,7 @@ function memoryBars(node: TopologyNode): MemoryBar[] {
 const RECORD_RESOURCES = "record it with its resources: pcie_topology --save, or lspci -vvxxxx";
 
 /** Why a function may have memory BARs though its registers show none; null where `resource` was read, or nothing hides. */
-function whyBarsMayHide({ function: fn, capabilities }: TopologyNode): string | null {
+export function whyBarsMayHide({ function: fn, capabilities }: TopologyNode): string | null {
   if (fn.resources !== null) return null;
   if (fn.vendorId === 0xffff || valueOf(fn.physicalFunction) !== null) return "it is a virtual function";
   if (!capabilities.isWhole.standard) return "its capabilities are not known";
@@ -531,7 +536,7 @@ function whyBarsMayHide({ function: fn, capabilities }: TopologyNode): string | 
 }
 
 /** Why a bridge does not pass any of these BARs down, or null when it passes at least one. */
-function closedBridge(
+export function closedBridge(
   bridge: TopologyNode,
   bars: readonly MemoryBar[],
 ): { text: string; evidence: string; remedy: string } | null {
@@ -556,9 +561,14 @@ function closedBridge(
 
 const NVIDIA = 0x10de;
 
+/** True for a display controller of NVIDIA, whose driver decides on its memory. */
+export function isNvidiaGpu({ function: { classCode, vendorId } }: TopologyNode): boolean {
+  return classCode >>> 16 === 0x03 && vendorId === NVIDIA;
+}
+
 function gpuFinding(target: TopologyNode): P2pFinding[] {
   const { classCode, vendorId, name } = target.function;
-  if (classCode >>> 16 !== 0x03 || vendorId !== NVIDIA) return [];
+  if (!isNvidiaGpu(target)) return [];
   return [{
     rule: "gpuPolicy",
     writes: "unknown",

@@ -4,7 +4,7 @@
  */
 
 import { parsePciNames, type PciNames } from "../../src/pci/ids.ts";
-import { judgePair, type PairVerdict } from "../../src/pci/p2p.ts";
+import { judgeClasses, type PeerMatrix } from "../../src/pci/p2p_classes.ts";
 import { isPeer, readTopology, type Topology, type TopologyNode } from "../../src/pci/topology.ts";
 import { type FunctionSpec, pciMachine } from "./pci_machine.ts";
 
@@ -62,8 +62,8 @@ function bigMachine(): Topology {
 export const topology: Topology = bigMachine();
 /** All its functions. */
 export const shown: ReadonlySet<TopologyNode> = new Set(topology.nodes);
-const peers = topology.nodes.filter(isPeer);
-/** Verdicts of some pairs. */
-export const verdicts: readonly PairVerdict[] = peers.slice(0, 8).flatMap((a) =>
-  peers.slice(0, 8).map((b) => judgePair(topology, a, b))
+/** Verdicts of some pairs, function by function. */
+export const matrix: PeerMatrix = judgeClasses(
+  topology,
+  topology.nodes.filter(isPeer).slice(0, 8).map((peer) => [peer]),
 );

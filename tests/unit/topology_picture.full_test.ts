@@ -3,7 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { pictureHtml } from "../../tools/render/pci/topology_picture.ts";
 import { withNeeds } from "../needs.ts";
 import { findChromium, measurePage } from "./chromium.ts";
-import { NAMES, shown, topology, verdicts } from "./picture_machine.ts";
+import { matrix, NAMES, shown, topology } from "./picture_machine.ts";
 
 interface Measured {
   readonly boxes: readonly { name: string; x: number; y: number; right: number; bottom: number; inside: boolean }[];
@@ -54,7 +54,7 @@ for (const scheme of ["light", "dark"] as const) {
       "chromium",
     ),
     fn: async () => {
-      const html = pictureHtml(topology, shown, NAMES, verdicts);
+      const html = pictureHtml(topology, shown, NAMES, matrix);
       const measured = await measurePage(chromium ?? "", html, MEASURE, scheme) as Measured;
       assertEquals(measured.error, undefined);
       assertEquals(measured.boxes.length, topology.nodes.length + 1);
@@ -77,7 +77,7 @@ for (const scheme of ["light", "dark"] as const) {
 Deno.test({
   ...withNeeds("in a browser: a page that does fetch something is found out", "chromium"),
   fn: async () => {
-    const html = pictureHtml(topology, shown, NAMES, []).replace("</body>", '<img src="x.png"></body>');
+    const html = pictureHtml(topology, shown, NAMES, null).replace("</body>", '<img src="x.png"></body>');
     const measured = await measurePage(chromium ?? "", html, MEASURE) as Measured;
     assert(measured.refused.length + measured.fetched.length > 0);
   },

@@ -11,7 +11,8 @@ import { formatBytes } from "../../../src/core/units.ts";
 import { redirectingServices } from "../../../src/pci/acs.ts";
 import { functionName, kindName, type PciNames } from "../../../src/pci/ids.ts";
 import { formatLink, formatRate } from "../../../src/pci/link.ts";
-import { describeAnswers, P2P_RULES, type PairVerdict } from "../../../src/pci/p2p.ts";
+import { describeAnswers, P2P_RULES } from "../../../src/pci/p2p.ts";
+import type { PeerMatrix } from "../../../src/pci/p2p_classes.ts";
 import { hostBridge } from "../../../src/pci/root_complexes.ts";
 import { isUnresponsive } from "../../../src/pci/accessibility.ts";
 import {
@@ -23,7 +24,7 @@ import {
   type TopologyNode,
 } from "../../../src/pci/topology.ts";
 import { escapeMarkup } from "../markup.ts";
-import { cellText, rootKind } from "./topology_text.ts";
+import { cellText, pairsText, reasonGroups, rootKind } from "./topology_text.ts";
 
 const ROW = 58;
 const BOX_HEIGHT = 44;
@@ -35,23 +36,50 @@ const CHARACTER = { 13: 8.6, 11: 6.6 } as const;
 const TITLE_HEIGHT = 56;
 const LEGEND_HEIGHT = 44;
 
+/**
+ * Colours as they are written into the picture. Literal, light first: librsvg, which draws SVG in file managers and office programs,
+ * knows neither custom properties nor media queries.
+ */
+const PALETTE = {
+  light: {
+    ...{ paper: "#ffffff", ink: "#1b1f24", soft: "#59636e", line: "#8c959f", edge: "#c4ccd4", warn: "#92400e" },
+    ...{ root: "#eef1f4", port: "#f6f8fa", device: "#ddf0ff", gpu: "#dff5e1", cxl: "#f1e5ff", drive: "#fff2d6" },
+  },
+  dark: {
+    ...{ paper: "#0f1419", ink: "#e6edf3", soft: "#a5b0bb", line: "#77828d", edge: "#3b454f", warn: "#f0b04a" },
+    ...{ root: "#1c232b", port: "#171d24", device: "#12304a", gpu: "#143822", cxl: "#33214d", drive: "#3d2f10" },
+  },
+} as const;
+
+function colorRules(colors: Readonly<Record<keyof typeof PALETTE.light, string>>): string {
+  const boxes = (["root", "port", "device", "gpu", "cxl", "drive"] as const).map((kind) =>
+    `.pcie .${kind}{fill:${colors[kind]}}`
+  );
+  return [
+    `.pcie .paper{fill:${colors.paper}}`,
+    `.pcie text{fill:${colors.ink}}`,
+    `.pcie .small{fill:${colors.soft}}`,
+    `.pcie .box{stroke:${colors.edge}}`,
+    `.pcie .link{stroke:${colors.line}}`,
+    `.pcie .down{stroke:${colors.warn}}`,
+    `.pcie .warn{fill:${colors.warn}}`,
+    ...boxes,
+  ].join("\n");
+}
+
 const STYLE = `
-.pcie{--paper:#ffffff;--ink:#1b1f24;--soft:#59636e;--line:#8c959f;--root:#eef1f4;--port:#f6f8fa;--device:#ddf0ff;
---gpu:#dff5e1;--cxl:#f1e5ff;--drive:#fff2d6;--edge:#c4ccd4;--warn:#92400e;
-font-family:system-ui,-apple-system,"Segoe UI","DejaVu Sans",Arial,sans-serif}
-@media (prefers-color-scheme:dark){.pcie{--paper:#0f1419;--ink:#e6edf3;--soft:#a5b0bb;--line:#77828d;--root:#1c232b;
---port:#171d24;--device:#12304a;--gpu:#143822;--cxl:#33214d;--drive:#3d2f10;--edge:#3b454f;--warn:#f0b04a}}
-.pcie .paper{fill:var(--paper)}
-.pcie text{fill:var(--ink);font-size:13px}
+.pcie{font-family:system-ui,-apple-system,"Segoe UI","DejaVu Sans",Arial,sans-serif}
+.pcie text{font-size:13px}
 .pcie .title{font-size:18px;font-weight:600}
-.pcie .small{font-size:11px;fill:var(--soft)}
+.pcie .small{font-size:11px}
 .pcie .strong{font-weight:600}
-.pcie .box{stroke:var(--edge);stroke-width:1}
-.pcie .root{fill:var(--root)}.pcie .port{fill:var(--port)}.pcie .device{fill:var(--device)}
-.pcie .gpu{fill:var(--gpu)}.pcie .cxl{fill:var(--cxl)}.pcie .drive{fill:var(--drive)}
-.pcie .link{fill:none;stroke:var(--line);stroke-linecap:round}
-.pcie .down{stroke:var(--warn);stroke-dasharray:7 5}
-.pcie .warn{fill:var(--warn)}
+.pcie .box{stroke-width:1}
+.pcie .link{fill:none;stroke-linecap:round}
+.pcie .down{stroke-dasharray:7 5}
+${colorRules(PALETTE.light)}
+@media (prefers-color-scheme:dark){
+${colorRules(PALETTE.dark)}
+}
 `.trim();
 
 interface Row {
@@ -75,7 +103,7 @@ export function pictureHtml(
   topology: Topology,
   shown: ReadonlySet<TopologyNode>,
   names: PciNames,
-  verdicts: readonly PairVerdict[],
+  matrix: PeerMatrix | null,
 ): string {
   const title = `PCI topology of ${topology.host.name}`;
   return `<!doctype html>
@@ -93,6 +121,7 @@ table{border-collapse:collapse;margin:12px 0}
 th,td{border:1px solid light-dark(#c4ccd4,#3b454f);padding:4px 10px;text-align:left;vertical-align:top}
 th{font-weight:600}
 td:not(:last-child){white-space:nowrap}
+.wide{overflow-x:auto}
 td.yes{background:light-dark(#dff5e1,#143822)}
 td.unknown{background:light-dark(#fff2d6,#3d2f10)}
 td.no{background:light-dark(#ffe3e0,#4a1c1a)}
@@ -102,7 +131,7 @@ code{font-family:ui-monospace,"DejaVu Sans Mono",monospace}
 </head>
 <body>
 ${drawing(topology, shown, names)}
-${verdicts.length === 0 ? "" : matrixHtml(verdicts, names)}
+${matrix === null ? "" : matrixHtml(matrix, names)}
 </body>
 </html>
 `;
@@ -250,28 +279,32 @@ function legend(y: number): string {
   return `<g class="legend">${marks.join("")}</g>`;
 }
 
-function matrixHtml(verdicts: readonly PairVerdict[], names: PciNames): string {
-  const peers = [...new Set(verdicts.map((verdict) => verdict.initiator))];
-  const number = (node: TopologyNode): number => peers.indexOf(node) + 1;
-  const head = `<tr><th>from \\ to</th>${peers.map((peer) => `<th>${number(peer)}</th>`).join("")}</tr>`;
-  const rows = peers.map((initiator) =>
-    `<tr><th>${number(initiator)} <code>${escapeMarkup(shortAddress(initiator.function))}</code> ${
-      escapeMarkup(functionName(names, initiator.function))
-    }</th>${
-      verdicts.filter((verdict) => verdict.initiator === initiator).map((verdict) =>
-        verdict.class === "X"
-          ? "<td>·</td>"
-          : `<td class="${verdict.writes}" title="${escapeMarkup(describeAnswers(verdict))}">${verdict.class ?? "?"} ${
-            escapeMarkup(cellText(verdict))
-          }</td>`
-      ).join("")
-    }</tr>`
+function matrixHtml(matrix: PeerMatrix, names: PciNames): string {
+  const { classes, verdicts } = matrix;
+  const head = `<tr><th>from \\ to</th>${classes.map((_, index) => `<th>${index + 1}</th>`).join("")}</tr>`;
+  const rows = classes.map((members, row) => {
+    const [first] = members;
+    const cells = (verdicts[row] ?? []).map((verdict) =>
+      verdict.class === "X"
+        ? "<td>·</td>"
+        : `<td class="${verdict.writes}">${verdict.class ?? "?"} ${escapeMarkup(cellText(verdict))}</td>`
+    );
+    return `<tr><th>${row + 1} ${first === undefined ? "" : memberHtml(first, names)}${
+      members.length > 1 ? ` and ${members.length - 1} more` : ""
+    }</th>${cells.join("")}</tr>`;
+  });
+  const folded = classes.flatMap((members, index) =>
+    members.length === 1
+      ? []
+      : [`<tr><td>${index + 1}</td><td>${
+        members.map((node) => shortAddress(node.function)).map(escapeMarkup).join(" ")
+      }</td></tr>`]
   );
-  const reasons = verdicts.filter((verdict) => verdict.class !== "X").map((verdict) =>
-    `<tr><td>${number(verdict.initiator)} → ${number(verdict.target)}</td><td>${
-      escapeMarkup(describeAnswers(verdict))
-    }</td><td>${
-      verdict.decidedBy.map((finding) =>
+  const groups = reasonGroups(matrix);
+  const all = groups.reduce((sum, { pairs }) => sum + pairs.length, 0);
+  const reasons = groups.map(({ first, pairs }) =>
+    `<tr><td>${pairsText(pairs, all)}</td><td>${escapeMarkup(describeAnswers(first))}</td><td>${
+      first.decidedBy.map((finding) =>
         `<div>Rule ${P2P_RULES[finding.rule].number} (${escapeMarkup(P2P_RULES[finding.rule].title)}): ${
           escapeMarkup(finding.text)
         } <code>${escapeMarkup(finding.evidence)}</code>${
@@ -281,6 +314,17 @@ function matrixHtml(verdicts: readonly PairVerdict[], names: PciNames): string {
     }</td></tr>`
   );
   return `<h2>Peer to peer</h2>
-<table>${head}${rows.join("")}</table>
-<table><tr><th>pair</th><th>verdict</th><th>why</th></tr>${reasons.join("")}</table>`;
+<div class="wide"><table>${head}${rows.join("\n")}</table></div>
+${
+    folded.length === 0 ? "" : `<h3>Functions that no verdict tells apart, judged once</h3>
+<table><tr><th>class</th><th>functions</th></tr>${folded.join("\n")}</table>`
+  }
+<h3>Why</h3>
+<table><tr><th>pairs</th><th>verdict</th><th>why</th></tr>${reasons.join("\n")}</table>`;
+}
+
+function memberHtml(node: TopologyNode, names: PciNames): string {
+  return `<code>${escapeMarkup(shortAddress(node.function))}</code> ${
+    escapeMarkup(functionName(names, node.function))
+  }`;
 }

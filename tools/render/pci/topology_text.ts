@@ -11,6 +11,7 @@ import { describeAcs, redirectingServices } from "../../../src/pci/acs.ts";
 import { functionName, kindName, type PciNames } from "../../../src/pci/ids.ts";
 import { formatLink } from "../../../src/pci/link.ts";
 import { describeAnswers, P2P_RULES, type P2pAnswer, type PairVerdict } from "../../../src/pci/p2p.ts";
+import type { PeerMatrix } from "../../../src/pci/p2p_classes.ts";
 import { hostBridge } from "../../../src/pci/root_complexes.ts";
 import { isUnresponsive } from "../../../src/pci/accessibility.ts";
 import {
@@ -148,66 +149,88 @@ export function cellText({ writes, reads }: Pick<PairVerdict, "writes" | "reads"
   return writes === "no" ? "no" : "?";
 }
 
-/** The matrix: a row for each initiator, a column for each target, then the reasons. */
-export function matrixLines(verdicts: readonly PairVerdict[], names: PciNames): string[] {
-  const peers = [...new Set(verdicts.map((verdict) => verdict.initiator))];
-  const letter = (node: TopologyNode): string => String(peers.indexOf(node) + 1);
-  const head = ["from \\ to", ...peers.map((peer) => letter(peer)), ""];
-  const rows = peers.map((initiator) => [
-    `${letter(initiator)} ${bold(shortAddress(initiator.function))}`,
-    ...verdicts.filter((verdict) => verdict.initiator === initiator).map((verdict) =>
-      verdict.class === "X"
-        ? dim("·")
-        : `${dim(verdict.class ?? "?")} ${ANSWER_COLORS[verdict.writes](cellText(verdict))}`
-    ),
-    functionName(names, initiator.function),
-  ]);
+/** The matrix: a row for each initiator or class of them, a column for each target, then the classes and the reasons. */
+export function matrixLines({ classes, verdicts }: PeerMatrix, names: PciNames): string[] {
+  const head = ["from \\ to", ...classes.map((_, index) => String(index + 1)), ""];
+  const rows = classes.map((members, row) => {
+    const [first] = members;
+    const label = first === undefined ? "" : bold(shortAddress(first.function));
+    return [
+      `${row + 1} ${label}${members.length > 1 ? ` and ${members.length - 1} more` : ""}`,
+      ...(verdicts[row] ?? []).map((verdict) =>
+        verdict.class === "X"
+          ? dim("·")
+          : `${dim(verdict.class ?? "?")} ${ANSWER_COLORS[verdict.writes](cellText(verdict))}`
+      ),
+      first === undefined ? "" : functionName(names, first.function),
+    ];
+  });
+  const folded = classes.flatMap((members, index) =>
+    members.length === 1 ? [] : [`${index + 1}: ${members.map((node) => shortAddress(node.function)).join(" ")}`]
+  );
   return [
     ...columns([head.map(dim), ...rows]),
     "",
-    ...reasonLines(verdicts.filter((verdict) => verdict.class !== "X"), letter),
+    ...(folded.length === 0 ? [] : [dim("functions that no verdict tells apart, judged once:"), ...folded, ""]),
+    ...reasonLines({ classes, verdicts }),
   ];
 }
 
-/** Pairs with the same reasons stand together. */
-function reasonLines(verdicts: readonly PairVerdict[], letter: (node: TopologyNode) => string): string[] {
-  const groups = new Map<string, PairVerdict[]>();
-  for (const verdict of verdicts) {
-    const key = JSON.stringify([
-      describeAnswers(verdict),
-      verdict.decidedBy.map(({ rule, text, remedy }) => [
-        rule,
-        rule === "path" ? `${verdict.route} ${verdict.hops} ${verdict.class}` : text,
-        remedy,
-      ]),
-    ]);
-    groups.set(key, [...groups.get(key) ?? [], verdict]);
-  }
-  return [...groups.values()].flatMap((group) => {
-    const [first] = group;
-    if (first === undefined) return [];
-    const pairs = pairsText(group, verdicts.length, letter);
+/** Pairs with the same reasons. */
+export interface ReasonGroup {
+  /** The verdict of the first of them. */
+  readonly first: PairVerdict;
+  /** Numbers of the classes, from 1: initiator and target. */
+  readonly pairs: readonly (readonly [number, number])[];
+}
+
+/** Sorts the pairs of a matrix by their reasons, in the order of their first pairs. */
+export function reasonGroups({ verdicts }: PeerMatrix): ReasonGroup[] {
+  const groups = new Map<string, { first: PairVerdict; pairs: [number, number][] }>();
+  verdicts.forEach((row, from) =>
+    row.forEach((verdict, to) => {
+      if (verdict.class === "X") return;
+      const key = JSON.stringify([
+        describeAnswers(verdict),
+        verdict.decidedBy.map(({ rule, text, remedy }) => [
+          rule,
+          rule === "path" ? `${verdict.route} ${verdict.hops} ${verdict.class}` : text,
+          remedy,
+        ]),
+      ]);
+      const group = groups.get(key);
+      if (group === undefined) groups.set(key, { first: verdict, pairs: [[from + 1, to + 1]] });
+      else group.pairs.push([from + 1, to + 1]);
+    })
+  );
+  return [...groups.values()];
+}
+
+function reasonLines(matrix: PeerMatrix): string[] {
+  const groups = reasonGroups(matrix);
+  const all = groups.reduce((sum, { pairs }) => sum + pairs.length, 0);
+  return groups.flatMap(({ first, pairs }) => {
     const reasons = first.decidedBy.flatMap((finding) => [
       `  rule ${P2P_RULES[finding.rule].number}, ${P2P_RULES[finding.rule].title}: ${finding.text} ${
         dim(`[${finding.evidence}]`)
       }`,
       ...(finding.remedy === null ? [] : [`    ${cyan("→")} ${finding.remedy}`]),
     ]);
-    return [`${pairs}: ${ANSWER_COLORS[first.writes](describeAnswers(first))}`, ...reasons];
+    return [`${pairsText(pairs, all)}: ${ANSWER_COLORS[first.writes](describeAnswers(first))}`, ...reasons];
   });
 }
 
 /** More pairs than these are counted, not listed: the matrix shows them. */
 const LISTED_PAIRS = 12;
 
-function pairsText(group: readonly PairVerdict[], all: number, letter: (node: TopologyNode) => string): string {
-  if (group.length === all) return "every pair";
-  if (group.length > LISTED_PAIRS) return `${group.length} pairs`;
-  const names = new Set<string>();
-  for (const { initiator, target } of group) {
-    const [from, to] = [letter(initiator), letter(target)];
-    if (names.delete(`${to}→${from}`)) names.add(`${to}↔${from}`);
-    else names.add(`${from}→${to}`);
+/** `every pair`, `40 pairs`, `1↔2 3→4`. */
+export function pairsText(pairs: ReasonGroup["pairs"], all: number): string {
+  if (pairs.length === all) return "every pair";
+  if (pairs.length > LISTED_PAIRS) return `${pairs.length} pairs`;
+  const texts = new Set<string>();
+  for (const [from, to] of pairs) {
+    if (texts.delete(`${to}→${from}`)) texts.add(`${to}↔${from}`);
+    else texts.add(from === to ? `within ${from}` : `${from}→${to}`);
   }
-  return [...names].join(" ");
+  return [...texts].join(" ");
 }
