@@ -14,7 +14,7 @@ import { readPciFunction } from "../src/pci/function.ts";
 import { pciLocatorOf } from "../src/pci/kernel_names.ts";
 import { lockFunction } from "../src/pci/lock.ts";
 import { configValue, findConfigRegister, heldRefusal, openConfig, writeConfig } from "../src/pci/register_access.ts";
-import { accessBytes, durationMs, unsigned, wholeNumber } from "./cli/arguments.ts";
+import { accessBytes, timeOption, unsigned, wholeNumber } from "./cli/arguments.ts";
 import { note, print, printJson } from "./cli/output.ts";
 import { showConfig } from "./config/show.ts";
 import { reportSchemas } from "./render/pci/config_report.ts";
@@ -74,10 +74,8 @@ export const command: CommandUnknownOpts = new Command("config")
   .option("--width <bytes>", "width of the access; the register's own, or 4", accessBytes)
   .option("--mask <bits>", "only these bits are written", unsigned)
   .option("--errors", "only its errors: the kernel's counters, error registers, header log; clears nothing")
-  .option(
-    "--watch [time]",
-    "look at errors, link speed and width every 1s, or so often, and tell what changes",
-    durationMs,
+  .addOption(
+    timeOption("--watch [time]", "tell when errors, link speed or width change; looks each second, or in this time"),
   )
   .option("--count <n>", "with --watch: end after so many looks", wholeNumber)
   .option("--write", "allow writing")

@@ -16,7 +16,7 @@ import { NvmeController } from "../src/nvme/driver/controller.ts";
 import { BlockFile, BlockSource } from "../src/nvme/jobs/block_file.ts";
 import { BlockPattern } from "../src/nvme/jobs/pattern.ts";
 import { planTransfers, type TransferPlan } from "../src/nvme/jobs/transfer_plan.ts";
-import { checkOverwrite } from "../src/nvme/jobs/write_guard.ts";
+import { checkErase } from "../src/nvme/jobs/write_guard.ts";
 import { durationMs, sizeBytes, unsigned, wholeNumber } from "./cli/arguments.ts";
 import { print, printJson } from "./cli/output.ts";
 import { Progress } from "./cli/progress.ts";
@@ -73,7 +73,7 @@ export const command: CommandUnknownOpts = new Command("gpu_nvme")
   .option("--input <file>", "write: the data; - is standard input")
   .option("--output <file>", "read: where the data goes")
   .option("--write", "let write write to the drive")
-  .option("--overwrite <serial>", "write although something lies on the namespace: the drive's serial number")
+  .option("--erase <serial>", "write although something lies on the namespace: the drive's serial number")
   .option("--no-iommu", "drive an unbound controller although nothing keeps it from other memory")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
@@ -102,7 +102,7 @@ interface Options {
   readonly input?: string | undefined;
   readonly output?: string | undefined;
   readonly write?: true | undefined;
-  readonly overwrite?: string | undefined;
+  readonly erase?: string | undefined;
   readonly iommu: boolean;
   readonly json?: true | undefined;
 }
@@ -122,7 +122,7 @@ async function perform(device: string, action: Action, options: Options): Promis
   using source = writes && options.pattern === undefined ? await BlockSource.open(options.input) : null;
   const plan = await makePlan(controller, options, source);
   // It reads by the CPU's own queue, which with shadow doorbells rests later.
-  if (writes) await checkOverwrite(controller, options.namespace, options.overwrite);
+  if (writes) await checkErase(controller, options.namespace, options.erase);
   await using direct = await NvmeDirect.open(controller.driver, gpu, {
     mode: options.mode,
     depth: options.depth,

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../src/core/error.ts";
 import { NvmeController } from "../src/nvme/driver/controller.ts";
@@ -11,7 +11,7 @@ import { blockMemory } from "../src/nvme/tables/identity.ts";
 import { type IoJobOptions, runIoJob } from "../src/nvme/jobs/io_job.ts";
 import { BlockPattern } from "../src/nvme/jobs/pattern.ts";
 import { planQueues, planTransfers, type TransferPlan, USUAL_DEPTH } from "../src/nvme/jobs/transfer_plan.ts";
-import { checkOverwrite } from "../src/nvme/jobs/write_guard.ts";
+import { checkErase } from "../src/nvme/jobs/write_guard.ts";
 import { onlyWith } from "./cli/applicable.ts";
 import { ratio, sizeBytes, timeOption, unsigned, wholeNumber } from "./cli/arguments.ts";
 import { BlockFile, BlockSource, BlockStream } from "../src/nvme/jobs/block_file.ts";
@@ -52,7 +52,8 @@ export const command: CommandUnknownOpts = new Command("nvme_io")
   .option("--input <file>", "write: the data; - is standard input")
   .option("--output <file>", "read: where the data goes; - is standard output")
   .option("--write", "let write and bench write to the drive")
-  .option("--overwrite <serial>", "write although something lies on the namespace: the drive's serial number")
+  .option("--erase <serial>", "write although something lies on the namespace: the drive's serial number")
+  .addOption(new Option("--overwrite <serial>", "the former name of --erase").hideHelp())
   .option("--cmb", "keep the submission queues in the controller's own memory")
   .option("--no-iommu", "drive an unbound controller although nothing keeps it from other memory")
   .option("--json", "print one JSON document")
@@ -91,6 +92,7 @@ interface Options {
   readonly input?: string | undefined;
   readonly output?: string | undefined;
   readonly write?: true | undefined;
+  readonly erase?: string | undefined;
   readonly overwrite?: string | undefined;
   readonly cmb?: true | undefined;
   readonly iommu: boolean;
@@ -117,7 +119,7 @@ async function perform(device: string, action: Action, options: Options): Promis
   }
   using source = action === "write" && options.pattern === undefined ? await BlockSource.open(options.input) : null;
   const plan = await makePlan(controller, action, options, source);
-  if (writes) await checkOverwrite(controller, options.namespace, options.overwrite);
+  if (writes) await checkErase(controller, options.namespace, eraseOf(options));
   using file = action === "read" && options.output !== "-" ? new BlockFile(options.output, plan) : null;
   const output = options.output === "-" ? new BlockStream(plan, printBytes) : file;
   using progress = new Progress(
@@ -138,6 +140,12 @@ async function perform(device: string, action: Action, options: Options): Promis
   if (options.json) return printJson(ioResultJson(what, result));
   if (file !== null && file.head.length > 0) print(hexLines(file.head, 0, 1).join("\n"));
   print(ioResultLines(what, result).join("\n"));
+}
+
+/** The serial number that allows destroying what lies there, by either of its names. */
+function eraseOf({ erase, overwrite }: Options): string | undefined {
+  if (overwrite !== undefined) note("nvme_io: --overwrite is called --erase now, and will go away");
+  return erase ?? overwrite;
 }
 
 async function makePlan(

@@ -52,6 +52,6 @@ export { type IoJobOptions, type IoJobResult, runIoJob } from "./jobs/io_job.ts"
 export { BlockPattern, type Mismatch } from "./jobs/pattern.ts";
 export { planTransfers, type TransferPlan } from "./jobs/transfer_plan.ts";
 export { type TransferOptions } from "./driver/namespace.ts";
-export { checkOverwrite } from "./jobs/write_guard.ts";
+export { checkErase } from "./jobs/write_guard.ts";
 export { type BlockMemory, blockMemory } from "./tables/identity.ts";
 export { findSignatures, type Signature } from "./jobs/signature.ts";

@@ -3,12 +3,14 @@
 import { dumpBar0SignalTests } from "./dump_bar0.ts";
 import { machine } from "./lab.ts";
 import { listTests } from "./list.ts";
+import { nvmeAdminTests } from "./nvme_admin.ts";
 import { nvmeRefusalTests } from "./nvme_refusals.ts";
 import { vfioDataTest } from "./vfio_data.ts";
 
 const lab = machine("nvme.yaml", import.meta.url);
 
 listTests(lab);
+nvmeAdminTests(lab);
 
 vfioDataTest(lab, "1 GiB", 2 ** 30);
 nvmeRefusalTests(lab);

@@ -150,7 +150,7 @@ export function nvmeRefusalTests(lab: Lab): void {
       const refused = await write();
       assertEquals(refused.code, 3);
       assertStringIncludes(refused.stderr, "namespace 1 is not empty");
-      const wrong = await write("--overwrite", "BUSBAR0002");
+      const wrong = await write("--erase", "BUSBAR0002");
       assertEquals(wrong.code, 2);
       assertStringIncludes(wrong.stderr, `its serial number is '${SERIAL}'`);
       const restore = new Deno.Command(Deno.execPath(), { args: toolArgs("bind", ["restore", address]) });

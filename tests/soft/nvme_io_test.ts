@@ -95,10 +95,14 @@ Deno.test("a namespace with a partition table is only written with the drive's s
   assertEquals(refused.code, 3);
   assertStringIncludes(refused.stderr, "GPT");
   assertEquals(await Deno.readFile(`${folder}/partitioned`), image);
-  const wrong = await io(device, "write", "--pattern", "1", "--write", "--overwrite", "WRONG");
+  const wrong = await io(device, "write", "--pattern", "1", "--write", "--erase", "WRONG");
   assertEquals(wrong.code, 2);
   assertStringIncludes(wrong.stderr, "RIGHT");
-  assertEquals((await io(device, "write", "--pattern", "1", "--write", "--overwrite", "RIGHT")).code, 0);
+  assertEquals((await io(device, "write", "--pattern", "1", "--write", "--erase", "RIGHT")).code, 0);
+  await Deno.writeFile(`${folder}/partitioned`, image);
+  const formerName = await io(device, "write", "--pattern", "1", "--write", "--overwrite", "RIGHT");
+  assertEquals(formerName.code, 0);
+  assertStringIncludes(formerName.stderr, "--overwrite is called --erase now");
 });
 
 Deno.test("a media error in the middle ends the run with the NVMe status and exit status 1", async () => {

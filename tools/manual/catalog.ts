@@ -67,6 +67,10 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
     title: "count placement, promotion, demotion and migration of pages while a program runs",
     load: () => import("../numa_stats.ts"),
   },
+  nvme_admin: {
+    title: "change an NVMe drive: format or sanitize it, make namespaces, update firmware, set features, test it, save its logs",
+    load: () => import("../nvme_admin.ts"),
+  },
   nvme_identify: {
     title: "see what an NVMe controller says of itself: identify pages, logs, features",
     load: () => import("../nvme_identify.ts"),

@@ -421,11 +421,23 @@ export class NvmeController implements AsyncDisposable {
   /** Starts a sanitize of the whole subsystem. Everything in it is lost. Log 81h tells how it goes. */
   async sanitize(
     action: "exit failure mode" | "block erase" | "overwrite" | "crypto erase",
-    options: ExecuteOptions & { readonly erase: string; readonly overwritePattern?: number; readonly passes?: number },
+    options: ExecuteOptions & {
+      readonly erase: string;
+      readonly overwritePattern?: number;
+      /** 1 to 16. */
+      readonly passes?: number;
+      /** AUSE: a failed sanitize may be left by `exit failure mode`, with data left behind. */
+      readonly unrestrictedExit?: boolean;
+      /** OIPBP: each pass of an overwrite inverts the pattern. */
+      readonly invertPattern?: boolean;
+      /** NDAS: do not deallocate afterwards. */
+      readonly noDeallocate?: boolean;
+    },
   ): Promise<void> {
     await this.#confirmErase(options.erase);
     const code = { "exit failure mode": 1, "block erase": 2, overwrite: 3, "crypto erase": 4 }[action];
-    const cdw10 = code | ((options.passes ?? 1) & 0xf) << 4;
+    const cdw10 = code | (options.unrestrictedExit === true ? 1 << 3 : 0) | ((options.passes ?? 1) & 0xf) << 4 |
+      (options.invertPattern === true ? 1 << 8 : 0) | (options.noDeallocate === true ? 1 << 9 : 0);
     await this.#must("Sanitize", { opcode: OPC.SANITIZE, cdw10, cdw11: options.overwritePattern ?? 0 }, options);
   }
 

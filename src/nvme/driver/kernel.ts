@@ -1,5 +1,6 @@
 /**
- * Commands through the kernel's driver, for a controller that the kernel keeps: only those that change nothing.
+ * Commands through the kernel's driver, for a controller that the kernel keeps: only those that change nothing, unless
+ * whoever opens it wants to change the drive. Blocks are never read or written this way.
  *
  * Source: Linux include/uapi/linux/nvme_ioctl.h, drivers/nvme/host/ioctl.c.
  * @module
@@ -29,7 +30,7 @@ export function kernelName(host: Host, folder: string): string | null {
 /** A controller that the kernel's driver has. */
 export class KernelTransport implements NvmeTransport, AsyncDisposable {
   readonly name: string;
-  readonly isReadOnly: boolean = true;
+  readonly isReadOnly: boolean;
   readonly #device: NvmeAdmin;
 
   /**
@@ -38,10 +39,12 @@ export class KernelTransport implements NvmeTransport, AsyncDisposable {
    * @param name for messages
    * @param path `/dev/nvme0`
    * @param machine whose kernel it is
+   * @param mayChange true: admin commands that change something are let through
    * @throws {BusbarError} as opening the device fails
    */
-  constructor(name: string, path: string, machine: Machine = localMachine) {
+  constructor(name: string, path: string, machine: Machine = localMachine, mayChange: boolean = false) {
     this.name = name;
+    this.isReadOnly = !mayChange;
     this.#device = machine.openNvmeAdmin(path);
   }
 
@@ -60,7 +63,7 @@ export class KernelTransport implements NvmeTransport, AsyncDisposable {
   }
 
   #checkHarmless(queue: NvmeQueueKind, command: NvmeCommand): void {
-    if (queue === "admin" && HARMLESS.includes(command.opcode)) return;
+    if (queue === "admin" && (!this.isReadOnly || HARMLESS.includes(command.opcode))) return;
     const why = queue === "io"
       ? "blocks are read and written through the kernel's own block device"
       : "it may change something";

@@ -24,6 +24,8 @@ import { kernelName, KernelTransport } from "./kernel.ts";
 export interface OpenNvmeOptions extends DriverOptions {
   /** Drive it from here; a controller that the kernel has is then an error. Else its commands go through the kernel. */
   readonly drive?: boolean;
+  /** Let admin commands that change something through the kernel too: format, sanitize, namespaces, firmware, features. */
+  readonly change?: boolean;
   /** Drive it without an IOMMU: nothing then keeps it from writing to any memory. */
   readonly noIommu?: boolean;
   /** The machine that it is on; that of the locator by default. */
@@ -51,18 +53,18 @@ export async function openNvmeTransport(
   options: OpenNvmeOptions = {},
 ): Promise<NvmeTransport & AsyncDisposable> {
   const parsed = toLocator(locator);
-  const { drive: _drive, noIommu = false, machine = machineOf(parsed), ...driverOptions } = options;
+  const { drive: _drive, change = false, noIommu = false, machine = machineOf(parsed), ...driverOptions } = options;
   if (parsed.kind === "node" && /^\/dev\/nvme\d+$/.test(parsed.path)) {
-    return new KernelTransport(parsed.text, parsed.path, machine);
+    return new KernelTransport(parsed.text, parsed.path, machine, change);
   }
   if (parsed.kind === "node" && /^\/dev\/nvme\d+n\d+(?:p\d+)?$/.test(parsed.path)) {
-    return new KernelTransport(parsed.text, `/dev/${onlyController(machine, parsed.path)}`, machine);
+    return new KernelTransport(parsed.text, `/dev/${onlyController(machine, parsed.path)}`, machine, change);
   }
   if (parsed.kind === "pci") {
     const fn = readPciFunction(machine.host, parsed.address);
     // What is written to start a controller would do something else to another device. One that is gone reads all ones.
     if (fn.classCode !== CLASS_NVME && fn.classCode !== 0xff_ffff) throw notAController(fn);
-    if (fn.driver === KERNEL_DRIVER && options.drive !== true) return openThroughKernel(machine, fn);
+    if (fn.driver === KERNEL_DRIVER && options.drive !== true) return openThroughKernel(machine, fn, change);
   }
   const isSoft = parsed.kind === "soft" && Object.hasOwn(SOFT_PCI_DEVICES, parsed.device);
   if (parsed.kind !== "pci" && !isSoft) throw wrongDevice(parsed, "NVMe controller", NVME_LOCATORS);
@@ -99,7 +101,7 @@ function notAController(fn: PciFunction): BusbarError {
   });
 }
 
-function openThroughKernel(machine: Machine, fn: PciFunction): KernelTransport {
+function openThroughKernel(machine: Machine, fn: PciFunction, change: boolean): KernelTransport {
   const { host } = machine;
   const name = kernelName(host, fn.folder ?? "");
   if (name === null || !exists(host, `/dev/${name}`)) {
@@ -109,7 +111,7 @@ function openThroughKernel(machine: Machine, fn: PciFunction): KernelTransport {
       hint: "its start may have failed: look at the kernel's log (dmesg)",
     });
   }
-  return new KernelTransport(fn.name, `/dev/${name}`, machine);
+  return new KernelTransport(fn.name, `/dev/${name}`, machine, change);
 }
 
 const CC = registerOffset("CC");

@@ -11,27 +11,27 @@ import { findSignatures } from "./signature.ts";
 /**
  * Refuses to write to a namespace that carries a known signature, unless the drive's serial number was given.
  *
- * @param overwrite the serial number that the user gave to say "yes, this drive", or undefined
+ * @param erase the serial number that the user gave to say "yes, this drive", or undefined
  * @throws {BusbarError} `busy` when something lies on it, `usage` when the serial number is another drive's
  */
-export async function checkOverwrite(
+export async function checkErase(
   controller: NvmeController,
   nsid: number,
-  overwrite: string | undefined,
+  erase: string | undefined,
 ): Promise<void> {
   const { serial } = await controller.identify();
-  if (overwrite !== undefined && overwrite !== serial) {
+  if (erase !== undefined && erase !== serial) {
     throw new BusbarError(
       "usage",
-      `${controller.name}: its serial number is '${serial}', not '${overwrite}': nothing was written`,
+      `${controller.name}: its serial number is '${serial}', not '${erase}': nothing was written`,
       {
         operation: "write",
         path: controller.name,
-        hint: `the right drive? Then --overwrite='${serial}'`,
+        hint: `the right drive? Then --erase='${serial}'`,
       },
     );
   }
-  if (overwrite === serial) return;
+  if (erase === serial) return;
   const namespace = controller.namespace(nsid);
   const { blocks, blockBytes, transferBytes, metadataBytes } = await namespace.geometry();
   const capacityBytes = blocks * BigInt(blockBytes);
@@ -53,7 +53,7 @@ export async function checkOverwrite(
     {
       operation: "write",
       path: controller.name,
-      hint: `--overwrite='${serial}' writes over it`,
+      hint: `--erase='${serial}' writes over it`,
     },
   );
 }
