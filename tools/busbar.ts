@@ -4,8 +4,9 @@
  */
 
 import denoJson from "../deno.json" with { type: "json" };
+import { BusbarError } from "../src/core/error.ts";
 import { nearest } from "../src/core/locator.ts";
-import { note, print } from "./cli/output.ts";
+import { note, PipeClosed, print } from "./cli/output.ts";
 import { columns } from "./cli/table.ts";
 import { TOOLS } from "./manual/catalog.ts";
 
@@ -35,4 +36,15 @@ async function main(): Promise<void> {
   await run((await tool.load()).command, args);
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) {
+  try {
+    await main();
+  } catch (error) {
+    // A pipe that closed is no failure.
+    if (!(error instanceof PipeClosed)) {
+      if (!(error instanceof BusbarError)) throw error;
+      note(`busbar: ${error.message}`);
+      Deno.exitCode = error.exitStatus;
+    }
+  }
+}

@@ -15,17 +15,22 @@ static void log_text(struct parser *p, const char *text) {
   o->log[p->log_used] = 0;
 }
 
+/* What a terminal obeys comes from the file that is read: a question mark in its place. Returns the length. */
+static size_t copy_printable(char *to, size_t room, const char *from, size_t length) {
+  if (length > room - 1) length = room - 1;
+  for (size_t i = 0; i < length; i++) to[i] = from[i] >= ' ' && from[i] < 127 ? from[i] : '?';
+  to[length] = 0;
+  return length;
+}
+
 bool ptx_fail(struct parser *p, enum ptx_error error, uint32_t line, const char *spelling, size_t length, const char *text) {
-  char word[128], copy[400];
-  if (length > 100) length = 100;
-  size_t used = 0;
-  for (size_t i = 0; i < length; i++) word[used++] = spelling[i] >= ' ' && spelling[i] < 127 ? spelling[i] : '?';
-  word[used] = 0;
+  char word[101], name[101] = "", copy[400];
+  const size_t used = copy_printable(word, sizeof word, spelling, length);
   if (p->error == PTX_OK) p->error = error;
   if (p->messages && !p->options->keep_going) return false;
   p->messages++;
-  const char *name = p->source_name;
-  snprintf(copy, sizeof copy, "ptxas application ptx input%s%s, line %u; error   : %s%s%s%s\n", name ? " " : "", name ? name : "", line,
+  if (p->source_name) copy_printable(name, sizeof name, p->source_name, strlen(p->source_name));
+  snprintf(copy, sizeof copy, "ptxas application ptx input%s%s, line %u; error   : %s%s%s%s\n", *name ? " " : "", name, line,
            used ? "'" : "", word, used ? "': " : "", text);
   log_text(p, copy);
   if (p->options->message)

@@ -3,9 +3,10 @@
  * @module
  */
 
-import { BusbarError, systemError } from "../core/error.ts";
+import { DOCUMENT_BYTES, parseYaml } from "../core/documents.ts";
+import { readInputText } from "../core/input.ts";
+import { BusbarError } from "../core/error.ts";
 import { nearest } from "../core/locator.ts";
-import { loadYaml } from "../core/packages.ts";
 import type { Machine } from "./description.ts";
 
 /** A machine and what it is called. */
@@ -31,12 +32,11 @@ export const SHIPPED: readonly string[] = [
  */
 export async function loadMachine(name: string): Promise<NamedMachine> {
   const path = machinePath(name);
-  let text: string;
-  try {
-    text = await Deno.readTextFile(path);
-  } catch (cause) {
-    throw systemError(cause, "read the machine description", path, "lab list shows the machines that come with busbar");
-  }
+  const text = readInputText(path, {
+    limitBytes: DOCUMENT_BYTES,
+    what: "the machine description",
+    hint: "lab list shows the machines that come with busbar",
+  });
   return await parseMachine(text, path);
 }
 
@@ -47,15 +47,9 @@ export async function loadMachine(name: string): Promise<NamedMachine> {
  * @throws {BusbarError} `malformed` with a line for every mistake
  */
 export async function parseMachine(text: string, path: string): Promise<NamedMachine> {
-  const [{ parse }, { checkMachine }] = await Promise.all([loadYaml(), import("./schema.ts")]);
+  const { checkMachine } = await import("./schema.ts");
   const file = path.slice(path.lastIndexOf("/") + 1);
-  let value: unknown;
-  try {
-    value = parse(text);
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message.split("\n")[0] ?? "" : String(cause);
-    throw new BusbarError("malformed", `${file}: not YAML: ${reason}`, { operation: "read the machine", path, cause });
-  }
+  const value = await parseYaml(text, file);
   const checked = checkMachine(value);
   if ("mistakes" in checked) {
     const lines = checked.mistakes.map((mistake) => `${file}: ${mistake}`);

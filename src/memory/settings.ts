@@ -5,9 +5,9 @@
  * @module
  */
 
+import { parseYaml } from "../core/documents.ts";
 import { BusbarError } from "../core/error.ts";
 import { nearest } from "../core/locator.ts";
-import { loadYaml } from "../core/packages.ts";
 import { isDaxName } from "./devdax.ts";
 import { readShellFragment } from "./shell_fragment.ts";
 
@@ -162,14 +162,13 @@ export async function readSettingsFile(text: string, path: string): Promise<File
 }
 
 async function readYaml(text: string, path: string): Promise<FileSettings> {
-  const { parse } = await loadYaml();
   const fail = (line: number, message: string, hint?: string, cause?: unknown): BusbarError =>
     new BusbarError("malformed", `${path}:${line}: ${message}`, { operation: "read settings", path, hint, cause });
   let value: unknown;
   try {
-    value = parse(text);
+    value = await parseYaml(text, path);
   } catch (cause) {
-    const [reason = ""] = (cause instanceof Error ? cause.message : String(cause)).split("\n");
+    const reason = (cause instanceof Error ? cause.message : String(cause)).slice(`${path}: `.length);
     throw fail(Number(/line (\d+)/.exec(reason)?.[1] ?? 1), `not YAML: ${reason}`, undefined, cause);
   }
   if (value === null || value === undefined) return {};

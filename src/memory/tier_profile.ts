@@ -3,8 +3,7 @@
  * @module
  */
 
-import { BusbarError, systemError } from "../core/error.ts";
-import { loadYaml } from "../core/packages.ts";
+import { readYamlFile } from "../core/documents.ts";
 import { BALANCING_PROFILE, checkProfile, type TierProfile } from "./tiers.ts";
 
 /**
@@ -17,19 +16,7 @@ export async function readTierProfile(file: string): Promise<TierProfile> {
   return checkProfile(await readYaml(file), file);
 }
 
-/** What a YAML or JSON file holds. */
+/** What a YAML or JSON file holds. @throws {BusbarError} `malformed` for what is neither, or too much */
 export async function readYaml(file: string): Promise<unknown> {
-  let text: string;
-  try {
-    text = await Deno.readTextFile(file);
-  } catch (cause) {
-    throw systemError(cause, "read", file);
-  }
-  const { parse } = await loadYaml();
-  try {
-    return parse(text);
-  } catch (cause) {
-    const [first = "it is no YAML"] = (cause instanceof Error ? cause.message : String(cause)).split("\n");
-    throw new BusbarError("malformed", `${file}: ${first}`, { operation: "read YAML", path: file, cause });
-  }
+  return await readYamlFile(file);
 }

@@ -3,6 +3,7 @@
  * @module
  */
 
+import { openSeekable } from "../core/input.ts";
 import { BusbarError, systemError } from "../core/error.ts";
 import { checkShape, type ElementSource, sourceBytes } from "./vector.ts";
 
@@ -24,11 +25,7 @@ export class ElementFile implements ElementSource, Disposable {
     this.bits = bits;
     this.startBit = startBit;
     checkShape(1, bits, startBit);
-    try {
-      this.#file = Deno.openSync(path, { read: true });
-    } catch (cause) {
-      throw systemError(cause, "read", path);
-    }
+    this.#file = openSeekable(path);
     try {
       this.sizeBytes = this.#file.seekSync(0, Deno.SeekMode.End);
     } catch (cause) {

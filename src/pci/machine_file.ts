@@ -18,8 +18,9 @@
  * @module
  */
 
+import { readInputText } from "../core/input.ts";
 import { BatchedReads } from "../core/batched_reads.ts";
-import { BusbarError, isBusbarError, systemError } from "../core/error.ts";
+import { BusbarError, isBusbarError } from "../core/error.ts";
 import { type Host, ifReadable } from "../core/host.ts";
 import { linkAt, realPathOf, textOf } from "../core/host_requests.ts";
 import type { RecordedPiece } from "../core/mmio.ts";
@@ -44,7 +45,7 @@ export { parseMachine, type RecordedMachine, type RecordedRegion } from "./recor
 const CHUNK = 160;
 const DATA_BYTES = 64;
 /** A recording of a few functions is some tens of kilobytes; of a whole server some megabytes. */
-const MAX_FILE_BYTES = 256 << 20;
+const MAX_FILE_BYTES = 64 << 20;
 
 /** The address under which a software device is recorded: lspci wants one. */
 const SOFT_ADDRESS = "0000:00:00.0";
@@ -220,15 +221,5 @@ function pushRegion(lines: string[], address: string, region: RecordedRegion): v
  * @throws {BusbarError} `absent` or `permission` as opening fails, `malformed` with the line that is wrong
  */
 export function readMachineFile(path: string): RecordedMachine {
-  let text: string;
-  try {
-    const size = Deno.statSync(path).size;
-    if (size > MAX_FILE_BYTES) {
-      throw new BusbarError("malformed", `${path}: ${size} bytes are no recorded machine`, { operation: "read", path });
-    }
-    text = new TextDecoder().decode(Deno.readFileSync(path));
-  } catch (cause) {
-    throw systemError(cause, "read", path);
-  }
-  return parseMachine(text, path);
+  return parseMachine(readInputText(path, { limitBytes: MAX_FILE_BYTES, what: "a recorded machine" }), path);
 }

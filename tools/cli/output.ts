@@ -1,9 +1,13 @@
 /**
- * Standard output and error of the tools. A reader that closes the pipe ends the tool quietly.
+ * Standard output and error of the tools. A reader that closes the pipe ends the tool quietly; a full disk is an error.
+ * No control character of a file or device passes: only line breaks, tabs and, at a terminal, colours.
  * @module
  */
 
-import { setColorEnabled } from "@std/fmt/colors";
+import { getColorEnabled, setColorEnabled } from "@std/fmt/colors";
+
+import { systemError } from "../../src/core/error.ts";
+import { printable, printableJson, printableLines } from "../../src/core/printable.ts";
 
 /** Thrown when nobody reads standard output any more; `run` turns it into exit status 0. */
 export class PipeClosed extends Error {}
@@ -22,14 +26,14 @@ export function redirectText(): void {
   textStream = Deno.stderr;
 }
 
-/** Writes text and a line break to standard output. */
+/** Writes text and a line break to standard output. @throws {BusbarError} as the write fails, on a full disk for one */
 export function print(text: string): void {
-  writeFully(textStream, encoder.encode(text + "\n"));
+  writeOut(encoder.encode(printableLines(text, getColorEnabled()) + "\n"), textStream);
 }
 
 /** Writes bytes to standard output. */
 export function printBytes(bytes: Uint8Array): void {
-  writeFully(Deno.stdout, bytes);
+  writeOut(bytes);
 }
 
 let documents = 0;
@@ -42,20 +46,29 @@ export function hasPrintedJson(): boolean {
 /** Writes one JSON document to standard output: indented, ending with a line break. */
 export function printJson(document: unknown): void {
   documents++;
-  print(JSON.stringify(document, null, 2));
+  writeOut(encoder.encode(printableJson(JSON.stringify(document, null, 2)) + "\n"));
 }
 
 /** Writes one line of JSON Lines to standard output. */
 export function printJsonLine(document: unknown): void {
-  print(JSON.stringify(document));
+  writeOut(encoder.encode(printableJson(JSON.stringify(document)) + "\n"));
 }
 
-/** Writes a line to standard error: progress, warnings, errors. */
+/** Writes a line to standard error: progress, warnings, errors. Where that cannot be written, nobody can be told. */
 export function note(text: string): void {
   try {
-    writeFully(Deno.stderr, encoder.encode(text + "\n"));
-  } catch (error) {
-    if (!(error instanceof PipeClosed)) throw error;
+    writeFully(Deno.stderr, encoder.encode(printableLines(text, getColorEnabled()) + "\n"));
+  } catch {
+    // Said above.
+  }
+}
+
+function writeOut(bytes: Uint8Array, stream: typeof textStream = Deno.stdout): void {
+  try {
+    writeFully(stream, bytes);
+  } catch (cause) {
+    if (cause instanceof PipeClosed) throw cause;
+    throw systemError(cause, "write", stream === Deno.stdout ? "standard output" : "standard error");
   }
 }
 
@@ -76,8 +89,8 @@ function writeFully(stream: { writeSync(bytes: Uint8Array): number }, bytes: Uin
 /** Draws a line on standard error over the one drawn before; an empty one clears it. For terminals. */
 export function noteInPlace(text: string): void {
   try {
-    writeFully(Deno.stderr, encoder.encode(`\r\x1b[K${text}`));
-  } catch (error) {
-    if (!(error instanceof PipeClosed)) throw error;
+    writeFully(Deno.stderr, encoder.encode(`\r\x1b[K${printable(text)}`));
+  } catch {
+    // As for a note.
   }
 }

@@ -11,7 +11,7 @@ import { findJournals } from "../../src/core/undo/found_journals.ts";
 import { rollBackAll, UndoJournal } from "../../src/core/undo/journal.ts";
 import { type Host, thisMachine } from "../../src/core/host.ts";
 import { closedObject, type JsonObject } from "../../src/core/layout_json.ts";
-import { hasPrintedJson, note, PipeClosed, printJson, setUpColors } from "./output.ts";
+import { hasPrintedJson, note, PipeClosed, print, printJson, setUpColors } from "./output.ts";
 import { giveStandardOutput } from "./standard_output.ts";
 import { commandsWith, subcommandFirst } from "./subcommand.ts";
 
@@ -77,7 +77,8 @@ function watchSignals(): Promise<never> {
 
 /** Makes a command and its subcommands throw instead of exiting, and print nothing by themselves on an error. */
 function prepare(command: CommandUnknownOpts): void {
-  command.exitOverride().configureOutput({ outputError: () => {} }).showSuggestionAfterError();
+  command.exitOverride().configureOutput({ outputError: () => {}, writeOut: (text) => print(text.trimEnd()) })
+    .showSuggestionAfterError();
   for (const subcommand of command.commands) prepare(subcommand);
 }
 
@@ -98,8 +99,8 @@ function report(thrown: unknown, command: CommandUnknownOpts, args: readonly str
   if (!hasPrintedJson() && (separator < 0 ? args : args.slice(0, separator)).includes("--json")) {
     try {
       printJson(errorDocument(command.name(), error));
-    } catch (failure) {
-      if (!(failure instanceof PipeClosed)) throw failure;
+    } catch {
+      // Standard output takes nothing: it is closed, or on a full disk. The line above has said what there is to say.
     }
   }
   return interruption.aborted && interruption.reason instanceof BusbarError

@@ -3,10 +3,13 @@
  * @module
  */
 
-import { stripAnsiCode } from "@std/fmt/colors";
+import { getColorEnabled, stripAnsiCode } from "@std/fmt/colors";
+
+import { printableLines } from "../../src/core/printable.ts";
 
 /** Columns of text, each as wide as its widest cell, two spaces apart; the last one is not padded. */
-export function columns(rows: readonly (readonly string[])[], indent = ""): string[] {
+export function columns(given: readonly (readonly string[])[], indent = ""): string[] {
+  const rows = given.map((row) => row.map((cell) => printableLines(cell, getColorEnabled()).replaceAll("\n", "\\x0a")));
   const widths: number[] = [];
   for (const row of rows) {
     for (const [i, cell] of row.slice(0, -1).entries()) widths[i] = Math.max(widths[i] ?? 0, width(cell));

@@ -3,6 +3,8 @@
  * @module
  */
 
+import { parseJson, parseYaml } from "../../src/core/documents.ts";
+import { readInputText } from "../../src/core/input.ts";
 import { BusbarError, systemError } from "../../src/core/error.ts";
 import type { DamonScheme } from "../../src/sim/config.ts";
 import type { FileConfig } from "../../src/sim/config_file.ts";
@@ -13,18 +15,7 @@ const SIZE_LIMIT = 16 * 2 ** 20;
 
 /** A whole text file. */
 export function readText(path: string, what: string): string {
-  try {
-    const { size } = Deno.statSync(path);
-    if (size > SIZE_LIMIT) {
-      throw new BusbarError("malformed", `${path}: ${size} bytes are too many for ${what}`, {
-        operation: `read ${what}`,
-        path,
-      });
-    }
-    return Deno.readTextFileSync(path);
-  } catch (cause) {
-    throw systemError(cause, `read ${what}`, path);
-  }
+  return readInputText(path, { limitBytes: SIZE_LIMIT, what });
 }
 
 /**
@@ -34,13 +25,7 @@ export function readText(path: string, what: string): string {
  */
 export async function readValue(path: string, what: string): Promise<unknown> {
   const text = readText(path, what);
-  const { parse } = await import("@std/yaml");
-  try {
-    return path.endsWith(".json") ? JSON.parse(text) : parse(text);
-  } catch (cause) {
-    const message = cause instanceof Error ? cause.message.split("\n")[0] ?? "" : String(cause);
-    throw new BusbarError("malformed", `${path}: ${message}`, { operation: `read ${what}`, path, cause });
-  }
+  return path.endsWith(".json") ? parseJson(text, path) : await parseYaml(text, path);
 }
 
 /**

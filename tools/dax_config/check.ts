@@ -3,9 +3,10 @@
  * @module
  */
 
+import { readInputText } from "../../src/core/input.ts";
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
-import { BusbarError, systemError } from "../../src/core/error.ts";
+import { BusbarError } from "../../src/core/error.ts";
 import { thisMachine } from "../../src/core/host.ts";
 import { examineProcess, processesNamed, readLog } from "../../src/memory/evidence.ts";
 import { localFiles } from "../../ffi/files.ts";
@@ -82,13 +83,11 @@ function checkProcesses(pids: readonly number[], json: boolean): void {
   print(verdicts.flatMap(processLines).join("\n"));
 }
 
+/** A log of a program that ran for days; more is a mistake. */
+const MOST_LOG_BYTES = 64 << 20;
+
 function checkLog(path: string, json: boolean): void {
-  let text: string;
-  try {
-    text = Deno.readTextFileSync(path);
-  } catch (cause) {
-    throw systemError(cause, "read the log", path);
-  }
+  const text = readInputText(path, { limitBytes: MOST_LOG_BYTES, what: "the log" });
   const verdict = readLog(text);
   if (verdict.initialized.length === 0 || verdict.refused.length > 0) raiseExitStatus("no");
   if (json) return printJson({ schema: SCHEMA_NAME, log: logJson(path, verdict) });

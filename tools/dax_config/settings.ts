@@ -3,7 +3,8 @@
  * @module
  */
 
-import { systemError } from "../../src/core/error.ts";
+import { DOCUMENT_BYTES } from "../../src/core/documents.ts";
+import { readInputText } from "../../src/core/input.ts";
 import { closedObject, type JsonObject } from "../../src/core/layout_json.ts";
 import {
   type BackendSettings,
@@ -41,13 +42,7 @@ export async function readSettings(options: SettingOptions): Promise<BackendSett
 }
 
 async function readFile(path: string): Promise<FileSettings> {
-  let text: string;
-  try {
-    text = await Deno.readTextFile(path);
-  } catch (cause) {
-    throw systemError(cause, "read settings", path);
-  }
-  return await readSettingsFile(text, path);
+  return await readSettingsFile(readInputText(path, { limitBytes: DOCUMENT_BYTES, what: "settings" }), path);
 }
 
 /** Where a value comes from, as people say it. */

@@ -3,9 +3,10 @@
  * @module
  */
 
+import { readInput } from "../../src/core/input.ts";
 import { Command, type CommandUnknownOpts, InvalidArgumentError } from "@commander-js/extra-typings";
 
-import { BusbarError, systemError } from "../../src/core/error.ts";
+import { BusbarError } from "../../src/core/error.ts";
 import { OradaxSession } from "../../src/oradax/session.ts";
 import { unsigned, wholeNumber } from "../cli/arguments.ts";
 import { type OradaxRun, runJson, runLines } from "../render/oradax/oradax.ts";
@@ -195,12 +196,11 @@ const select: CommandUnknownOpts = common("select", "Keep the elements whose bit
     });
   });
 
-function readWhole(path: string): Uint8Array {
-  try {
-    return Deno.readFileSync(path);
-  } catch (cause) {
-    throw systemError(cause, "read", path);
-  }
+/** A bit for each element of a vector that fits into memory. */
+const MOST_MASK_BYTES = 256 << 20;
+
+function readWhole(path: string): Uint8Array<ArrayBuffer> {
+  return readInput(path, { limitBytes: MOST_MASK_BYTES, what: "a mask" });
 }
 
 /** The commands over files. */

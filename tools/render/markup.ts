@@ -3,11 +3,17 @@
  * @module
  */
 
-/** Text that may stand between tags and in attributes. What XML does not allow at all becomes U+FFFD. */
-export function escapeMarkup(text: string): string {
-  // Characters that XML does not allow at all come from broken or hostile files.
+/** C0 and C1 controls but tab and line feed, surrogates, bidirectional controls: they come from broken or hostile files. */
+const HARMFUL =
   // deno-lint-ignore no-control-regex
-  return text.replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|[\ud800-\udfff]/gu, "\ufffd").replace(
+  /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufffe\uffff]|[\ud800-\udfff]/gu;
+
+/**
+ * Text that may stand between tags and in attributes. What XML does not allow at all, and what turns the order of
+ * characters around, becomes U+FFFD.
+ */
+export function escapeMarkup(text: string): string {
+  return text.replace(HARMFUL, "\ufffd").replace(
     /[&<>"']/g,
     (c) => `&#${c.charCodeAt(0)};`,
   );

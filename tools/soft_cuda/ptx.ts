@@ -3,10 +3,11 @@
  * @module
  */
 
+import { readInput } from "../../src/core/input.ts";
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { softCudaFolder } from "../../ffi/build.ts";
-import { BusbarError, systemError } from "../../src/core/error.ts";
+import { BusbarError } from "../../src/core/error.ts";
 import { capabilityOf, softCudaSettings } from "../../src/gpu/driver.ts";
 import { lineCounts, moduleReport } from "../../src/gpu/soft/module_report.ts";
 import { refuseStaticCudart } from "../../src/gpu/soft/program.ts";
@@ -18,15 +19,7 @@ import { runOnSoftCuda } from "./program.ts";
 const MOST_BYTES = 64 << 20;
 
 function readImage(path: string): Uint8Array<ArrayBuffer> {
-  try {
-    const sizeBytes = Deno.statSync(path).size;
-    if (sizeBytes > MOST_BYTES) {
-      throw new BusbarError("out-of-range", `${path}: ${sizeBytes} bytes are more than a module may have`, { path });
-    }
-    return Deno.readFileSync(path);
-  } catch (cause) {
-    throw systemError(cause, "read module", path);
-  }
+  return readInput(path, { limitBytes: MOST_BYTES, what: "a module" });
 }
 
 /** The command line of `soft_cuda ptx`. */

@@ -3,6 +3,7 @@
  * @module
  */
 
+import { openSeekable } from "../../core/input.ts";
 import { BusbarError, systemError } from "../../core/error.ts";
 import type { TransferPlan } from "./transfer_plan.ts";
 
@@ -124,7 +125,7 @@ export class BlockSource implements Disposable {
         const bytes = await readAll(Deno.stdin.readable);
         return new BlockSource("standard input", null, bytes, bytes.length);
       }
-      const file = Deno.openSync(path, { read: true });
+      const file = openSeekable(path);
       try {
         return new BlockSource(path, file, new Uint8Array(0), file.seekSync(0, Deno.SeekMode.End));
       } catch (error) {

@@ -4,6 +4,7 @@
  * @module
  */
 
+import { readInput } from "../../core/input.ts";
 import { BusbarError, systemError } from "../../core/error.ts";
 import { type HexPiece, isText, readHexText } from "../../core/hex_text.ts";
 import { type FileLocator, type OptionTable, readOptions } from "../../core/locator.ts";
@@ -181,17 +182,5 @@ function isFolder(path: string): boolean {
 }
 
 function readWhole(path: string): Uint8Array {
-  try {
-    using file = Deno.openSync(path);
-    const { size } = file.statSync();
-    if (size > PAGE_FILE_MAX_BYTES) throw notAPage(path, `${size} bytes are more than any page has`);
-    const bytes = new Uint8Array(size);
-    let at = 0;
-    for (let count: number | null = 1; count !== null && count > 0 && at < size; at += count ?? 0) {
-      count = file.readSync(bytes.subarray(at));
-    }
-    return bytes.subarray(0, at);
-  } catch (cause) {
-    throw cause instanceof BusbarError ? cause : systemError(cause, "read a page", path);
-  }
+  return readInput(path, { limitBytes: PAGE_FILE_MAX_BYTES, what: "a page" });
 }

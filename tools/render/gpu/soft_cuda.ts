@@ -6,7 +6,7 @@
 import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
 import type { ModuleReport } from "../../../src/gpu/soft/module_report.ts";
 import { columns } from "../../cli/table.ts";
-import { printable } from "../printable.ts";
+import { printable } from "../../../src/core/printable.ts";
 
 /** What the words about exactness promise. */
 const PROMISES = {

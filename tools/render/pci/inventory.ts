@@ -14,7 +14,7 @@ import type { InventoryChange } from "../../../src/pci/inventory_changes.ts";
 import { formatRate, type Link } from "../../../src/pci/link.ts";
 import { columns } from "../../cli/table.ts";
 import { documentSchema } from "../../cli/run.ts";
-import { printable } from "../printable.ts";
+import { printable } from "../../../src/core/printable.ts";
 import { factJson } from "./pci.ts";
 import { LINK_SCHEMA, linkJson } from "./topology_json.ts";
 
