@@ -6,7 +6,7 @@
 import denoJson from "../deno.json" with { type: "json" };
 import { BusbarError } from "../src/core/error.ts";
 import { nearest } from "../src/core/locator.ts";
-import { note, PipeClosed, print } from "./cli/output.ts";
+import { note, PipeClosed, print, setUpColors } from "./cli/output.ts";
 import { columns } from "./cli/table.ts";
 import { TOOLS } from "./manual/catalog.ts";
 
@@ -19,6 +19,7 @@ function help(): string {
 
 async function main(): Promise<void> {
   const [name, ...args] = Deno.args;
+  setUpColors();
   if (name === undefined || name === "--help" || name === "-h" || name === "help") return print(help());
   if (name === "--version" || name === "-V") return print(`busbar ${denoJson.version}`);
   const tool = Object.hasOwn(TOOLS, name) ? TOOLS[name] : undefined;

@@ -53,7 +53,7 @@ function parseWith(parse: () => unknown, language: string, path: string): unknow
     if (cause instanceof RangeError) throw malformed(`it is nested too deeply for ${language}`, cause);
     const [first = ""] = (cause instanceof Error ? cause.message : String(cause)).split("\n");
     const short = first.length > MOST_MESSAGE ? `${first.slice(0, MOST_MESSAGE)}…` : first;
-    throw malformed(short === "" ? `it is no ${language}` : short, cause);
+    throw malformed(`not ${language}${short === "" ? "" : `: ${short}`}`, cause);
   }
   const problem = whyTooMuch(value);
   if (problem !== null) throw malformed(problem);

@@ -169,7 +169,7 @@ async function readYaml(text: string, path: string): Promise<FileSettings> {
     value = await parseYaml(text, path);
   } catch (cause) {
     const reason = (cause instanceof Error ? cause.message : String(cause)).slice(`${path}: `.length);
-    throw fail(Number(/line (\d+)/.exec(reason)?.[1] ?? 1), `not YAML: ${reason}`, undefined, cause);
+    throw fail(Number(/line (\d+)/.exec(reason)?.[1] ?? 1), reason, undefined, cause);
   }
   if (value === null || value === undefined) return {};
   if (typeof value !== "object" || Array.isArray(value)) throw fail(1, "it holds no keys and values", EXAMPLE);

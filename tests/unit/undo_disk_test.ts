@@ -8,7 +8,7 @@ import { CHANGES, FOLDER, Knobs, type Outcome, runFortyChanges } from "./undo_di
 import { type Failure, MemoryDisk } from "./memory_disk.ts";
 
 /** Bytes between the offsets that are tried: the full run takes every third, `BUSBAR_UNDO_STEP=1` all. */
-const STEP = Number(Deno.env.get("BUSBAR_UNDO_STEP") ?? 13);
+const STEP = Number(Deno.env.get("BUSBAR_UNDO_STEP") ?? 31);
 
 const whole = new MemoryDisk();
 {

@@ -14,7 +14,7 @@ import { writeOutput } from "../cli/files.ts";
 import { print, printJson } from "../cli/output.ts";
 import { Progress } from "../cli/progress.ts";
 import { documentSchema, interruption } from "../cli/run.ts";
-import { printable } from "../render/printable.ts";
+import { printable } from "../../src/core/printable.ts";
 import { runSchema } from "../render/type2/run.ts";
 import {
   type BufferArgument,

@@ -4,6 +4,7 @@
  */
 
 import { EXIT_STATUS } from "../../src/core/error.ts";
+import { printableLines } from "../../src/core/printable.ts";
 import {
   allCommands,
   type ArgumentDescription,
@@ -120,7 +121,7 @@ function item(term: string, text: string): string[] {
  * stop or an apostrophe, mean something else.
  */
 function escaped(text: string): string {
-  return text.replaceAll("\\", "\\e").replaceAll("-", "\\-").replace(/^(?=[.'])/gm, "\\&").replace(
+  return printableLines(text).replaceAll("\\", "\\e").replaceAll("-", "\\-").replace(/^(?=[.'])/gm, "\\&").replace(
     /[\u{80}-\u{10ffff}]/gu,
     (character) => `\\[u${(character.codePointAt(0) ?? 0).toString(16).toUpperCase().padStart(4, "0")}]`,
   );

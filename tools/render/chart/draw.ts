@@ -8,7 +8,7 @@ import type { Markish, PlotOptions } from "@observablehq/plot";
 
 import type { Axis, CellLayer, Chart, IntervalLayer, Layer, LineLayer, StackLayer } from "./chart.ts";
 import { DARK_STYLE, INK, PAPER, seriesColor } from "./colors.ts";
-import { escapeMarkup } from "../markup.ts";
+import { escapeMarkup, withoutControls } from "../markup.ts";
 
 /** Width of every picture in pixels. */
 export const CHART_WIDTH = 720;
@@ -106,7 +106,7 @@ function drawOne(plot: Plot, document: PlotDocument, chart: Chart, height: numbe
     ? named.map((layer, i) => ({ name: "name" in layer ? layer.name : "", color: seriesColor(i) }))
     : partNames(stack).map((name, i) => ({ name, color: seriesColor(i) }));
   const legend = cells === undefined ? nameList(names, chart, layers) : cellLegend(cells);
-  return standAlone(String(element.outerHTML)) + legend;
+  return standAlone(withoutControls(String(element.outerHTML))) + legend;
 }
 
 /** Long names of bands need room; numbers do not. */

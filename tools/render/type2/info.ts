@@ -10,7 +10,7 @@ import { COMMANDS } from "../../../src/type2/commands.ts";
 import { hasFeature } from "../../../src/type2/generation.ts";
 import { CAPS_FIELDS, registerOffset } from "../../../src/type2/registers.ts";
 import { columns } from "../../cli/table.ts";
-import { printable } from "../printable.ts";
+import { printable } from "../../../src/core/printable.ts";
 
 const STATES = ["ready", "busy", "error", "context active"] as const;
 
