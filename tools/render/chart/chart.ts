@@ -18,6 +18,8 @@ export interface Axis {
   readonly tick?: (value: number) => string;
   /** Where ticks stand; chosen by the scale by default. */
   readonly ticks?: readonly number[];
+  /** True for an axis that places things and measures nothing: it is not drawn. */
+  readonly hidden?: boolean;
   /** Smallest and largest value shown; those of the data by default, from 0 on a linear axis of bars. */
   readonly domain?: readonly [number, number];
 }
@@ -95,8 +97,36 @@ export interface RuleLayer {
   readonly name: string;
 }
 
+/** Lines between two points each, coloured by a value: the links of a tree. The value stands beside its line. */
+export interface SegmentLayer {
+  /** Tells the layers apart. */
+  readonly kind: "segments";
+  /** What the colour means, with its unit. */
+  readonly title: string;
+  /** Smallest and largest value that the colours stand for. */
+  readonly domain: readonly [low: number, high: number];
+  /** The lines. One whose value is null is grey. */
+  readonly segments: readonly {
+    readonly from: Point;
+    readonly to: Point;
+    readonly value: number | null;
+    /** Written beside it, nearer to its beginning. */
+    readonly text: string;
+    /** On which side of it that stands. */
+    readonly side: "above" | "below";
+  }[];
+}
+
+/** Words in boxes, at points: the nodes of a tree. */
+export interface BoxLayer {
+  /** Tells the layers apart. */
+  readonly kind: "boxes";
+  /** The boxes; a line break makes a new line. */
+  readonly boxes: readonly { readonly at: Point; readonly text: string }[];
+}
+
 /** Something drawn in a chart. */
-export type Layer = LineLayer | DotLayer | IntervalLayer | StackLayer | CellLayer | RuleLayer;
+export type Layer = LineLayer | DotLayer | IntervalLayer | StackLayer | CellLayer | RuleLayer | SegmentLayer | BoxLayer;
 
 /** A chart. */
 export interface Chart {

@@ -6,7 +6,17 @@
 
 import type { Markish, PlotOptions } from "@observablehq/plot";
 
-import type { Axis, CellLayer, Chart, IntervalLayer, Layer, LineLayer, StackLayer } from "./chart.ts";
+import type {
+  Axis,
+  BoxLayer,
+  CellLayer,
+  Chart,
+  IntervalLayer,
+  Layer,
+  LineLayer,
+  SegmentLayer,
+  StackLayer,
+} from "./chart.ts";
 import { DARK_STYLE, INK, PAPER, seriesColor } from "./colors.ts";
 import { escapeMarkup, withoutControls } from "../markup.ts";
 
@@ -71,6 +81,10 @@ function hasData(layer: Layer): boolean {
       return layer.parts.length > 0;
     case "cells":
       return layer.cells.length > 0;
+    case "segments":
+      return layer.segments.length > 0;
+    case "boxes":
+      return layer.boxes.length > 0;
     case "rule":
       return false;
   }
@@ -82,6 +96,7 @@ function drawOne(plot: Plot, document: PlotDocument, chart: Chart, height: numbe
   const marks = layers.flatMap((layer) => marksOf(plot, layer, seriesColor(Math.max(0, named.indexOf(layer))), chart));
   const cells = layers.find((layer) => layer.kind === "cells");
   const stack = layers.find((layer) => layer.kind === "stack");
+  const segments = layers.find((layer) => layer.kind === "segments");
   const options: PlotOptions = {
     document,
     width: CHART_WIDTH,
@@ -96,6 +111,9 @@ function drawOne(plot: Plot, document: PlotDocument, chart: Chart, height: numbe
     ...(cells === undefined ? {} : {
       color: { type: cells.scale === "log" ? "log" : "linear", scheme: "YlGnBu" },
     }),
+    ...(segments === undefined ? {} : {
+      color: { type: "linear", scheme: "YlOrRd", domain: segments.domain, clamp: true },
+    }),
     ...(stack === undefined ? {} : {
       color: { domain: partNames(stack), range: partNames(stack).map((_, i) => seriesColor(i)) },
     }),
@@ -105,12 +123,17 @@ function drawOne(plot: Plot, document: PlotDocument, chart: Chart, height: numbe
   const names = stack === undefined
     ? named.map((layer, i) => ({ name: "name" in layer ? layer.name : "", color: seriesColor(i) }))
     : partNames(stack).map((name, i) => ({ name, color: seriesColor(i) }));
-  const legend = cells === undefined ? nameList(names, chart, layers) : cellLegend(cells);
+  const legend = cells !== undefined
+    ? cellLegend(cells)
+    : segments !== undefined
+    ? legendText(`${segments.title}: light ${segments.domain[0]}, dark ${segments.domain[1]}`)
+    : nameList(names, chart, layers);
   return standAlone(withoutControls(String(element.outerHTML))) + legend;
 }
 
 /** Long names of bands need room; numbers do not. */
 function leftMargin(chart: Chart, layers: readonly Layer[]): number {
+  if (chart.y.hidden === true) return 32;
   if (chart.y.scale !== "band") return 64;
   const texts = layers.flatMap((layer) =>
     layer.kind === "stack"
@@ -125,6 +148,7 @@ function leftMargin(chart: Chart, layers: readonly Layer[]): number {
 
 function scaleOptions(axis: Axis): NonNullable<PlotOptions["x"]> {
   const { tick } = axis;
+  if (axis.hidden === true) return { axis: null, ...(axis.domain === undefined ? {} : { domain: axis.domain }) };
   return {
     label: axis.title,
     ...(axis.scale === "band"
@@ -152,6 +176,10 @@ function marksOf(plot: Plot, layer: Layer, color: string, chart: Chart): Markish
       ];
     case "cells":
       return cellMarks(plot, layer);
+    case "segments":
+      return segmentMarks(plot, layer);
+    case "boxes":
+      return boxMarks(plot, layer);
     case "rule": {
       const style = { stroke: INK, strokeDasharray: "3,3", strokeOpacity: 0.6 };
       return layer.axis === "x"
@@ -213,6 +241,51 @@ function cellMarks(plot: Plot, layer: CellLayer): Markish[] {
   ];
 }
 
+/** Where the text of a segment stands, from its beginning to its end. */
+const LABEL_AT = 0.42;
+
+function segmentMarks(plot: Plot, layer: SegmentLayer): Markish[] {
+  const all = layer.segments.map(({ from, to, value, text, side }) => ({
+    ...{ x1: from[0], y1: from[1], x2: to[0], y2: to[1], value, text, side },
+    // Nearer to the beginning: links that meet in one place meet at their other end.
+    ...{ x: from[0] + (to[0] - from[0]) * LABEL_AT, y: from[1] + (to[1] - from[1]) * LABEL_AT },
+  }));
+  const ends = { x1: "x1", y1: "y1", x2: "x2", y2: "y2" } as const;
+  const words = (side: "above" | "below"): Markish =>
+    plot.text(all.filter((one) => one.side === side), {
+      ...{ x: "x", y: "y", text: "text", fill: INK, stroke: PAPER, strokeWidth: 3 },
+      dy: side === "above" ? -11 : 12,
+    });
+  return [
+    // A dark edge, so that a light line is seen on light ground.
+    plot.link(all, { ...ends, stroke: INK, strokeWidth: 8, strokeOpacity: 0.5 }),
+    plot.link(all.filter(({ value }) => value !== null), { ...ends, stroke: "value", strokeWidth: 6 }),
+    words("above"),
+    words("below"),
+  ];
+}
+
+function boxMarks(plot: Plot, layer: BoxLayer): Markish[] {
+  const boxes = layer.boxes.map(({ at: [x, y], text }) => {
+    const lines = text.split("\n");
+    return { x, y, text, wide: Math.max(...lines.map((line) => line.length)), lines: lines.length };
+  });
+  return [
+    ...boxes.map(({ x, y, wide, lines }) =>
+      plot.rect([{ x, y }], {
+        ...{ x1: "x", x2: "x", y1: "y", y2: "y", fill: PAPER, stroke: INK, rx: 4 },
+        ...{
+          insetLeft: -6 - 3.5 * wide,
+          insetRight: -6 - 3.5 * wide,
+          insetTop: -4 - 8 * lines,
+          insetBottom: -4 - 8 * lines,
+        },
+      })
+    ),
+    plot.text(boxes, { x: "x", y: "y", text: "text", fill: INK, lineHeight: 1.2 }),
+  ];
+}
+
 function partNames(layer: StackLayer): string[] {
   return [...new Set(layer.parts.map(({ part }) => part))];
 }
@@ -246,6 +319,10 @@ function cellLegend(layer: CellLayer): string {
   const text = `${layer.title}: light ${String(Number(low.toPrecision(3)))}, dark ${
     String(Number(high.toPrecision(3)))
   }`;
+  return legendText(text);
+}
+
+function legendText(text: string): string {
   return `<text x="${CHART_WIDTH - 12}" y="9" text-anchor="end" fill="${INK}">${escapeMarkup(text)}</text>`;
 }
 

@@ -7,7 +7,9 @@ import type { RunReport } from "../../../src/sim/report.ts";
 import type { Chart, Point } from "../chart/chart.ts";
 import { drawCharts } from "../chart/draw.ts";
 import { escapeMarkup } from "../markup.ts";
+import { loadedChart } from "./loaded_chart.ts";
 import { runLines } from "./run_text.ts";
+import { topologyChart } from "./topology_chart.ts";
 
 /** A picture and the name of its file. */
 export interface RunPicture {
@@ -20,7 +22,8 @@ function chartsOf(report: RunReport): (readonly [string, Chart])[] {
   const { rows } = report.epochs;
   const lineBytes = Number(report.config.lineBytes ?? 64);
   const byNode = (value: (row: RunReport["epochs"]["rows"][number], node: number) => number): Chart["layers"] =>
-    report.nodes.map(({ name, node }) => ({
+    // One epoch is no course of time.
+    rows.length < 2 ? [] : report.nodes.map(({ name, node }) => ({
       kind: "line",
       name,
       points: rows.map((row): Point => [row.startNs / 1e6, value(row, node)]),
@@ -29,7 +32,11 @@ function chartsOf(report: RunReport): (readonly [string, Chart])[] {
   const parts = report.attribution.filter(({ ns }) => ns > 0);
   const links = report.links.filter(({ utilisation }) => utilisation !== null);
   const { latency, heat } = report;
+  const topology = topologyChart(report);
+  const loaded = loadedChart(report);
   return [
+    ...topology === null ? [] : [["topology", topology] as const],
+    ...loaded === null ? [] : [["loaded-latency", loaded] as const],
     ["attribution", {
       title: "Where the time goes",
       x: { title: "time, ns" },
@@ -88,7 +95,8 @@ function chartsOf(report: RunReport): (readonly [string, Chart])[] {
       x: { title: "trace time, ms" },
       y: { title: "address", tick: (row) => heat?.rows[Math.floor(row)]?.from ?? "" },
       height: 60 + 12 * (heat?.rows.length ?? 0),
-      layers: heat === null ? [] : [{
+      // Nothing but loads that wait for each other: trace time stands still.
+      layers: heat === null || (heat.timesNs.at(-1) ?? 0) - (heat.timesNs[0] ?? 0) < 1 ? [] : [{
         kind: "cells",
         title: `samples, one for ${heat.every} accesses`,
         cells: heat.rows.flatMap(({ counts }, row) =>
