@@ -107,7 +107,14 @@ export const BUSBAR_BENCH: LibrarySpec = {
 };
 
 /** What a program that is given away needs of these. */
-export const SHIPPED_LIBRARIES: readonly LibrarySpec[] = [BUSBAR, BUSBAR_SOFT, SOFT_CUDA, SOFT_TYPE2, ...CUDARTS, NVME_GUARDIAN];
+export const SHIPPED_LIBRARIES: readonly LibrarySpec[] = [
+  BUSBAR,
+  BUSBAR_SOFT,
+  SOFT_CUDA,
+  SOFT_TYPE2,
+  ...CUDARTS,
+  NVME_GUARDIAN,
+];
 
 /** How a library is compiled. `BUSBAR_VARIANT` chooses; `release` is the default. */
 export type Variant = "release" | "asan";

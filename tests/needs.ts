@@ -24,6 +24,7 @@ export type NeedName =
   | "fish"
   | "groff"
   | "lspci"
+  | "man"
   | "mkfs.btrfs"
   | "mkfs.ext2"
   | "mkfs.ext4"
@@ -42,6 +43,7 @@ export type NeedName =
 export const NEEDS: Readonly<Record<NeedName, Need>> = {
   bash: { programs: ["bash"], package: "bash", suites: ["unit"] },
   groff: { programs: ["groff"], package: "groff-base", suites: ["unit"] },
+  man: { programs: ["man"], package: "man-db", suites: ["unit"] },
   lspci: { programs: ["lspci"], package: "pciutils", suites: ["full"] },
   zsh: { programs: ["zsh"], package: "zsh", suites: ["unit"] },
   fish: { programs: ["fish"], package: "fish", suites: ["unit"] },

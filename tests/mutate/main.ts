@@ -79,9 +79,7 @@ async function runTest(copy: string, test: string): Promise<Tested> {
   const output = await child.output();
   clearTimeout(timer);
   const text = new TextDecoder().decode(output.stdout) + new TextDecoder().decode(output.stderr);
-  const failed = isOver
-    ? `nothing ended within ${LIMIT_MS / 1000} s`
-    : /^(.*) \.\.\. (?:.*\n)?.*FAILED/m.exec(text)?.[1] ?? "";
+  const failed = isOver ? `nothing ended within ${LIMIT_MS / 1000} s` : /^(.*) \.\.\. FAILED/m.exec(text)?.[1] ?? "";
   return { ok: output.success, failed, text };
 }
 

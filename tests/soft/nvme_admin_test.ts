@@ -175,7 +175,11 @@ Deno.test("bad days: wrong words, wrong serial numbers, files that are none, a d
       [["format", "/dev/nvme77"], 3, "absent", "nvme77"],
       [["format", "file:x"], 2, "usage", "file:x"],
     ], nvmeAdminSchema());
-    assertEquals((await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name), ["bad.yaml"], "no half file stays");
+    assertEquals(
+      (await Array.fromAsync(Deno.readDir(folder))).map(({ name }) => name),
+      ["bad.yaml"],
+      "no half file stays",
+    );
   } finally {
     await Deno.remove(folder, { recursive: true });
   }

@@ -13,6 +13,8 @@ import { type Host, thisMachine } from "../../src/core/host.ts";
 import { closedObject, type JsonObject } from "../../src/core/layout_json.ts";
 import { hasPrintedJson, note, PipeClosed, print, printJson, setUpColors } from "./output.ts";
 import { giveStandardOutput } from "./standard_output.ts";
+import { defaultOf } from "../manual/command_description.ts";
+import { EXAMPLES } from "../manual/examples.ts";
 import { commandsWith, subcommandFirst } from "./subcommand.ts";
 
 /** After a signal the command has this long to unwind by itself; then the journals are rolled back here. */
@@ -42,6 +44,7 @@ export async function run(command: CommandUnknownOpts, args: readonly string[] =
   setUpColors();
   const interrupted = watchSignals();
   prepare(command);
+  command.addHelpText("after", () => exampleText(command.name()));
   command.hook("preAction", (_, called) => giveStandardOutput(called));
   let status: number;
   try {
@@ -79,7 +82,18 @@ function watchSignals(): Promise<never> {
 function prepare(command: CommandUnknownOpts): void {
   command.exitOverride().configureOutput({ outputError: () => {}, writeOut: (text) => print(text.trimEnd()) })
     .showSuggestionAfterError();
+  for (const option of command.options) {
+    const text = defaultOf(option);
+    if (text !== null) option.defaultValueDescription = text;
+  }
   for (const subcommand of command.commands) prepare(subcommand);
+}
+
+/** The examples below a tool's help. */
+function exampleText(tool: string): string {
+  const known = EXAMPLES[tool] ?? [];
+  if (known.length === 0) return "";
+  return ["", "Examples:", ...known.flatMap(([purpose, typed]) => [`  ${typed}`, `      ${purpose}`])].join("\n");
 }
 
 function report(thrown: unknown, command: CommandUnknownOpts, args: readonly string[]): number {

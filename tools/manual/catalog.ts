@@ -43,7 +43,8 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
   doctor: { title: "know what this machine lacks for devices in user space", load: () => import("../doctor.ts") },
   dump_bar0: { title: "see the registers of a PCI device, decoded", load: () => import("../dump_bar0.ts") },
   gpu_nvme: {
-    title: "read, write, verify or measure the blocks of an NVMe drive by a kernel on a GPU, with no CPU in the data path",
+    title:
+      "read, write, verify or measure the blocks of an NVMe drive by a kernel on a GPU, with no CPU in the data path",
     load: () => import("../gpu_nvme.ts"),
   },
   lab: {
@@ -68,7 +69,8 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
     load: () => import("../numa_stats.ts"),
   },
   nvme_admin: {
-    title: "change an NVMe drive: format or sanitize it, make namespaces, update firmware, set features, test it, save its logs",
+    title:
+      "change an NVMe drive: format or sanitize it, make namespaces, update firmware, set features, test it, save its logs",
     load: () => import("../nvme_admin.ts"),
   },
   nvme_identify: {

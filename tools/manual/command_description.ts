@@ -5,6 +5,8 @@
 
 import type { Argument, CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
+import { formatBytes, formatDurationMs } from "../../src/core/units.ts";
+
 /** What may stand at a place of the command line, as far as a shell can list it. */
 export type Kind = "file" | "folder" | "device" | "machine" | "command" | "any" | { readonly words: readonly string[] };
 
@@ -98,8 +100,22 @@ function describeOption(option: Option): OptionDescription {
   return { names, description: option.description, value, defaultValue: defaultOf(option) };
 }
 
-function defaultOf({ defaultValue, defaultValueDescription }: Option): string | null {
+/** The unit of a number, by the word that stands for it in the help. */
+const UNITS: Readonly<Record<string, (value: number) => string>> = {
+  bytes: (value) => `${value} bytes`,
+  size: (value) => formatBytes(value),
+  time: (value) => formatDurationMs(value),
+  ns: (value) => `${value} ns`,
+  "GB/s": (value) => `${value} GB/s`,
+};
+
+/** The value of an option that is not given, for people: a number has its unit. Null where there is none to show. */
+export function defaultOf({ flags, defaultValue, defaultValueDescription }: Option): string | null {
   if (defaultValueDescription !== undefined) return defaultValueDescription;
+  const unit = UNITS[/<([^>]+)>/.exec(flags)?.[1] ?? ""];
+  if (unit !== undefined && (typeof defaultValue === "number" || typeof defaultValue === "bigint")) {
+    return unit(Number(defaultValue));
+  }
   const none = defaultValue === undefined || defaultValue === "" || typeof defaultValue === "boolean" ||
     (Array.isArray(defaultValue) && defaultValue.length === 0);
   return none ? null : String(defaultValue);

@@ -15,16 +15,17 @@ import { programPage, toolPage } from "./man_page.ts";
 /** The command line of `man`, for a program of these tools. */
 export function manCommand(tools: Readonly<Record<string, Tool>>): CommandUnknownOpts {
   return new Command("man")
-    .description("Print a manual page of busbar or of a tool, for man -l -; or write all of them.")
+    .description(
+      "Show a manual page of busbar or of a tool; where no terminal is, print it for man -l -; or write all of them.",
+    )
     .addArgument(
       new Argument("[tool]", "the tool").choices(["busbar", ...Object.keys(tools)]).default("busbar"),
     )
     .option("--output <folder>", "write every page there, as in ~/.local/share/man/man1")
-    .addHelpText("after", "\nbusbar man dump_bar0 | man -l -")
     .action(async (name, options) => {
       const pages = await manualPages(tools);
       if (options.output === undefined) {
-        return print(pages.get(name === "busbar" ? "busbar.1" : `busbar-${name}.1`)?.trimEnd() ?? "");
+        return await show(pages.get(name === "busbar" ? "busbar.1" : `busbar-${name}.1`)?.trimEnd() ?? "");
       }
       try {
         await Deno.mkdir(options.output, { recursive: true });
@@ -34,6 +35,28 @@ export function manCommand(tools: Readonly<Record<string, Tool>>): CommandUnknow
       for (const [file, page] of pages) writeOutput(`${options.output}/${file}`, page);
       print(`${pages.size} pages in ${options.output}`);
     });
+}
+
+/** Shows a page with man on a terminal; elsewhere, and where there is no man, it is printed as it is. */
+async function show(page: string): Promise<void> {
+  if (!Deno.stdout.isTerminal()) return print(page);
+  let viewer: Deno.ChildProcess;
+  try {
+    viewer = new Deno.Command("man", { args: ["-l", "-"], stdin: "piped" }).spawn();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return print(page);
+    throw error;
+  }
+  const writer = viewer.stdin.getWriter();
+  try {
+    await writer.write(new TextEncoder().encode(page + "\n"));
+    await writer.close();
+  } catch (error) {
+    // Whoever quits the pager early closes the pipe.
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+  const { code } = await viewer.status;
+  if (code !== 0) Deno.exitCode = code;
 }
 
 /** All pages, by the name of their files. */

@@ -3,6 +3,7 @@
  * @module
  */
 
+import { EXAMPLES } from "./examples.ts";
 import { EXIT_STATUS } from "../../src/core/error.ts";
 import { printableLines } from "../../src/core/printable.ts";
 import {
@@ -64,6 +65,7 @@ export function toolPage(program: string, tool: CommandDescription, version: str
       ...command.arguments.flatMap(parameterItem),
       ...command.options.flatMap(optionItem),
     ]),
+    ...examples(tool.name),
     ...exitStatus(),
     ".SH SEE ALSO",
     `.BR ${program} (1)`,
@@ -101,8 +103,9 @@ function options(described: readonly OptionDescription[]): string[] {
   return [".SH OPTIONS", ...described.flatMap(optionItem)];
 }
 
-function optionItem({ names, description, value }: OptionDescription): string[] {
+function optionItem({ names, description: purpose, value, defaultValue }: OptionDescription): string[] {
   const words = names.map((name) => `\\fB${escaped(name)}\\fR`).join(", ");
+  const description = defaultValue === null ? purpose : `${purpose} (default: ${defaultValue})`;
   if (value === null) return item(words, description);
   const placeholder = `\\fI${escaped(value.placeholder)}\\fR`;
   return item(`${words} ${value.required ? placeholder : `[${placeholder}]`}`, description);
@@ -110,6 +113,14 @@ function optionItem({ names, description, value }: OptionDescription): string[] 
 
 function exitStatus(): string[] {
   return [".SH EXIT STATUS", ...STATUSES.flatMap(([status, meaning]) => item(`\\fB${status}\\fR`, meaning))];
+}
+
+function examples(tool: string): string[] {
+  const known = EXAMPLES[tool] ?? [];
+  return known.length === 0 ? [] : [
+    ".SH EXAMPLES",
+    ...known.flatMap(([purpose, typed]) => [".TP", `\\fB${escaped(typed)}\\fR`, escaped(purpose)]),
+  ];
 }
 
 function item(term: string, text: string): string[] {
