@@ -12,7 +12,7 @@ import { withNeeds } from "../needs.ts";
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 
 /** What a number counts, where it has no unit: so many of something, a number of something, a share. */
-const WITHOUT_UNIT = /^(?:n|sides|lines|version|bit|list|share|ratio)$/;
+const WITHOUT_UNIT = /^(?:n|sides|lines|version|bit|list|share|ratio|type)$/;
 
 Deno.test("every tool has two examples or more, in its help and in its manual page; each types that tool", async () => {
   const pages = await manualPages(TOOLS);
