@@ -183,6 +183,25 @@ BB_API int32_t bb_eventfd_wait(int32_t fd, uint32_t limit_ms);
 /* Takes a lock on an open file without waiting: -EAGAIN when somebody else holds it. It ends with the descriptor. */
 BB_API int32_t bb_lock_file(int32_t fd);
 
+/* ---- process.c: programs that are talked to over pipes ------------------------------------------------------------- */
+
+/* Starts a program in a process group of its own. words: count (below 128) strings with a zero byte behind each, size bytes
+ * in all; the first is the program, looked for in PATH. out receives its process, and the pipes to its input, from its
+ * output and from its error output. */
+BB_API int32_t bb_process_start(char *words, uint64_t size, uint32_t count, int32_t *out);
+
+/* Writes what of from was not sent (*sent of size bytes were), and reads what comes, whichever is possible, for at most
+ * limit_ms (50). Returns as soon as there are bytes, how many; 0 when the time is over, or all is sent and room is 0;
+ * -EPIPE when the other side has closed. */
+BB_API int32_t bb_process_exchange(int32_t in, int32_t out, const void *from, uint32_t size, uint32_t *sent, void *to,
+                                   uint32_t room, uint32_t limit_ms);
+
+/* Waits at most limit_ms (50) for a program to end. 1 and its exit status (128 + the signal that ended it), or 0. */
+BB_API int32_t bb_process_wait(int32_t pid, uint32_t limit_ms, int32_t *status);
+
+/* Kills a program and what it started. */
+BB_API int32_t bb_process_kill(int32_t pid);
+
 /* ---- vfio.c: devices from user space, linux/vfio.h ---------------------------------------------------------------- */
 
 /* Legacy interface: a container holds groups and their mappings. Each returns as the ioctl does. */

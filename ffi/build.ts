@@ -23,7 +23,10 @@ export interface LibrarySpec {
   readonly kind?: "library" | "program";
   /** Name without `lib` and suffix. */
   readonly name: string;
-  /** Folders of its `.c` files, below the checkout's root. Its headers are in them, in `csrc` and in `csrc/api`. */
+  /**
+   * Folders of its `.c` files, below the checkout's root, or single `.c` files. Its headers are in the folders, in `csrc`
+   * and in `csrc/api`.
+   */
   readonly folders: readonly string[];
   /** The environment variable that names a library file to use instead. */
   readonly variable: string;
@@ -90,6 +93,18 @@ export const NVME_GUARDIAN: LibrarySpec = {
   linkFlags: [],
 };
 
+/** The program that other machines run for this one, over a connection: `docs/design/remote.md`. */
+export const AGENT: LibrarySpec = {
+  kind: "program",
+  name: "busbar_agent",
+  folders: [
+    "csrc/agent",
+    ...["fd", "membench", "memory", "mmio", "nvme_ioctl", "oradax"].map((name) => `csrc/${name}.c`),
+  ],
+  variable: "BUSBAR_AGENT",
+  linkFlags: ["-static", "-s"],
+};
+
 /** The page-trap helper of the tests. */
 export const BUSBAR_TRAP: LibrarySpec = {
   name: "busbar_trap",
@@ -114,6 +129,7 @@ export const SHIPPED_LIBRARIES: readonly LibrarySpec[] = [
   SOFT_TYPE2,
   ...CUDARTS,
   NVME_GUARDIAN,
+  AGENT,
 ];
 
 /** How a library is compiled. `BUSBAR_VARIANT` chooses; `release` is the default. */
@@ -198,7 +214,8 @@ export function findLibrary(spec: LibrarySpec, place: Surroundings = surrounding
   const where = withLocalSources(place, spec);
   const explicit = where.env(spec.variable);
   if (explicit !== undefined) return explicit;
-  const variant = variantFromEnvironment(where.env);
+  // No sanitizer goes into a static program.
+  const variant = spec.linkFlags.includes("-static") ? "release" : variantFromEnvironment(where.env);
   const prefix = `${fileName(spec)}-${Deno.build.os}-${where.arch}-${variant}-`;
   const tried: string[] = [`$${spec.variable} (not set)`];
   for (const folder of where.beside) {
@@ -448,10 +465,12 @@ function listSources(spec: LibrarySpec, root: string): Sources {
     }
   };
   const endings = [".h", ".inc", ".def", ".map"];
+  const folders = spec.folders.filter((folder) => !folder.endsWith(".c"));
   const headers = new Set(
-    ["csrc", "csrc/api", ...spec.folders].flatMap((folder) => endings.flatMap((ending) => names(folder, ending))),
+    ["csrc", "csrc/api", ...folders].flatMap((folder) => endings.flatMap((ending) => names(folder, ending))),
   );
-  return { sources: spec.folders.flatMap((folder) => names(folder, ".c")), headers: [...headers] };
+  const sources = spec.folders.flatMap((place) => place.endsWith(".c") ? [`${root}/${place}`] : names(place, ".c"));
+  return { sources, headers: [...headers] };
 }
 
 function compilerFlags(variant: Variant, where: Surroundings): string[] {

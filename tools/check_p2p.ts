@@ -90,12 +90,13 @@ export const command: CommandUnknownOpts = new Command("check_p2p")
   .option("--write-test", "let a kernel write one register (AQA) of a disabled, unbound drive, and put it back")
   .option("--read-test", "after that, let a kernel read one register (VS), once")
   .option("--force", "read also where a read is not known to return: it may lose the drive until a power cycle")
+  .option("--host <machine>", "as the machine among the arguments: ssh:[USER@]NAME[:PORT], or file:RECORDING")
   .option("--verbose", "show the rule that each check rests on")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (what, options) => {
     if (options.jsonSchema) return printJson(documentSchema("check_p2p", [p2pSchema()]));
-    const machines = what.filter(isMachine);
+    const machines = [...what.filter(isMachine), ...(options.host === undefined ? [] : [options.host])];
     const [drive, gpu, more] = what.filter((text) => !isMachine(text));
     if (more !== undefined || machines.length > 1) {
       throw new BusbarError("usage", "one drive, one GPU and one machine at a time");

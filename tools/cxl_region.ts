@@ -18,6 +18,7 @@ import { type DaxModeOptions, daxToDevdax, daxToSystemRam, offlineDax, onlineDax
 import type { DaxDevice } from "../src/memory/devdax.ts";
 import { sizeBytes, timeOption, wholeNumber } from "./cli/arguments.ts";
 import { cxlJson, cxlLines, cxlSchema } from "./render/cxl/cxl_region.ts";
+import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
 import { note, print, printJson } from "./cli/output.ts";
 import { withoutWord, withSchema } from "./cli/subcommand.ts";
 import { interruption, openJournal, run } from "./cli/run.ts";
@@ -32,8 +33,8 @@ interface Shown {
   readonly timeout: number;
 }
 
-function show(options: Pick<Shown, "json">): void {
-  const state = readCxlOverview(thisMachine);
+function show(options: Pick<Shown, "json"> & { readonly host?: string | undefined }): void {
+  const state = readCxlOverview(hostFrom(options.host));
   if (options.json) printJson(cxlJson(state));
   else print(cxlLines(state).join("\n"));
 }
@@ -56,6 +57,7 @@ async function change(
 const list: CommandUnknownOpts = new Command("list")
   .description("Show windows, memory devices, regions and dax devices. This is what it does without a word.")
   .option("--explain", "print the commands of other tools that show the same")
+  .option(...HOST_OPTION)
   .option("--json", "print one JSON document")
   .action((options) => {
     if (options.explain) note(`other tools: ${listEquivalents().join("; ")}`);

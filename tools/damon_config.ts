@@ -25,6 +25,7 @@ import {
   type MigrationOptions,
 } from "./render/memory/damon_config.ts";
 import { writeOutput } from "./cli/files.ts";
+import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
 import { note, print, printJson } from "./cli/output.ts";
 import { readYaml } from "../src/memory/tier_profile.ts";
 import { withoutWord, withSchema } from "./cli/subcommand.ts";
@@ -79,9 +80,13 @@ function noMemoryGiven(node: number): never {
   });
 }
 
-function show(options: { readonly json?: true | undefined }, kdamonds: readonly Kdamond[] = []): void {
-  const status = readDamon(thisMachine);
-  const obstacles = damonObstacles(thisMachine, kdamonds);
+function show(
+  options: { readonly json?: true | undefined; readonly host?: string | undefined },
+  kdamonds: readonly Kdamond[] = [],
+): void {
+  const host = hostFrom(options.host);
+  const status = readDamon(host);
+  const obstacles = damonObstacles(host, kdamonds);
   if (options.json) printJson(damonJson(status, obstacles));
   else print(damonLines(status, obstacles).join("\n"));
 }
@@ -149,6 +154,7 @@ const runInside = planning("run", "Run a command in a cgroup of its own with DAM
 
 const status: CommandUnknownOpts = new Command("status")
   .description("Show kdamonds and what they have moved. This is what it does without a word.")
+  .option(...HOST_OPTION)
   .option("--json", "print one JSON document")
   .action((options) => show(options));
 

@@ -6,9 +6,9 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { bold, green, red, yellow } from "@std/fmt/colors";
 
-import { thisMachine } from "../src/core/host.ts";
 import { closedObject, type JsonObject } from "../src/core/layout_json.ts";
 import { examineMachine, type Finding } from "../src/pci/doctor.ts";
+import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
 import { print, printJson } from "./cli/output.ts";
 import { documentSchema, raiseExitStatus, run } from "./cli/run.ts";
 
@@ -40,11 +40,12 @@ export const command: CommandUnknownOpts = new Command("doctor")
   .description(
     "Look at what work with devices from user space needs: IOMMU, VFIO, huge pages, limits. Exit 1 when bad.",
   )
+  .option(...HOST_OPTION)
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action((options) => {
     if (options.jsonSchema) return printJson(SCHEMA);
-    const findings = examineMachine(thisMachine);
+    const findings = examineMachine(hostFrom(options.host));
     if (findings.some((finding) => finding.result === "bad")) raiseExitStatus("no");
     if (options.json) return printJson({ schema: "doctor/1", findings });
     for (const finding of findings) {

@@ -7,7 +7,6 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 
 import { pause } from "../src/core/deadline.ts";
 import { BusbarError } from "../src/core/error.ts";
-import { thisMachine } from "../src/core/host.ts";
 import { runCommand } from "../src/memory/child_process.ts";
 import { countedBetween, type CounterValues, readCounters } from "../src/memory/counters.ts";
 import { onlyWith } from "./cli/applicable.ts";
@@ -21,6 +20,7 @@ import {
   TABLE_FORMATS,
   type TableFormat,
 } from "./render/memory/numa_stats.ts";
+import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
 import { note, print, printJson, printJsonLine } from "./cli/output.ts";
 import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 
@@ -41,19 +41,22 @@ export const command: CommandUnknownOpts = new Command("numa_stats")
   .addOption(timeOption("--interval <time>", "count again and again, after this time each"))
   .option("--count <n>", "end after so many intervals", wholeNumber)
   .option("--node <n>", "the counters of one node", nodeNumber)
+  .option(...HOST_OPTION)
   .addOption(new Option("--format <form>", "of the table").choices(TABLE_FORMATS).default("text" as const))
   .option("--json", "print one JSON document; a line for each interval")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (words, options, self) => {
     if (options.jsonSchema) return printJson(numaStatsSchema());
     onlyWith(self, options.interval !== undefined, ["--count"], "--interval");
+    onlyWith(self, words.length === 0 && options.during === undefined, ["--host"], "counters without a command");
     onlyWith(self, options.interval === undefined, ["--during"], "a count without --interval");
     if (options.interval !== undefined && words.length > 0) {
       throw new BusbarError("usage", "--interval and a command: counters are shown by interval, or during commands", {
         hint: "numa_stats -- COMMAND, or numa_stats --interval 1s",
       });
     }
-    const read = (): CounterValues => readCounters(thisMachine, options.node ?? null);
+    const host = hostFrom(options.host);
+    const read = (): CounterValues => readCounters(host, options.node ?? null);
     if (options.interval !== undefined) return await byInterval(options.interval, options, read);
     const columns: CounterColumn[] = [];
     const commands = [

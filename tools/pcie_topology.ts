@@ -17,6 +17,7 @@ import { judgePair, type PairVerdict } from "../src/pci/p2p.ts";
 import { judgeClasses, peerClasses, type PeerMatrix } from "../src/pci/p2p_classes.ts";
 import { findNode, isPeer, nodesAbove, readTopology, type Topology, type TopologyNode } from "../src/pci/topology.ts";
 import { writeOutput } from "./cli/files.ts";
+import { HOST_OPTION } from "./cli/machine.ts";
 import { note, print, printJson } from "./cli/output.ts";
 import { topologyJson, topologySchema } from "./render/pci/topology_json.ts";
 import { pictureHtml, pictureSvg } from "./render/pci/topology_picture.ts";
@@ -27,6 +28,7 @@ import { run } from "./cli/run.ts";
 export const command: CommandUnknownOpts = new Command("pcie_topology")
   .description("Show the tree of PCI functions: links, ACS, IOMMU groups, BARs; and who can reach whom. Only reads.")
   .argument("[device...]", "0000:01:00.0: only these and what lies above them; file:RECORDING: another machine")
+  .option(...HOST_OPTION)
   .option("--p2p", "judge traffic between the devices given, or between all drives, GPUs, network and CXL devices")
   .option("--svg <file>", "write a picture: one SVG, nothing fetched, readable in light and dark")
   .option("--html <file>", "write a page with the picture and the tables")
@@ -35,7 +37,7 @@ export const command: CommandUnknownOpts = new Command("pcie_topology")
   .option("--json-schema", "print the schema of --json, and stop")
   .action((texts, options) => {
     if (options.jsonSchema) return printJson(topologySchema());
-    const { host, addresses, problems } = placeOf(texts);
+    const { host, addresses, problems } = placeOf(options.host === undefined ? texts : [...texts, options.host]);
     const read = readTopology(host);
     const topology: Topology = { ...read, problems: [...problems, ...read.problems] };
     const chosen = addresses.map((address) => findNode(topology, address));

@@ -9,6 +9,7 @@ import { thisMachine } from "../src/core/host.ts";
 import { UndoJournal } from "../src/core/undo/journal.ts";
 import { runCommand } from "../src/memory/child_process.ts";
 import { applyProfile, readTierState, TIERING_KEPT } from "../src/memory/tiers.ts";
+import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
 import { note, print, printJson } from "./cli/output.ts";
 import { TABLE_FORMATS } from "./render/memory/numa_stats.ts";
 import { readTierProfile, readYaml } from "../src/memory/tier_profile.ts";
@@ -16,14 +17,15 @@ import { experimentJson, experimentLines, tieringSchema, tierJson, tierLines } f
 import { withoutWord, withSchema } from "./cli/subcommand.ts";
 import { interruption, openJournal, raiseExitStatus, run } from "./cli/run.ts";
 
-function show(options: { readonly json?: true | undefined }): void {
-  const state = readTierState(thisMachine);
+function show(options: { readonly json?: true | undefined; readonly host?: string | undefined }): void {
+  const state = readTierState(hostFrom(options.host));
   if (options.json) printJson(tierJson(state));
   else print(tierLines(state).join("\n"));
 }
 
 const showCommand: CommandUnknownOpts = new Command("show")
   .description("Show nodes, tiers, where pages are demoted to, and the settings. This is what it does without a word.")
+  .option(...HOST_OPTION)
   .option("--json", "print one JSON document")
   .action(show);
 

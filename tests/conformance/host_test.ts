@@ -1,10 +1,12 @@
 /** The implementations of `Host`. */
 
+import { closeAll } from "../../ffi/library.ts";
 import { BatchedReads } from "../../src/core/batched_reads.ts";
 import { FaultyHost } from "../../src/core/faulty_host.ts";
 import { thisMachine } from "../../src/core/host.ts";
 import { linkAt, namesIn, realPathOf, sizeOf, textOf } from "../../src/core/host_requests.ts";
 import { RecordedHost } from "../../src/core/recorded_host.ts";
+import { agentMachine } from "../soft/agent.ts";
 import { MadeUpMachine } from "../unit/machines.ts";
 import { type HostImplementation, type HostUnderTest, testHost, TREE } from "./host_conformance.ts";
 
@@ -12,13 +14,32 @@ const ROOT = "/sys/root";
 
 function onDisk(): HostUnderTest {
   const root = Deno.realPathSync(Deno.makeTempDirSync());
+  putTree(root);
+  return { host: thisMachine, root, [Symbol.dispose]: () => Deno.removeSync(root, { recursive: true }) };
+}
+
+/** An agent that sees a folder as its machine. */
+function byAgent(...options: readonly string[]): HostUnderTest {
+  const folder = Deno.realPathSync(Deno.makeTempDirSync());
+  putTree(`${folder}${ROOT}`);
+  const machine = agentMachine(folder, undefined, ...options);
+  return {
+    host: machine.host,
+    root: ROOT,
+    [Symbol.dispose](): void {
+      machine[Symbol.dispose]();
+      Deno.removeSync(folder, { recursive: true });
+    },
+  };
+}
+
+function putTree(root: string): void {
   for (const [path, text] of Object.entries(TREE)) {
     const place = `${root}/${path}`;
     Deno.mkdirSync(place.slice(0, place.lastIndexOf("/")), { recursive: true });
     if (text.startsWith("->")) Deno.symlinkSync(text.slice(2), place);
     else Deno.writeTextFileSync(place, text);
   }
-  return { host: thisMachine, root, [Symbol.dispose]: () => Deno.removeSync(root, { recursive: true }) };
 }
 
 function madeUp(): MadeUpMachine {
@@ -48,6 +69,8 @@ const AS_FETCHED = "it answers as the machine was when it was fetched";
 
 const IMPLEMENTATIONS: readonly HostImplementation[] = [
   { name: "this machine", make: onDisk, cannot: {} },
+  { name: "agent", make: () => byAgent(), cannot: {} },
+  { name: "agent without openat2", make: () => byAgent("--step-by-step"), cannot: {} },
   {
     name: "recorded",
     make: () => {
@@ -84,5 +107,9 @@ const IMPLEMENTATIONS: readonly HostImplementation[] = [
     },
   },
 ];
+
+// Libraries are opened before the first test, so that no test seems to leak one.
+Deno.test.beforeAll(() => byAgent()[Symbol.dispose]());
+Deno.test.afterAll(closeAll);
 
 for (const implementation of IMPLEMENTATIONS) testHost(implementation);

@@ -201,9 +201,11 @@ const POINTS: readonly Point[] = [
     name: "an NVMe controller that is not there is absent, and what is none takes no command",
     async check({ machine, registers, folder }): Promise<void> {
       fails(() => machine.openNvmeAdmin(`${folder}/none`), "absent");
-      using file = machine.openNvmeAdmin(registers);
       const identify = Uint32Array.from({ length: 16 }, (_, i) => i === 0 ? 0x06 : i === 10 ? 1 : 0);
-      await assertRejects(() => file.execute(identify, new Uint8Array(4096), null, 100), BusbarError);
+      await assertRejects(async () => {
+        using file = machine.openNvmeAdmin(registers);
+        await file.execute(identify, new Uint8Array(4096), null, 100);
+      }, BusbarError);
     },
   },
   {

@@ -12,6 +12,7 @@ import { ifReadable } from "../../src/core/host.ts";
 import { formatMachine, parseMachine } from "../../src/pci/machine_file.ts";
 import { readPciFunction } from "../../src/pci/function.ts";
 import { recordedMachine } from "../../src/pci/recorded_device.ts";
+import { agentMachine } from "../soft/agent.ts";
 import { NVME_FOLDER, nvmeMachine } from "../unit/machines.ts";
 import {
   KEEPS_NOTHING_OPEN,
@@ -30,6 +31,8 @@ Deno.test.beforeAll(async () => {
   ifReadable(() => openOradaxDriver("/nowhere/oradax1"));
   using file = localMachine.openNvmeAdmin("/dev/null");
   await file.execute(new Uint32Array(16), null, null, 1).catch(() => {});
+  using agent = byAgent();
+  agent.machine.host.list("/sys");
 });
 Deno.test.afterAll(closeAll);
 
@@ -82,12 +85,39 @@ const TEXT: Readonly<Record<string, string>> = {
   "registers that are not there, or longer than the file, are an error that names the file": ONLY_TEXT,
 };
 
+/** An agent that sees a folder as its machine. */
+function byAgent(): MachineUnderTest {
+  const root = Deno.realPathSync(Deno.makeTempDirSync());
+  Deno.mkdirSync(`${root}/sys/device`, { recursive: true });
+  Deno.writeFileSync(`${root}/sys/device/resource0`, registerFile());
+  const machine = agentMachine(root);
+  return {
+    machine,
+    folder: "/sys/device",
+    registers: "/sys/device/resource0",
+    [Symbol.dispose](): void {
+      machine[Symbol.dispose]();
+      Deno.removeSync(root, { recursive: true });
+    },
+  };
+}
+
+const ELSEWHERE = "its memory is not memory of this process";
+
 const IMPLEMENTATIONS: readonly MachineImplementation[] = [
   { name: "this machine", make: () => onDisk(localMachine), cannot: {} },
   {
     name: "this machine with other text interfaces",
     make: () => onDisk(localMachineWith(nvmeMachine())),
     cannot: {},
+  },
+  {
+    name: "agent",
+    make: byAgent,
+    cannot: {
+      "memory is mapped zeroed, holds what is written to it, and is refused after it was closed": ELSEWHERE,
+      "a file is mapped, and what is written to it is in it": ELSEWHERE,
+    },
   },
   { name: "recorded machine", make: () => ({ machine: recorded(), ...inMemory }), cannot: RECORDED },
   {

@@ -10,6 +10,7 @@ import { BusbarError, type ErrorCode, EXIT_STATUS } from "../../src/core/error.t
 import { findJournals } from "../../src/core/undo/found_journals.ts";
 import { rollBackAll, UndoJournal } from "../../src/core/undo/journal.ts";
 import { type Host, thisMachine } from "../../src/core/host.ts";
+import { registerAgents } from "../../src/remote/mod.ts";
 import { closedObject, type JsonObject } from "../../src/core/layout_json.ts";
 import { hasPrintedJson, note, PipeClosed, print, printJson, setUpColors } from "./output.ts";
 import { giveStandardOutput } from "./standard_output.ts";
@@ -45,6 +46,7 @@ export async function run(command: CommandUnknownOpts, args: readonly string[] =
   const interrupted = watchSignals();
   prepare(command);
   command.addHelpText("after", () => exampleText(command.name()));
+  registerAgents();
   command.hook("preAction", (_, called) => giveStandardOutput(called));
   let status: number;
   try {

@@ -7,9 +7,8 @@ import { readInputText } from "../../src/core/input.ts";
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../../src/core/error.ts";
-import { thisMachine } from "../../src/core/host.ts";
+import type { Machine } from "../../src/core/machine.ts";
 import { examineProcess, processesNamed, readLog } from "../../src/memory/evidence.ts";
-import { localFiles } from "../../ffi/files.ts";
 import { inspectResource } from "../../src/memory/resource.ts";
 import { VARIABLES } from "../../src/memory/settings.ts";
 import { memorySize, wholeNumber } from "../cli/arguments.ts";
@@ -22,6 +21,7 @@ import {
   processLines,
   resourceJson,
 } from "../render/memory/dax_config.ts";
+import { HOST_OPTION, machineFrom } from "../cli/machine.ts";
 import { note, print, printJson } from "../cli/output.ts";
 import { raiseExitStatus } from "../cli/run.ts";
 import { OPTIONS, originText, readSettings, settingsJson } from "./settings.ts";
@@ -39,23 +39,25 @@ export const check: CommandUnknownOpts = new Command("check")
   .option("--pid <n>", "instead: does this process map direct-access memory?", wholeNumber)
   .option("--comm <name>", "instead: do the processes of this name?")
   .option("--log <file>", "instead: which backend does this log of a program name?")
+  .option(...HOST_OPTION)
   .option(...OPTIONS.json)
   .option(...OPTIONS.jsonSchema)
   .action(async (options) => {
     if (options.jsonSchema) return printJson(checkSchema());
     const { json } = options;
     if (options.log !== undefined) return checkLog(options.log, json === true);
-    if (options.pid !== undefined) return checkProcesses([options.pid], json === true);
+    const machine = machineFrom(options.host);
+    if (options.pid !== undefined) return checkProcesses(machine, [options.pid], json === true);
     if (options.comm !== undefined) {
-      const pids = processesNamed(thisMachine, options.comm);
-      if (pids.length > 0) return checkProcesses(pids, json === true);
+      const pids = processesNamed(machine.host, options.comm);
+      if (pids.length > 0) return checkProcesses(machine, pids, json === true);
       throw new BusbarError("absent", `there is no process named ${options.comm}`, {
         operation: "examine a process",
         hint: "ps -eo pid,comm lists them",
       });
     }
     const settings = await readSettings(options);
-    const resource = inspectResource(thisMachine, localFiles, {
+    const resource = inspectResource(machine.host, machine.files, {
       backend: settings.backend.value,
       resource: settings.resource.value,
       ...(options.size === undefined ? {} : { sizeBytes: options.size }),
@@ -74,8 +76,8 @@ export const check: CommandUnknownOpts = new Command("check")
     print(findingLines(resource.findings).join("\n"));
   });
 
-function checkProcesses(pids: readonly number[], json: boolean): void {
-  const verdicts = pids.map((pid) => examineProcess(thisMachine, localFiles, pid));
+function checkProcesses(machine: Machine, pids: readonly number[], json: boolean): void {
+  const verdicts = pids.map((pid) => examineProcess(machine.host, machine.files, pid));
   for (const { verdict } of verdicts) {
     if (verdict !== "yes") raiseExitStatus(verdict === "no" ? "no" : "unsupported");
   }

@@ -6,7 +6,6 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { bold, dim } from "@std/fmt/colors";
 
-import { thisMachine } from "../../src/core/host.ts";
 import { listDaxDevices, listNamespaces } from "../../src/memory/devdax.ts";
 import { VARIABLES } from "../../src/memory/settings.ts";
 import {
@@ -16,6 +15,7 @@ import {
   namespaceJson,
   showSchema,
 } from "../render/memory/dax_config.ts";
+import { HOST_OPTION, hostFrom } from "../cli/machine.ts";
 import { note, print, printJson } from "../cli/output.ts";
 import { columns } from "../cli/table.ts";
 import { OPTIONS, originText, readSettings, settingsJson } from "./settings.ts";
@@ -26,13 +26,15 @@ export const show: CommandUnknownOpts = new Command("show")
   .option(...OPTIONS.backend)
   .option(...OPTIONS.resource)
   .option(...OPTIONS.config)
+  .option(...HOST_OPTION)
   .option(...OPTIONS.json)
   .option(...OPTIONS.jsonSchema)
   .action(async (options) => {
     if (options.jsonSchema) return printJson(showSchema());
     const settings = await readSettings(options);
-    const devices = listDaxDevices(thisMachine);
-    const namespaces = listNamespaces(thisMachine);
+    const host = hostFrom(options.host);
+    const devices = listDaxDevices(host);
+    const namespaces = listNamespaces(host);
     if (options.json) {
       return printJson({
         schema: "dax_config_show/1",

@@ -15,6 +15,7 @@ import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { parse } from "@std/yaml";
 
 import { SHIPPED_LIBRARIES } from "../../ffi/build.ts";
+import { operationsHeader } from "../../src/remote/operations.ts";
 import { note, print } from "../cli/output.ts";
 import { describeCommand } from "./command_description.ts";
 import { optionsSection, synopsisSection } from "./markdown_page.ts";
@@ -76,6 +77,7 @@ async function generatedPages(tools: readonly DocumentedTool[], problems: string
   files.set("docs/README.md", index(tools));
   files.set("ffi/sources.json", sourceList());
   files.set("tools/manual/examples.ts", exampleTable(tools, problems));
+  files.set("csrc/agent/operations.h", operationsHeader());
   return files;
 }
 
@@ -172,7 +174,11 @@ function plain(markdown: string): string {
 
 /** What the C libraries are built from, by path. A server lists no folders. */
 function sourceList(): string {
-  const folders = new Set(["csrc", "csrc/api", ...SHIPPED_LIBRARIES.flatMap((spec) => spec.folders)]);
+  const folders = new Set([
+    "csrc",
+    "csrc/api",
+    ...SHIPPED_LIBRARIES.flatMap((spec) => spec.folders.filter((place) => !place.endsWith(".c"))),
+  ]);
   const paths = [...folders].flatMap((folder) => {
     const names = Array.from(Deno.readDirSync(new URL(folder, ROOT)), (entry) => entry.name)
       .filter((name) => /\.(c|h|inc|def|map)$/.test(name));
