@@ -19,6 +19,18 @@ const STEPS: readonly (readonly [title: string, ...command: string[]])[] = [
     "The same blocks by another process: is every one as the pattern says?",
     ...["nvme_io", "soft:nvme?size=4MiB&file=FILE", "verify", "--pattern", "1"],
   ],
+  [
+    "A kernel on a software GPU drives the controller by itself: doorbells, commands, completions",
+    ...["gpu_nvme", "soft:nvme?size=4MiB&file=FILE", "write", "--pattern", "2", "--write"],
+  ],
+  [
+    "It reads the blocks back and checks each",
+    ...["gpu_nvme", "soft:nvme?size=4MiB&file=FILE", "verify", "--pattern", "2"],
+  ],
+  [
+    "So does the processor",
+    ...["nvme_io", "soft:nvme?size=4MiB&file=FILE", "verify", "--pattern", "2"],
+  ],
 ];
 
 /** Runs every step; returns the highest exit status. */

@@ -1,6 +1,7 @@
 /** 1 GiB through VFIO and through the kernel, compared; what keeps a drive from being taken away or overwritten; signals. */
 
 import { dumpBar0SignalTests } from "./dump_bar0.ts";
+import { gpuNvmeDataTest } from "./gpu_nvme.ts";
 import { machine } from "./lab.ts";
 import { listTests } from "./list.ts";
 import { nvmeAdminTests } from "./nvme_admin.ts";
@@ -12,6 +13,7 @@ const lab = machine("nvme.yaml", import.meta.url);
 listTests(lab);
 nvmeAdminTests(lab);
 
+gpuNvmeDataTest(lab, "64 MiB for each way", 64 << 20);
 vfioDataTest(lab, "1 GiB", 2 ** 30);
 nvmeRefusalTests(lab);
 dumpBar0SignalTests(lab, ["SIGKILL", "SIGTERM", "SIGHUP"]);
