@@ -78,13 +78,12 @@ test("compile says in one line what to do where the runtime cannot be downloaded
 });
 
 Deno.test("every file that a module opens beside itself is given away too", () => {
-  // Modules of src/ that use import.meta.url, and the folder that they open. Anything else is to be imported as text.
-  const known: Readonly<Record<string, string | null>> = {
-    "ffi/build.ts": null, // finds the libraries
-    "src/lab/machine_file.ts": "src/lab/machines",
-    "src/lab/test_session.ts": null, // runs tests, from a checkout
-    "src/sim/host/hooks.ts": "csrc/record/hooks",
-    "src/sim/host/recorder_build.ts": "csrc/record/valgrind",
+  // Modules of src/ that use import.meta.url, and the folders that they open. Anything else is to be imported as text.
+  const known: Readonly<Record<string, readonly string[]>> = {
+    "ffi/build.ts": [], // finds the libraries
+    "src/lab/machine_file.ts": ["src/lab/machines"],
+    "src/lab/test_session.ts": [], // runs tests, from a checkout
+    "src/sim/host/recorder_sources.ts": ["csrc/record/hooks", "csrc/record/valgrind"],
   };
   const users = [...projectFiles(ROOT)].filter(([path, text]) =>
     /^(src|ffi)\//.test(path) && text.includes("import.meta.url")
@@ -94,7 +93,7 @@ Deno.test("every file that a module opens beside itself is given away too", () =
     Object.keys(known).sort(),
     "import files as text; where that cannot be, add their folder to DATA_FOLDERS and the module to this list",
   );
-  assertEquals(Object.values(known).filter((folder) => folder !== null), DATA_FOLDERS);
+  assertEquals(Object.values(known).flat(), DATA_FOLDERS);
 });
 
 /** Makes a package in which a shell script stands in for Deno, and returns its path. */

@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 
 import { BusbarError, systemError } from "../../core/error.ts";
 import { trustedCache } from "./recorder_build.ts";
+import { recorderSources } from "./recorder_sources.ts";
 import type { RecordedTrace, RecordRequest } from "./record_request.ts";
 import { finishRecording, runTarget, WorkFolder } from "./record_work.ts";
 import { checkTarget } from "./target.ts";
@@ -92,7 +93,7 @@ export async function recordWithHooks(request: RecordRequest): Promise<RecordedT
  * @throws {BusbarError} `library` when there is no compiler or no folder
  */
 export function hookLinkFlags(cache: string | null, say: (line: string) => void): string[] {
-  const folder = new URL("../../../csrc/record/hooks", import.meta.url).pathname;
+  const folder = recorderSources("hooks", () => trustedCache(cache));
   let names: string[];
   try {
     names = Array.from(Deno.readDirSync(folder), (entry) => entry.name).filter((name) => /\.[ch]$/.test(name)).sort();

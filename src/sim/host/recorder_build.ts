@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 
 import { BusbarError, systemError } from "../../core/error.ts";
+import { recorderSources } from "./recorder_sources.ts";
 
 /** The name of the tool, as `valgrind --tool=` takes it. */
 export const TOOL_NAME = "busbar_record";
@@ -68,7 +69,7 @@ const LINK_FLAGS: readonly string[] = [
 /** The places of this process. `cache` is the folder for built things of this user. */
 export function recorderPlaces(cache: string | null, say: (line: string) => void): RecorderPlaces {
   return {
-    sources: new URL("../../../csrc/record/valgrind", import.meta.url).pathname,
+    sources: recorderSources("valgrind", () => trustedCache(cache)),
     cache,
     programs: (Deno.env.get("PATH") ?? "/usr/local/bin:/usr/bin:/bin").split(":"),
     prefixes: ["/usr", "/usr/local"],
