@@ -7,6 +7,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 
 import { Mapping } from "../../ffi/memory.ts";
 import { MappedMmio, type RegisterPointer } from "../../ffi/mmio.ts";
+import { NVME_JOB_NONE, NvmeJob } from "../../ffi/nvme_job.ts";
 import { NvmeQueue } from "../../ffi/nvme_queue.ts";
 import { BusbarError } from "../../src/core/error.ts";
 import { withLibraries } from "./setup.ts";
@@ -47,10 +48,29 @@ class Ring implements Disposable {
     this.#completed++;
   }
 
+  /** Writes a completion with an error: Invalid Field in Command. */
+  fail(id: number, sqHead: number): void {
+    this.complete(id, sqHead);
+    const at = ((this.#completed - 1) % ENTRIES) * 4 + 3;
+    this.#completions[at] = ((this.#completions[at] ?? 0) | 0x0002 << 17) >>> 0;
+  }
+
   /** Takes what has come: the identifiers. */
   reap(): number[] {
     const count = this.queue.exchange(new Uint32Array(0), 0, this.#came, 0, 0);
     return Array.from({ length: count }, (_, i) => (this.#came[i * 4 + 3] ?? 0) & 0xffff);
+  }
+
+  /** Forgets what was in flight, as after a reset of the controller, whose side begins anew too. */
+  reset(): void {
+    this.#completions.fill(0);
+    this.#completed = 0;
+    this.queue.reset();
+  }
+
+  /** Memory that a command's data may lie in. */
+  get data(): Deno.PointerObject {
+    return this.#at(48 << 10);
   }
 
   get tail(): number {
@@ -64,7 +84,10 @@ class Ring implements Disposable {
   }
 }
 
-Deno.test.beforeAll(() => new Ring()[Symbol.dispose]());
+Deno.test.beforeAll(() => {
+  using ring = new Ring();
+  jobOf(ring, 1)[Symbol.dispose]();
+});
 
 Deno.test("a full ring keeps one place free: it takes one command fewer than it has entries, then none", () => {
   using ring = new Ring();
@@ -125,8 +148,49 @@ Deno.test("a wait for completions ends with a fatal status and with a device tha
 Deno.test("a queue that was reset begins anew, and its first phase is 1 again", () => {
   using ring = new Ring();
   ring.submit(5);
-  for (let n = 0; n < ENTRIES; n++) ring.complete(n, 5);
-  ring.reap();
-  ring.queue.reset();
+  for (let n = 0; n < ENTRIES + 2; n++) {
+    ring.complete(n, 5);
+    ring.reap();
+  }
+  ring.reset();
   assertEquals([ring.submit(ENTRIES), ring.tail], [ENTRIES - 1, ENTRIES - 1]);
+  ring.complete(7, 1);
+  assertEquals(ring.reap(), [7]);
+});
+
+/** A job of reads over a ring, as many in flight as it has depth. */
+function jobOf(ring: Ring, depth: number): NvmeJob {
+  const words = { BLOCKS: 1n, CHUNKS: 1n, TRANSFER_BLOCKS: 1n, BLOCK_BYTES: 512n, STRIDE_BYTES: 512n };
+  const endless = { LIMIT: NVME_JOB_NONE, READ_SHARE: 1n << 32n };
+  const slots = Array.from({ length: depth }, () => ring.data);
+  return new NvmeJob("test", ring.queue, { ...words, ...endless }, new Uint32Array(depth * 16), slots);
+}
+
+Deno.test("a completion that comes twice, or belongs to nothing, ends a job", () => {
+  for (const second of [0, 2]) {
+    using ring = new Ring();
+    using job = jobOf(ring, 2);
+    job.run(0, false);
+    assertEquals(ring.tail, 2);
+    // The job is stopping, so what is done is not issued again: nobody waits for the second one.
+    ring.complete(0, 1);
+    ring.complete(second, 1);
+    assertEquals(assertThrows(() => job.run(0, true), BusbarError).code, "device-failed");
+  }
+});
+
+Deno.test("after a failed command a job issues nothing more by itself", () => {
+  using ring = new Ring();
+  using job = jobOf(ring, 4);
+  job.run(0, false);
+  assertEquals(ring.tail, 4);
+  ring.complete(0, 1);
+  job.run(0, false);
+  job.run(0, false);
+  assertEquals(ring.tail, 5, "a good one makes room for the next");
+  ring.fail(1, 2);
+  ring.complete(2, 3);
+  job.run(0, false);
+  job.run(0, false);
+  assertEquals(ring.tail, 5);
 });
