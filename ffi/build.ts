@@ -70,6 +70,15 @@ export const SOFT_TYPE2: LibrarySpec = {
   linkFlags: ["-pthread", "-ldl", "-Wl,-z,nodelete"],
 };
 
+/** The guest's libcuda.so.1: the driver API over the command window of a Type 2 GPU. */
+export const CUDA_SHIM: LibrarySpec = {
+  name: "busbar_cuda_shim",
+  // What reads fat binaries and names results is the software device's.
+  folders: ["csrc/cuda_shim", "csrc/soft/cuda/fatbin.c", "csrc/soft/cuda/results.c"],
+  variable: "BUSBAR_CUDA_SHIM_LIB",
+  linkFlags: ["-pthread", "-ldl", "-Wl,-z,nodelete"],
+};
+
 /** The two versions of the CUDA runtime over whatever driver library is there. Programs load them by their SONAME. */
 export const CUDARTS: readonly LibrarySpec[] = [12, 13].map((version) => ({
   name: `cudart${version}`,
@@ -127,6 +136,7 @@ export const SHIPPED_LIBRARIES: readonly LibrarySpec[] = [
   BUSBAR_SOFT,
   SOFT_CUDA,
   SOFT_TYPE2,
+  CUDA_SHIM,
   ...CUDARTS,
   NVME_GUARDIAN,
   AGENT,
@@ -294,11 +304,25 @@ export function findProgram(spec: LibrarySpec, where: Surroundings = surrounding
  * @throws {BusbarError} as {@linkcode findProgram}; `io`, `permission` when the folder cannot be filled
  */
 export function softCudaFolder(where: Surroundings = surroundings()): string {
-  const driver = findProgram(SOFT_CUDA, where);
-  const beside = `${parent(driver)}/soft-cuda`;
+  return driverFolder(SOFT_CUDA, "soft-cuda", where);
+}
+
+/**
+ * The folder that holds the guest's CUDA library and the two runtimes under the names that programs load them by:
+ * `build/cuda-shim` in a checkout.
+ *
+ * @throws {BusbarError} as {@linkcode softCudaFolder}
+ */
+export function cudaShimFolder(where: Surroundings = surroundings()): string {
+  return driverFolder(CUDA_SHIM, "cuda-shim", where);
+}
+
+function driverFolder(spec: LibrarySpec, name: string, where: Surroundings): string {
+  const driver = findProgram(spec, where);
+  const beside = `${parent(driver)}/${name}`;
   // Where somebody else installed the package, this user cannot write beside its libraries.
   const folder = isFile(`${parent(driver)}/${LIBRARY_LIST}`) && !makeFolder(beside, 0o755) && where.cache !== null
-    ? `${where.cache}/soft-cuda`
+    ? `${where.cache}/${name}`
     : beside;
   const names = ["libcuda.so.1", ...CUDARTS.map((spec) => `libcudart.so.${spec.name.slice("cudart".length)}`)];
   const targets = [driver, ...CUDARTS.map((spec) => findProgram(spec, where))];
@@ -306,7 +330,7 @@ export function softCudaFolder(where: Surroundings = surroundings()): string {
     Deno.mkdirSync(folder, { recursive: true });
     for (const [i, name] of names.entries()) pointTo(`${folder}/${name}`, targets[i] ?? "");
   } catch (cause) {
-    throw systemError(cause, "make links to the software CUDA driver", folder);
+    throw systemError(cause, "make links to the CUDA libraries", folder);
   }
   return folder;
 }
@@ -670,5 +694,8 @@ if (import.meta.main) {
       Deno.exitCode = error.exitStatus;
     }
   }
-  if (Deno.exitCode === 0) softCudaFolder();
+  if (Deno.exitCode === 0) {
+    softCudaFolder();
+    cudaShimFolder();
+  }
 }

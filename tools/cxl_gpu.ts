@@ -8,6 +8,7 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { run } from "./cli/run.ts";
 import { copy } from "./cxl_gpu/copy.ts";
 import { decode } from "./cxl_gpu/decode.ts";
+import { exec } from "./cxl_gpu/exec.ts";
 import { info } from "./cxl_gpu/info.ts";
 import { reset } from "./cxl_gpu/reset.ts";
 import { runKernel } from "./cxl_gpu/run.ts";
@@ -18,6 +19,7 @@ export const command: CommandUnknownOpts = new Command("cxl_gpu")
   .description("See and use a CXL Type 2 GPU, or give guests one in software.")
   .addCommand(info)
   .addCommand(runKernel)
+  .addCommand(exec)
   .addCommand(copy)
   .addCommand(decode)
   .addCommand(reset)

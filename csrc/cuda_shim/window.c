@@ -1,0 +1,225 @@
+/* The command window: finding the device, its locks, and one command at a time. */
+#define _GNU_SOURCE
+#include "shim.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SPIN_US = 50, SILENT_US = 1000000, DEADLINE_US = 60000000 };
+
+struct window window = {.fd = -1};
+/* flock belongs to the open file, which threads share. */
+static pthread_mutex_t exchange = PTHREAD_MUTEX_INITIALIZER;
+static uint64_t mapped_bytes;
+static int is_debug = -1;
+static bool is_gone;
+
+static uint64_t now_us(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static uint32_t *word(uint32_t offset) { return (uint32_t *)(void *)(window.base + offset); }
+uint32_t window_read32(uint32_t offset) { return __atomic_load_n(word(offset), __ATOMIC_RELAXED); }
+uint64_t window_read64(uint32_t offset) {
+  return __atomic_load_n((uint64_t *)(void *)(window.base + offset), __ATOMIC_RELAXED);
+}
+static void write32(uint32_t offset, uint32_t value) { __atomic_store_n(word(offset), value, __ATOMIC_RELAXED); }
+static void write64(uint32_t offset, uint64_t value) {
+  __atomic_store_n((uint64_t *)(void *)(window.base + offset), value, __ATOMIC_RELAXED);
+}
+
+/* ---- finding --------------------------------------------------------------------------------------------------------- */
+
+static CUresult refuse(const char *path, const char *why) {
+  fprintf(stderr, "busbar cuda: %s: %s\n", path, why);
+  if (window.fd >= 0) close(window.fd);
+  window.fd = -1;
+  return CUDA_NO_DEVICE;
+}
+
+/* BAR4 where the device says that it is, at the very address that the device knows it by if that is free here: then a
+ * pointer means the same to kernels and to the program. */
+static bool map_bar4(int fd, uint64_t offset, uint64_t size) {
+  void *wanted = (void *)(uintptr_t)window.bar4_pointer;
+  const int flags = MAP_SHARED | MAP_FIXED_NOREPLACE;
+  void *place = wanted == NULL ? MAP_FAILED : mmap(wanted, size, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset);
+  if (place != MAP_FAILED && place != wanted) {
+    munmap(place, size);
+    place = MAP_FAILED;
+  }
+  if (place == MAP_FAILED) place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
+  window.bar4 = place == MAP_FAILED ? NULL : place;
+  window.bar4_bytes = place == MAP_FAILED ? 0 : size;
+  return window.bar4 != NULL;
+}
+
+static CUresult map_file(const char *path) {
+  struct stat info;
+  window.fd = open(path, O_RDWR | O_CLOEXEC);
+  if (window.fd < 0) return refuse(path, strerror(errno));
+  if (fstat(window.fd, &info) != 0 || info.st_size < TYPE2_FILE_LEAST_BYTES) {
+    return refuse(path, "too short for a shared file of a Type 2 GPU");
+  }
+  const uint64_t size = (uint64_t)info.st_size;
+  window.base = mmap(NULL, TYPE2_FILE_BAR4_OFFSET, PROT_READ | PROT_WRITE, MAP_SHARED, window.fd, 0);
+  if (window.base == MAP_FAILED) {
+    window.base = NULL;
+    return refuse(path, strerror(errno));
+  }
+  mapped_bytes = TYPE2_FILE_BAR4_OFFSET;
+  if (window_read32(REG_MAGIC) != TYPE2_MAGIC || window_read32(REG_EXT_MAGIC) != TYPE2_EXT_MAGIC ||
+      (window_read32(REG_EXT_FLAGS) & EXT_SHARED_MEMORY) == 0) {
+    munmap(window.base, mapped_bytes);
+    window.base = NULL;
+    return refuse(path, "no Type 2 GPU of busbar is there");
+  }
+  window.is_shared = true;
+  window.caps = window_read32(REG_CAPS);
+  window.epoch = window_read32(REG_EPOCH);
+  window.bar4_pointer = window_read64(REG_BAR4_POINTER);
+  window.data_bytes = window.caps == 0 ? TYPE2_V1_DATA_BYTES : TYPE2_V2_DATA_BYTES;
+  if (!map_bar4(window.fd, TYPE2_FILE_BAR4_OFFSET, size - TYPE2_FILE_BAR4_OFFSET)) return refuse(path, strerror(errno));
+  if ((window.caps & CAPS_BULK) != 0) {
+    const uint64_t pool = window_read64(REG_COH_POOL_BASE);
+    window.bulk_bytes = pool > 0 && pool <= window.bar4_bytes ? pool : window.bar4_bytes;
+    if (window.bulk_bytes > TYPE2_BULK_MOST_BYTES) window.bulk_bytes = TYPE2_BULK_MOST_BYTES;
+  }
+  is_gone = false;
+  return CUDA_SUCCESS;
+}
+
+static bool has_id(const char *folder, const char *name, const char *file, const char *wanted) {
+  char path[512], text[16] = "";
+  snprintf(path, sizeof path, "%s/%s/%s", folder, name, file);
+  const int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const ssize_t size = read(fd, text, sizeof text - 1);
+  close(fd);
+  return size > 0 && strncmp(text, wanted, strlen(wanted)) == 0;
+}
+
+/* An ivshmem function whose memory is a device. */
+static CUresult map_function(const char *name) {
+  char path[512];
+  snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/enable", name);
+  const int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    if (write(fd, "1", 1) != 1) fprintf(stderr, "busbar cuda: %s: cannot be enabled: %s\n", path, strerror(errno));
+    close(fd);
+  }
+  snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/resource2", name);
+  return map_file(path);
+}
+
+CUresult window_open(void) {
+  const char *chosen = getenv("CXL_GPU");
+  if (chosen != NULL && chosen[0] != '\0') return strchr(chosen, '/') != NULL ? map_file(chosen) : map_function(chosen);
+  static const char FOLDER[] = "/sys/bus/pci/devices";
+  DIR *folder = opendir(FOLDER);
+  CUresult result = CUDA_NO_DEVICE;
+  for (struct dirent *entry; folder != NULL && result != CUDA_SUCCESS && (entry = readdir(folder)) != NULL;) {
+    if (entry->d_name[0] == '.' || !has_id(FOLDER, entry->d_name, "vendor", "0x1af4") ||
+        !has_id(FOLDER, entry->d_name, "device", "0x1110")) {
+      continue;
+    }
+    result = map_function(entry->d_name);
+  }
+  if (folder != NULL) closedir(folder);
+  if (result != CUDA_SUCCESS) {
+    fprintf(stderr, "busbar cuda: there is no Type 2 GPU; CXL_GPU names a PCI address or the file of cxl_gpu serve\n");
+  }
+  return result;
+}
+
+void window_close(void) {
+  if (window.base != NULL) munmap(window.base, mapped_bytes);
+  if (window.bar4 != NULL) munmap(window.bar4, window.bar4_bytes);
+  if (window.fd >= 0) close(window.fd);
+  memset(&window, 0, sizeof window);
+  window.fd = -1;
+}
+
+/* ---- commands -------------------------------------------------------------------------------------------------------- */
+
+static CUresult gone(const char *why) {
+  if (!is_gone) fprintf(stderr, "busbar cuda: the device is gone: %s\n", why);
+  is_gone = true;
+  return CUDA_DEVICE_UNAVAILABLE;
+}
+
+static CUresult wait_done(uint32_t number) {
+  const uint64_t start = now_us();
+  uint64_t beaten = start;
+  uint32_t beat = window_read32(REG_HEARTBEAT), rest_us = 0;
+  for (;;) {
+    /* Acquire: results, DATA and BAR4 are as the command left them. */
+    if (__atomic_load_n(word(REG_DONE), __ATOMIC_ACQUIRE) == number) {
+      return window_read32(REG_EPOCH) == window.epoch ? CUDA_SUCCESS : gone("it was started anew");
+    }
+    const uint64_t now = now_us();
+    if (now - start < SPIN_US) continue;
+    if (window_read32(REG_EPOCH) != window.epoch) return gone("it was started anew");
+    const uint32_t next = window_read32(REG_HEARTBEAT);
+    if (next != beat) {
+      beat = next;
+      beaten = now;
+    } else if (now - beaten > SILENT_US) {
+      return gone("it has been silent for a second");
+    }
+    if (now - start > DEADLINE_US) return CUDA_UNKNOWN;
+    rest_us = rest_us == 0 ? 50 : rest_us < 500 ? 2 * rest_us : 1000;
+    const struct timespec rest = {0, rest_us * 1000};
+    nanosleep(&rest, NULL);
+  }
+}
+
+static CUresult hand_over(struct request *request) {
+  const uint32_t before = window_read32(REG_SUBMIT);
+  /* A process that died in the middle of a command left it running. */
+  TRY(wait_done(before));
+  for (uint32_t i = 0; i < 8; i++) write64(REG_PARAM0 + 8 * i, request->params[i]);
+  if (request->data_size > 0) memcpy(window.base + TYPE2_DATA_OFFSET, request->data, request->data_size);
+  if (request->bulk_size > 0) memcpy(window.bar4, request->bulk, request->bulk_size);
+  write32(REG_SESSION, request->session);
+  write32(REG_CMD, request->code);
+  /* Release: the device sees all of the above once it sees the number. */
+  __atomic_store_n(word(REG_SUBMIT), before + 1, __ATOMIC_RELEASE);
+  TRY(wait_done(before + 1));
+  const uint32_t result = window_read32(REG_CMD_RESULT);
+  for (uint32_t i = 0; i < 4; i++) request->results[i] = window_read64(REG_RESULT0 + 8 * i);
+  if (result == 0 && request->read_size > 0) {
+    memcpy(request->read, window.base + TYPE2_DATA_OFFSET, request->read_size);
+  }
+  if (result == 0 && request->bulk_read_size > 0) memcpy(request->bulk_read, window.bar4, request->bulk_read_size);
+  return result == TYPE2_INVALID_PTX ? CUDA_INVALID_PTX : (CUresult)result;
+}
+
+CUresult window_run(struct request *request) {
+  if (window.base == NULL) return CUDA_NOT_INITIALIZED;
+  if (is_gone) return CUDA_DEVICE_UNAVAILABLE;
+  if (is_debug < 0) is_debug = getenv("CXL_CUDA_DEBUG") != NULL && strcmp(getenv("CXL_CUDA_DEBUG"), "1") == 0;
+  const uint64_t start = is_debug ? now_us() : 0;
+  pthread_mutex_lock(&exchange);
+  while (flock(window.fd, LOCK_EX) != 0 && errno == EINTR) continue;
+  const CUresult result = hand_over(request);
+  flock(window.fd, LOCK_UN);
+  pthread_mutex_unlock(&exchange);
+  if (is_debug) {
+    fprintf(stderr, "busbar cuda: session %u command %02x (%llx, %llx, %llx, %llx) gives %d in %llu us\n", request->session,
+            request->code, (unsigned long long)request->params[0], (unsigned long long)request->params[1],
+            (unsigned long long)request->params[2], (unsigned long long)request->params[3], (int)result,
+            (unsigned long long)(now_us() - start));
+  }
+  return result;
+}
