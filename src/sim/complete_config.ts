@@ -12,6 +12,7 @@ const MIB = 2 ** 20;
 
 /** A completed configuration, and what had to be said about it. */
 export interface Completed {
+  /** The settings, complete. */
   readonly config: SimConfig;
   /** Lists that were completed, endpoints that the text does not mention. */
   readonly notes: readonly string[];

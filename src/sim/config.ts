@@ -36,8 +36,11 @@ export const COHERENCE_MODES = ["private", "mesi", "moesi", "none"] as const;
 
 /** A cache of each host. */
 export interface CacheSettings {
+  /** Capacity. */
   readonly sizeBytes: number;
+  /** Lines that a set holds. */
   readonly ways: number;
+  /** Which line of a set leaves. */
   readonly replacement: "lru" | "fifo" | "random";
   /** An L1 in front of it, or null. Inclusive: what leaves the cache leaves the L1. */
   readonly l1: { readonly sizeBytes: number; readonly ways: number } | null;
@@ -47,8 +50,11 @@ export interface CacheSettings {
 
 /** A part of the address space that lies on a node. */
 export interface FixedRange {
+  /** First byte. */
   readonly baseAddress: number;
+  /** Length. */
   readonly sizeBytes: number;
+  /** Node that has it: 0 is local. */
   readonly node: number;
 }
 
@@ -56,68 +62,104 @@ export interface FixedRange {
 export interface DamonScheme {
   /** `migrate_hot` (to `target`), `migrate_cold`, `demote`, `promote` by another name. */
   readonly action: "promote" | "demote";
+  /** Node that pages go to. */
   readonly targetNode: number;
+  /** Least share of samples that saw an access, 0 to 100. */
   readonly minRatePercent: number;
+  /** Greatest such share. */
   readonly maxRatePercent: number;
+  /** How long a region has had that rate at least. */
   readonly minAgeNs: number;
   /** Bytes that may be moved in an interval; Infinity for no limit. */
   readonly quotaBytes: number;
+  /** The interval. */
   readonly quotaIntervalNs: number;
 }
 
 /** Times and limits of the migration policies. */
 export interface MigrationSettings {
+  /** The policies, in the order in which they run. */
   readonly policies: readonly typeof MIGRATIONS[number][];
   /** Divides every time of the policies: traces last milliseconds where kernels scan for seconds. */
   readonly timeScale: number;
+  /** Of `heat`: a page beyond local memory with more accesses is promoted. */
   readonly heatCount: number;
+  /** Of `frequency`: a page beyond local memory with at least so many accesses is promoted. */
   readonly hotCount: number;
+  /** Of `frequency`: a local page with at most so many is demoted. */
   readonly coldCount: number;
+  /** Counts are halved so often. */
   readonly halveNs: number;
+  /** Of `load-balance`: pages move when the least loaded node is this share of the busiest one's load below it, 0 to 1. */
   readonly balanceShare: number;
+  /** Of `load-balance`: pages moved at the end of an epoch. */
   readonly balancePages: number;
+  /** Of `lifetime`: a page that was not used for so long is demoted. */
   readonly lifetimeNs: number;
+  /** Two accesses to a page within this time mark it as used twice, which `tpp` promotes. */
   readonly windowNs: number;
+  /** Of `tpp`: demotion begins below this free share of local memory. */
   readonly lowFreeShare: number;
+  /** Of `tpp`: and ends above this one. */
   readonly highFreeShare: number;
+  /** What the kernel takes to move a page. */
   readonly kernelNsPerPage: number;
+  /** Schemes of `damon`. */
   readonly damon: readonly DamonScheme[];
 }
 
 /** All settings of a run. Sizes in bytes, times in ns, bandwidths in GB/s. */
 export interface SimConfig {
+  /** The tree of switches and endpoints. */
   readonly topology: Topology;
+  /** Length of an epoch. */
   readonly epochNs: number;
+  /** Of local memory: read, write. */
   readonly dramLatencyNs: Pair;
+  /** Of local memory: read, write; null for no limit. */
   readonly localBandwidthGBs: Pair | null;
   /** By endpoint. */
   readonly latencyNs: readonly Pair[];
+  /** By endpoint: up (reads), down (writes). */
   readonly bandwidthGBs: readonly Pair[];
   /** By node: local first. */
   readonly capacityBytes: readonly number[];
+  /** Time of a line on an endpoint's link; null: from its bandwidth. */
   readonly serviceNs: number | null;
+  /** Requests that an endpoint takes at a time; null for no limit. */
   readonly credits: number | null;
+  /** What a switch adds, and what its uplink carries. */
   readonly switch: {
     readonly latencyNs: number;
     readonly bandwidthGBs: Pair;
     readonly serviceNs: number | null;
     readonly credits: number | null;
   };
+  /** The link between pools. */
   readonly fabric: { readonly latencyNs: number; readonly bandwidthGBs: number; readonly credits: number | null };
+  /** Bytes that each line takes on a link beside its own. */
   readonly headerBytes: number;
+  /** A power of two. */
   readonly lineBytes: number;
+  /** A power of two. */
   readonly pageBytes: number;
+  /** `closed`: an access waits for its window and its predecessor; `open`: it comes at its time. */
   readonly replay: "closed" | "open";
+  /** How waits are found. */
   readonly bandwidthModel: typeof BANDWIDTH_MODELS[number];
   /** Outstanding misses of a stream. */
   readonly window: number;
+  /** A write holds a place of the window, as a load does. */
   readonly writesStall: boolean;
   /** `measured`: gaps of the trace hold local stalls already. */
   readonly gaps: "compute" | "measured";
   /** Of the analytic models: a number, or `trace`. */
   readonly mlp: number | "trace";
+  /** Of the analytic models: the slowest part, or all parts. */
   readonly bottleneck: "max" | "sum";
+  /** Both directions of a link share its bandwidth. */
   readonly halfDuplex: boolean;
+  /** Of the model `mlc`. */
   readonly mlc: {
     readonly peaksGBs: { readonly read: number; readonly write: number; readonly mixed: number | null } | null;
     readonly knee: number;
@@ -129,9 +171,13 @@ export interface SimConfig {
   readonly curve: readonly { readonly readShare: number; readonly GBs: number; readonly ns: number }[] | null;
   /** True when the curve was measured at the core; false: at the device. Said in the report, no effect. */
   readonly curveIncludesHost: boolean;
+  /** Each host's last-level cache; null: the trace was filtered already. */
   readonly cache: CacheSettings | null;
+  /** Each stream has a prefetcher. */
   readonly prefetch: boolean;
+  /** Each host has a TLB, and page tables where this says; null without. */
   readonly tlb: { readonly tables: "local" | "remote" } | null;
+  /** Where new pages go. */
   readonly placement: typeof PLACEMENTS[number];
   /** Of `interleave`: by node. */
   readonly weights: readonly number[];
@@ -141,9 +187,13 @@ export interface SimConfig {
   readonly localFillShare: number;
   /** Pages of one allocation go to one node. */
   readonly byAllocation: boolean;
+  /** Ranges that are placed by address. */
   readonly fixed: readonly FixedRange[];
+  /** Windows that are interleaved over endpoints. */
   readonly windows: readonly Window[];
+  /** Policies that move pages. */
   readonly migration: MigrationSettings;
+  /** How hosts see each other, with the costs of a message (LogP), in ns. */
   readonly coherence: {
     readonly mode: typeof COHERENCE_MODES[number];
     readonly L: number;
@@ -155,6 +205,7 @@ export interface SimConfig {
   };
   /** Hosts that begin together; null: those seen among the first accesses. */
   readonly hosts: number | null;
+  /** Seed of everything that is drawn. */
   readonly seed: number;
 }
 

@@ -14,14 +14,19 @@ const ROW_LIMIT = 1024;
 export interface EpochRow {
   /** Trace time of the first event in ns, and the length in ns. */
   startNs: number;
+  /** Length. */
   lengthNs: number;
   /** Epochs in this row. */
   epochs: number;
   /** By node. */
   readLines: number[];
+  /** Lines written, by node. */
   writeLines: number[];
+  /** Bytes used at its end, by node. */
   usedBytes: number[];
+  /** Pages that came, by node. */
   movedIn: number[];
+  /** Pages that left, by node. */
   movedOut: number[];
   /** Delay of an analytic model in ns, 0 in a replay. */
   delayNs: number;

@@ -11,12 +11,15 @@ export interface EpochCounts {
   readonly lengthTicks: number;
   /** Trace time of its first and last event. */
   readonly firstTicks: number;
+  /** Time of its last access. */
   readonly lastTicks: number;
   /** By route: lines moved, and accesses that somebody waits for. Valid until the next epoch. */
   readonly moved: Float64Array;
+  /** Accesses that somebody waits for, by route. */
   readonly stalled: Float64Array;
   /** By node: trace time of the first and last access; only with {@linkcode Epochs.timed}. */
   readonly nodeFirst: Float64Array;
+  /** Time of the last access, by node. */
   readonly nodeLast: Float64Array;
 }
 
@@ -42,6 +45,8 @@ export class Epochs {
   #open = false;
 
   /**
+   * Begins before the first event.
+   *
    * @param lengthTicks length of an epoch
    * @param close takes each epoch that held an event
    */

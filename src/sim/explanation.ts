@@ -10,10 +10,13 @@ import { nsOf } from "./units.ts";
 export interface Explanation {
   /** Where it went: `read of endpoint 2`; or why there is nothing to take apart. */
   readonly access: string;
+  /** When it was issued; null where requests are not replayed. */
   readonly issueNs: number | null;
+  /** When it was complete; null where requests are not replayed. */
   readonly completionNs: number | null;
   /** Parts that add up to completion less issue. */
   readonly parts: readonly { readonly part: string; readonly ns: number }[];
+  /** The links of its way, with arrival, wait and service. */
   readonly links: readonly {
     readonly link: string;
     readonly arrivalNs: number;

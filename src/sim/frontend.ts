@@ -17,25 +17,39 @@ import { ticksOf } from "./units.ts";
 
 /** The parts that the front end puts together; null where a part is off. */
 export interface FrontEndParts {
+  /** Where pages lie. */
   readonly pages: PageMap;
+  /** The epoch that runs. */
   readonly epochs: Epochs;
   /** By host. */
   readonly caches: readonly HostCache[] | null;
+  /** Null where hosts share nothing. */
   readonly coherence: Coherence | null;
 }
 
 /** What the front end counts. */
 export interface FrontEndCounts {
+  /** Accesses of the trace. */
   accesses: number;
+  /** Loads. */
   reads: number;
+  /** Stores. */
   writes: number;
+  /** Read-modify-writes. */
   atomics: number;
+  /** Prefetches of the program. */
   prefetches: number;
+  /** Cache lines that the program wrote back. */
   flushes: number;
+  /** Cache lines that the program dropped. */
   invalidates: number;
+  /** Ends of an epoch that the trace marks. */
   barriers: number;
+  /** Cache lines that the accesses touch. */
   lines: number;
+  /** Ticks of page walks. */
   walkTicks: number;
+  /** Prefetches of the prefetchers. */
   prefetchesIssued: number;
 }
 
@@ -83,7 +97,11 @@ export class FrontEnd {
   readonly #lastTime: number[] = [];
   readonly #simple: boolean;
 
-  /** @param run replays the requests of `batch` and clears it */
+  /**
+   * Begins before the first access.
+   *
+   * @param run replays the requests of `batch` and clears it
+   */
   constructor(config: SimConfig, parts: FrontEndParts, batch: RequestBatch, run: () => void) {
     this.#config = config;
     this.#parts = parts;

@@ -11,6 +11,7 @@ const SAMPLE_LIMIT = 32768;
 export class HeatSamples {
   /** Trace time in ticks, and address. */
   readonly time: Float64Array<ArrayBuffer> = new Float64Array(SAMPLE_LIMIT);
+  /** Address of each sample. */
   readonly address: Float64Array<ArrayBuffer> = new Float64Array(SAMPLE_LIMIT);
   /** Samples. */
   count = 0;

@@ -8,40 +8,65 @@ import { nsOf } from "./units.ts";
 
 /** A node: local memory or an endpoint. */
 export interface NodeReport {
+  /** 0 is local. */
   readonly node: number;
+  /** As the topology names it. */
   readonly name: string;
+  /** Switches on the way. */
   readonly hops: number;
+  /** What the way adds to local latency. */
   readonly extraNs: number;
+  /** Unloaded latency of a read. */
   readonly pathReadNs: number;
+  /** Unloaded latency of a write. */
   readonly pathWriteNs: number;
+  /** Lines read. */
   readonly reads: number;
+  /** Lines written. */
   readonly writes: number;
+  /** Both together, decimal. */
   readonly bytes: string;
   /** Mean latency of the program's accesses; null without any, or without a replay. */
   readonly meanNs: number | null;
+  /** Over the simulated time. */
   readonly GBs: number;
+  /** Decimal. */
   readonly capacityBytes: string;
+  /** Decimal. */
   readonly usedBytes: string;
 }
 
 /** A switch. */
 export interface SwitchReport {
+  /** Number of the switch. */
   readonly switch: number;
+  /** As the topology names it. */
   readonly name: string;
+  /** Switch above it; -1 for the root. */
   readonly parent: number;
+  /** Lines read through it. */
   readonly reads: number;
+  /** Lines written through it. */
   readonly writes: number;
+  /** Both together, decimal. */
   readonly bytes: string;
+  /** Over the simulated time. */
   readonly GBs: number;
 }
 
 /** One direction of a link. */
 export interface LinkReport {
+  /** As the topology names it. */
   readonly name: string;
+  /** What it belongs to. */
   readonly kind: "local" | "endpoint" | "switch";
+  /** Number of the endpoint or switch. */
   readonly number: number;
+  /** `up`: reads' data; `down`: writes. */
   readonly direction: "up" | "down";
+  /** Null for no limit. */
   readonly bandwidthGBs: number | null;
+  /** Time of a line. */
   readonly serviceNs: number;
   /** Share of the run that it was occupied; null without a replay. */
   readonly utilisation: number | null;
@@ -51,6 +76,7 @@ export interface LinkReport {
   readonly waitNs: number | null;
   /** Most accesses that waited in line. */
   readonly longestQueue: number | null;
+  /** Requests that waited for a credit; null without credits. */
   readonly creditStalls: number | null;
 }
 

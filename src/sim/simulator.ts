@@ -29,14 +29,23 @@ const FIRST_ACCESSES = 4096;
 
 /** Everything that a run knows in the end; the report is made of it. */
 export interface RunState {
+  /** The settings. */
   readonly config: SimConfig;
+  /** Links and routes. */
   readonly network: Network;
+  /** What turns accesses into requests. */
   readonly frontEnd: FrontEnd;
+  /** Where pages lie. */
   readonly pages: PageMap;
+  /** The epoch that runs. */
   readonly epochs: Epochs;
+  /** Epochs that ended. */
   readonly rows: EpochRows;
+  /** Samples of the heat map. */
   readonly heat: HeatSamples;
+  /** By host; null without. */
   readonly caches: readonly HostCache[] | null;
+  /** Null where hosts share nothing. */
   readonly coherence: Coherence | null;
   /** Full replay; null for the analytic models. */
   readonly replay: Replay | null;
@@ -47,12 +56,17 @@ export interface RunState {
     readonly coherence: number;
     readonly moves: number;
   };
+  /** Null where requests are replayed. */
   readonly analytic: AnalyticModel | null;
+  /** Null without measured curves. */
   readonly curve: { readonly curve: Curve; readonly control: CurveControl } | null;
   /** Misses that overlap, as the analytic models used it. */
   readonly mlp: number;
+  /** Length of the trace. */
   readonly nativeNs: number;
+  /** The access to explain; null when none was asked for. */
   readonly explained: Explained | null | "no request";
+  /** Seed of everything that was drawn. */
   readonly seed: number;
 }
 
@@ -82,6 +96,8 @@ export class Simulator {
   #recurrences: readonly [Recurrence, Float64Array, "localExtra" | "coherentExtra" | "extra"][] = [];
 
   /**
+   * Builds the parts that the settings ask for.
+   *
    * @param explain the number, from 1, of the access to take apart; 0 for none
    */
   constructor(config: SimConfig, explain = 0) {
@@ -213,6 +229,7 @@ export class Simulator {
     this.#take(first);
   }
 
+  /** The settings of the run. */
   get config(): SimConfig {
     return this.#config;
   }

@@ -13,6 +13,7 @@ export type Options = Readonly<Record<string, OptionValue>>;
 export interface Parameter {
   /** Long name of the option, without the dashes. */
   readonly name: string;
+  /** What it takes, in the order of the runs. */
   readonly values: readonly OptionValue[];
 }
 
@@ -30,10 +31,13 @@ export interface ReportRequest {
 export interface Grid {
   /** The tool, and its subcommand, as `["cxl_sim", "run"]`. It prints one document with `--json`. */
   readonly tool: readonly string[];
+  /** Options that every run gets. */
   readonly options: Options;
   /** What stands behind the options, as `["--", "./ld", "320"]`. */
   readonly arguments: readonly string[];
+  /** Options that differ from run to run. */
   readonly parameters: readonly Parameter[];
+  /** What the report shows. */
   readonly report: ReportRequest;
 }
 
@@ -41,6 +45,7 @@ export interface Grid {
 export interface Combination {
   /** Place in the grid, from 0: the last parameter changes first. */
   readonly index: number;
+  /** The values of the parameters here. */
   readonly parameters: Options;
 }
 

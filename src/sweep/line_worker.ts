@@ -11,7 +11,9 @@ import type { Outcome } from "./results.ts";
 
 /** The line that asks for a point. */
 export interface PointRequest {
+  /** Identity of the point. */
   readonly id: string;
+  /** Words of the command line, without the program. */
   readonly commandLine: readonly string[];
 }
 
@@ -31,6 +33,8 @@ export class LineWorker implements PointWorker {
   #running: Running | null = null;
 
   /**
+   * Starts when the first point comes.
+   *
    * @param command program and arguments of a process that answers {@linkcode PointRequest}s until its input ends
    * @param limitMs of one point
    */
@@ -66,6 +70,7 @@ export class LineWorker implements PointWorker {
     return ending.interrupted ? null : { failure: endedFailure(ending, child.errorText()) };
   }
 
+  /** Ends the program. */
   async [Symbol.asyncDispose](): Promise<void> {
     const running = this.#running;
     if (running === null) return;

@@ -24,6 +24,7 @@ export interface Point {
 
 /** What besides its options makes a run what it is. */
 export interface PointFacts {
+  /** Its version: results of another version are not reused. */
   readonly version: string;
   /** Options that name a file which the run reads: its contents belong to the name of the result. */
   readonly inputOptions: readonly string[];

@@ -15,6 +15,8 @@ export class ProcessWorker implements PointWorker {
   #child: Child | null = null;
 
   /**
+   * Starts a process for each point.
+   *
    * @param command program and arguments before the point's own; `--json` and the point's command line follow
    * @param limitMs of one point
    */
@@ -40,6 +42,7 @@ export class ProcessWorker implements PointWorker {
     return outcomeOf(text, ending.success) ?? { failure: endedFailure(ending, child.errorText()) };
   }
 
+  /** Ends what still runs. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#child?.end();
   }

@@ -11,11 +11,15 @@ import type { Failure, PointState, Results } from "./results.ts";
 
 /** One point. */
 export interface SweepRow {
+  /** Identity of the point. */
   readonly id: string;
+  /** Values of the parameters, by name. */
   readonly parameters: Readonly<Record<string, Field>>;
+  /** Done, failed or missing. */
   readonly state: PointState;
   /** By field that was asked for; null where the result does not have it. */
   readonly fields: Readonly<Record<string, Field>>;
+  /** Why it failed; null when it did not. */
   readonly failure: Failure | null;
   /** True when no other point is as good in every objective and better in one; null without objectives. */
   readonly pareto: boolean | null;
@@ -23,14 +27,23 @@ export interface SweepRow {
 
 /** A sweep. */
 export interface SweepReport {
+  /** The tool that was run. */
   readonly tool: string;
+  /** Names of the parameters. */
   readonly parameters: readonly string[];
+  /** Fields of the results that are shown. */
   readonly fields: readonly string[];
+  /** Fields of which less is better. */
   readonly minimise: readonly string[];
+  /** Fields of which more is better. */
   readonly maximise: readonly string[];
+  /** Points with a result. */
   readonly done: number;
+  /** Points that failed. */
   readonly failed: number;
+  /** Points that were not run yet. */
   readonly missing: number;
+  /** A row for each point, in the order of the grid. */
   readonly rows: readonly SweepRow[];
 }
 

@@ -13,8 +13,11 @@ import type { Point } from "./point.ts";
 
 /** Why a run failed. */
 export interface Failure {
+  /** Code of the error. */
   readonly code: string;
+  /** Its message. */
   readonly message: string;
+  /** What to do about it; null when nothing was said. */
   readonly hint: string | null;
 }
 
@@ -120,6 +123,7 @@ export class Results implements Disposable {
     if (!("failure" in outcome)) removeIfThere(failed);
   }
 
+  /** Gives the lock back. */
   [Symbol.dispose](): void {
     this.#lock?.close();
   }

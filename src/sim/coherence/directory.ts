@@ -15,12 +15,19 @@ export const STATE_LETTERS = "ISEMO";
 
 /** What the directory counts. */
 export interface CoherenceCounters {
+  /** Messages to other hosts. */
   snoops: number;
+  /** Dirty lines that came back. */
   writebacks: number;
+  /** Lines that the device took back. */
   backInvalidates: number;
+  /** Shared lines that became exclusive. */
   upgrades: number;
+  /** Read-modify-writes. */
   atomics: number;
+  /** Lines that caches dropped. */
   evictions: number;
+  /** Lines that the snoop filter had no room for. */
   filterEvictions: number;
 }
 
@@ -85,6 +92,8 @@ export class Directory {
   readonly #holder: Holder | null;
 
   /**
+   * Begins with no line held.
+   *
    * @param capacity lines of the snoop filter; Infinity for any number
    * @param holder told of invalidations; null for nobody
    */

@@ -14,6 +14,7 @@ export interface IncoherentCounters {
   writebacks: number;
   /** Copies dropped by an invalidate; of them, with writes that nobody will ever see. */
   invalidates: number;
+  /** Writes that another host's write-back covered. */
   lostWrites: number;
 }
 

@@ -52,9 +52,11 @@ export class Events {
   readonly totals: Float64Array<ArrayBuffer> = new Float64Array(3);
   /** Program accesses by route, and the sum of their latencies. */
   readonly routeCount: Float64Array<ArrayBuffer>;
+  /** Sum of the latencies of program accesses in ticks, by route. */
   readonly routeLatency: Float64Array<ArrayBuffer>;
   /** Joins, and those that waited for their prefetch. */
   joins = 0;
+  /** Accesses that waited for a prefetch of their line. */
   lateJoins = 0;
   /** Path of each route: a model may change it while time goes on. */
   readonly path: Float64Array<ArrayBuffer>;
@@ -65,18 +67,24 @@ export class Events {
   /** That request, when it has completed. */
   explained: Explained | null = null;
 
+  /** Links and routes. */
   readonly network: Network;
+  /** Whose turn is next. */
   readonly tournament: Tournament;
   readonly #linkOut: SlotQueue[];
   readonly #slots: Slots = new Slots();
   readonly #releases: number;
+  /** First source of the tournament that is a stream. */
   readonly firstStream: number;
+  /** The streams. */
   readonly streams: Streams;
   readonly #prefetchDone: Float64Array<ArrayBuffer> = new Float64Array(PREFETCH_MEMORY);
   readonly #prefetchWaiter: Int32Array<ArrayBuffer> = new Int32Array(PREFETCH_MEMORY).fill(UNKNOWN);
   #hops: ExplainedHop[] = [];
 
   /**
+   * Begins without requests.
+   *
    * @param window outstanding misses of each stream, 1 or more
    * @param startTicks trace time that is time 0 of the run
    * @param epochTicks the time over which a link's peak utilisation is taken
@@ -136,6 +144,7 @@ export class Events {
     return UNKNOWN;
   }
 
+  /** Sends a request onto its way. */
   issue(
     stream: number,
     issue: number,
@@ -202,6 +211,7 @@ export class Events {
     this.enqueue(this.network.hopLink[hop - 1] as number, slot, at, order);
   }
 
+  /** Puts a request at a link, at a time. */
   enqueue(link: number, slot: number, time: number, order: number): void {
     const queue = this.#linkOut[link] as SlotQueue;
     queue.push(slot, time);

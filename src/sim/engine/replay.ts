@@ -17,6 +17,8 @@ export class Replay {
   readonly #finished: Float64Array<ArrayBuffer> = new Float64Array(BATCH_REQUESTS);
 
   /**
+   * Begins without requests.
+   *
    * @param window outstanding misses of each stream, 1 or more
    * @param startTicks trace time that is time 0 of the run
    * @param epochTicks the time over which a link's peak utilisation is taken

@@ -20,7 +20,7 @@ export const Flag = {
 } as const;
 
 /** A time or place that is not known yet. */
-export const UNKNOWN = -1;
+export const UNKNOWN: number = -1;
 
 /** Prefetches whose completion is remembered. */
 export const PREFETCH_MEMORY: number = 1 << 12;
@@ -31,7 +31,9 @@ export interface ExplainedHop {
   readonly link: number;
   /** Ticks when it was reached, when it began to carry the access, and how long it was occupied. */
   readonly arrivalTicks: number;
+  /** When the link began to serve it. */
   readonly startTicks: number;
+  /** How long that took. */
   readonly serviceTicks: number;
 }
 
@@ -39,10 +41,15 @@ export interface ExplainedHop {
 export interface Explained {
   /** Its route: `node * 2 + (write ? 1 : 0)`. */
   readonly route: number;
+  /** When it was issued. */
   readonly issueTicks: number;
+  /** Unloaded latency of its way. */
   readonly pathTicks: number;
+  /** Coherence, moves and walks. */
   readonly extraTicks: number;
+  /** The links of its way. */
   readonly hops: readonly ExplainedHop[];
+  /** When it was complete. */
   readonly completionTicks: number;
 }
 

@@ -32,6 +32,7 @@ export class Streams {
   traceTime: Float64Array<ArrayBuffer> = new Float64Array(0);
   /** Completion of each stream's last load, or UNKNOWN; and the number of that request. */
   lastLoad: Float64Array<ArrayBuffer> = new Float64Array(0);
+  /** Order of the last load, by stream. */
   lastLoadOrder: Float64Array<ArrayBuffer> = new Float64Array(0);
   #lastOrder: Float64Array<ArrayBuffer> = new Float64Array(0);
   #blocked: Uint8Array<ArrayBuffer> = new Uint8Array(0);
@@ -41,6 +42,8 @@ export class Streams {
   ringAt: Int32Array<ArrayBuffer> = new Int32Array(0);
 
   /**
+   * Begins without streams.
+   *
    * @param firstSource the source of stream 0 in the tournament
    * @param window places of each stream
    * @param startTicks trace time that is time 0 of the run

@@ -17,7 +17,7 @@ export const Lookup = {
 /** One level. Entries of a set stand in order: the most recent first (LRU), the youngest first (FIFO). */
 export class Cache {
   /** The line that the last fill drove out, or -1. */
-  victim = -1;
+  victim: number = -1;
   /** True when that line was dirty. */
   victimDirty = false;
   readonly #lines: Float64Array<ArrayBuffer>;
@@ -120,6 +120,7 @@ export class Cache {
 export class HostCache {
   /** Accesses that hit, and that missed. */
   hits = 0;
+  /** Accesses that missed. */
   misses = 0;
   /** Dirty lines that were driven out. */
   writebacks = 0;

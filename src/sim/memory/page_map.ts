@@ -34,6 +34,7 @@ export interface NoRoom {
   readonly address: number;
   /** Bytes used and there, by node, at that moment. */
   readonly usedBytes: readonly number[];
+  /** By node. */
   readonly capacityBytes: readonly number[];
 }
 
@@ -47,9 +48,11 @@ export class PageMap {
   readonly placement: Placement;
   /** Accesses to pages that found no room, and the first such page. */
   refused = 0;
+  /** The first access whose page had no room. */
   noRoom: NoRoom | null = null;
   /** Pages placed and moved by node: in, out. */
   readonly movedIn: Float64Array<ArrayBuffer>;
+  /** Pages that left in this epoch, by node. */
   readonly movedOut: Float64Array<ArrayBuffer>;
   /** Ticks of page moves that accesses met. */
   moveTicks = 0;
@@ -72,7 +75,11 @@ export class PageMap {
   /** Ticks that the next access waits for, by entry of a page that was moved and not touched since. */
   readonly #moveTicksOf: Map<number, number> = new Map();
 
-  /** @param pathNs read and write latency by node, with switches and lengths */
+  /**
+   * Begins without pages.
+   *
+   * @param pathNs read and write latency by node, with switches and lengths
+   */
   constructor(config: SimConfig, pathNs: readonly (readonly [number, number])[]) {
     this.#config = config;
     this.#shared = config.coherence.mode !== "private";

@@ -6,7 +6,7 @@
 import type { SimConfig } from "../config.ts";
 
 /** Nothing has room. */
-export const NO_ROOM = -1;
+export const NO_ROOM: number = -1;
 
 /** Bytes used and free by node, and the policy's choice. */
 export class Placement {
@@ -23,6 +23,8 @@ export class Placement {
   #inTurn = 0;
 
   /**
+   * Begins with every node empty.
+   *
    * @param pathNs read and write latency by node, with switches and lengths
    * @param shared memory is shared by hosts: node 0, which is one host's own, takes none
    */

@@ -16,6 +16,7 @@ const WAITING = 64;
 export class Prefetcher {
   /** Prefetches, and those that a demand access met. */
   issued = 0;
+  /** Prefetched lines that were used. */
   useful = 0;
   /** Lines to prefetch after the last access. */
   readonly lines: number[] = [];

@@ -22,6 +22,7 @@ const REMEMBERED = 16;
 export class Tlb {
   /** Walks, and those of them whose upper levels were cached. */
   walks = 0;
+  /** Walks of which the tables were cached. */
   cachedWalks = 0;
   readonly #pages: Float64Array<ArrayBuffer>;
   readonly #regions: Float64Array<ArrayBuffer> = new Float64Array(REMEMBERED).fill(-1);

@@ -9,20 +9,27 @@ import { nsOf } from "../units.ts";
 
 /** Delays of one epoch or of a run, in ns. */
 export interface AnalyticDelay {
+  /** Latency beyond local memory. */
   latencyNs: number;
+  /** Waits for bandwidth. */
   bandwidthNs: number;
+  /** Latency that load adds. */
   loadedNs: number;
 }
 
 /** One loaded-latency question: how many accesses came in which time. */
 export interface LoadedLatency {
+  /** Accesses of the epoch. */
   readonly accesses: number;
   /** 0…1. */
   readonly readShare: number;
+  /** Time of its first access. */
   readonly firstNs: number;
+  /** Time of its last access. */
   readonly lastNs: number;
   /** All reads, all writes, half of each, in GB/s. */
   readonly peaksGBs: { readonly read: number; readonly write: number; readonly mixed: number };
+  /** Bytes of a line. */
   readonly lineBytes: number;
   /** The latency that overload is measured in. */
   readonly baseNs: number;
@@ -74,7 +81,11 @@ export class AnalyticModel {
     readonly baseNs: readonly [number, number];
   }[];
 
-  /** @param path unloaded latency by route, in ticks */
+  /**
+   * Begins without epochs.
+   *
+   * @param path unloaded latency by route, in ticks
+   */
   constructor(config: SimConfig, path: Float64Array) {
     this.#config = config;
     this.#path = path;

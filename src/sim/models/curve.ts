@@ -13,12 +13,15 @@ import { nsOf, ticksOf } from "../units.ts";
 export interface CurvePoint {
   /** 0…1. */
   readonly readShare: number;
+  /** Bandwidth. */
   readonly GBs: number;
+  /** Latency at it. */
   readonly ns: number;
 }
 
 /** What a curve says at a load. */
 export interface CurveValue {
+  /** Latency. */
   readonly ns: number;
   /** True past the last point that was measured. */
   readonly extrapolated: boolean;
@@ -169,6 +172,8 @@ export class CurveControl implements LoadObserver {
   readonly #ns: Float64Array<ArrayBuffer>;
 
   /**
+   * Begins at the unloaded latencies.
+   *
    * @param path latency by route in ticks, which is changed
    * @param deviceTicks the part of it that the curve replaces
    */

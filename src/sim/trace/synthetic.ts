@@ -132,7 +132,11 @@ export class SyntheticSource implements TraceSource {
   readonly #pending: readonly Pending[];
   #made = 0;
 
-  /** @throws {BusbarError} `usage`, see {@linkcode parseSynthetic} */
+  /**
+   * Parses the spelling.
+   *
+   * @throws {BusbarError} `usage`, see {@linkcode parseSynthetic}
+   */
   constructor(text: string) {
     const { name, settings } = parseSynthetic(text);
     this.#settings = settings;
