@@ -138,8 +138,7 @@ export class NvmeDirect implements AsyncDisposable {
    * cannot be; `timeout` when a command does not end; `device-gone`; the signal's reason
    */
   async run(job: DirectJob): Promise<DirectResult> {
-    if (this.#isClosed) throw new BusbarError("closed", `${this.#driver.name}: used after it was closed`);
-    if (this.#broken !== null) throw this.#broken;
+    this.#check();
     const { namespace } = job;
     const { dataBytes, metadataBytes } = blockMemory(namespace, false);
     if (metadataBytes !== 0 || dataBytes !== namespace.blockBytes || namespace.protectionType !== 0) {
@@ -237,27 +236,85 @@ export class NvmeDirect implements AsyncDisposable {
       is_timed: true,
     });
     await this.#job.write(block);
+    const started = performance.now();
+    const stopped = await this.#launch(job, timeoutMs, run.transfers, () => {
+      const { blocks: grid, threads } = this.#shape;
+      this.#kernel.launch({ grid, block: threads, stream: this.#stream }, [this.#job]);
+    });
+    run.elapsedMs += performance.now() - started;
+    const before = this.#queues.map((queue) => queue.state);
+    await this.#takeBlocks();
+    await this.#collect(job, run, stopped, pieces, before);
+  }
+
+  /**
+   * Runs a kernel of one's own, made with `busbar_nvme.cuh`, and waits for it. It must leave no command in flight.
+   *
+   * @param launch launches it on the stream; `queues` is the address of the array of `bb_nvme_queue`, one for each queue
+   * @throws {BusbarError} as {@linkcode run}; `timeout` when the kernel does not end within `timeoutMs` and a few seconds
+   */
+  async runKernel(
+    launch: (queues: bigint, stream: GpuStream) => void,
+    options: Pick<DirectJob, "timeoutMs" | "signal"> = {},
+  ): Promise<void> {
+    this.#check();
+    const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
+    const stopped = await this.#launch(options, timeoutMs, 0, () => launch(this.#blocks.address, this.#stream));
+    await this.#takeBlocks();
+    const states = this.#queues.map((queue) => queue.state);
+    const failed = states.find(({ failure }) => failure !== 0);
+    const left = states.reduce((sum, { inFlight }) => sum + inFlight, 0);
+    const unanswered = await this.#recoverFrom(states);
+    if (stopped !== null) throw stopped;
+    if (failed !== undefined) throw this.#failure(failed, "a command", timeoutMs, unanswered);
+    if (left === 0) return;
+    throw new BusbarError("usage", `${this.#driver.name}: the kernel ended and left ${left} commands in flight`, {
+      operation: "drive a controller from the GPU",
+      path: this.#driver.name,
+      hint: "wait for each ticket (bb_nvme_wait); the controller was reset",
+    });
+  }
+
+  /** Hands the queues over, launches, and waits. Returns why the kernel was told to end, or null. */
+  async #launch(
+    job: Pick<DirectJob, "signal" | "durationMs" | "onProgress">,
+    timeoutMs: number,
+    before: number,
+    launch: () => void,
+  ): Promise<unknown> {
     for (const [i, queue] of this.#queues.entries()) {
       await this.#blocks.write(queue.block, i * QUEUE_BLOCK.sizeBytes);
     }
     this.#control.bytes.fill(0);
-    const started = performance.now();
-    let stopped: unknown = null;
     try {
-      this.#kernel.launch({ grid: this.#shape.blocks, block: this.#shape.threads, stream: this.#stream }, [this.#job]);
-      stopped = await this.#watch(job, timeoutMs, run.transfers);
+      launch();
+      return await this.#watch(job, timeoutMs, before);
     } catch (error) {
       // The kernel is lost, or the GPU: the controller must let go of all memory before anything is freed.
       this.#broken = error;
       await this.#driver.reset().catch(() => {});
       throw error;
     }
-    run.elapsedMs += performance.now() - started;
-    await this.#collect(job, run, stopped, pieces);
+  }
+
+  /** Takes over what a kernel left in the blocks of the queues. */
+  async #takeBlocks(): Promise<void> {
+    for (const [i, queue] of this.#queues.entries()) {
+      queue.block.set(await this.#blocks.read(QUEUE_BLOCK.sizeBytes, i * QUEUE_BLOCK.sizeBytes));
+    }
+  }
+
+  #check(): void {
+    if (this.#isClosed) throw new BusbarError("closed", `${this.#driver.name}: used after it was closed`);
+    if (this.#broken !== null) throw this.#broken;
   }
 
   /** Waits for the kernel. Returns why it was told to end, or null. */
-  async #watch(job: DirectJob, timeoutMs: number, before: number): Promise<unknown> {
+  async #watch(
+    job: Pick<DirectJob, "signal" | "durationMs" | "onProgress">,
+    timeoutMs: number,
+    before: number,
+  ): Promise<unknown> {
     const { bytes } = this.#control;
     const control = new BlockView(CONTROL_BLOCK, bytes);
     const ask = (stop: number): void => control.set({ stop });
@@ -304,18 +361,18 @@ export class NvmeDirect implements AsyncDisposable {
   }
 
   /** Looks at what the kernel left, makes the queues good again where need be, and throws where something was wrong. */
-  async #collect(job: DirectJob, run: DirectRun, stopped: unknown, pieces: DataPieces): Promise<void> {
+  async #collect(
+    job: DirectJob,
+    run: DirectRun,
+    stopped: unknown,
+    pieces: DataPieces,
+    before: readonly QueueState[],
+  ): Promise<void> {
     const block = new BlockView(JOB_BLOCK, await this.#job.read());
-    const before = this.#queues.map((queue) => queue.state);
-    for (const [i, queue] of this.#queues.entries()) {
-      queue.block.set(await this.#blocks.read(QUEUE_BLOCK.sizeBytes, i * QUEUE_BLOCK.sizeBytes));
-    }
     const states = this.#queues.map((queue) => queue.state);
     run.add(job, block.number("done"), before.map((state, i) => [state, states[i] ?? state] as const));
     const failed = states.find(({ failure }) => failure !== 0);
-    const isLost = failed !== undefined || states.some(({ inFlight }) => inFlight > 0);
-    const unanswered = isLost ? (await Promise.all(this.#queues.map((queue) => queue.unanswered()))).flat() : [];
-    if (isLost) await this.#recover();
+    const unanswered = await this.#recoverFrom(states);
     if (stopped !== null) throw stopped;
     const outcome = block.number("outcome");
     const which = nameOf(job.operation);
@@ -323,7 +380,9 @@ export class NvmeDirect implements AsyncDisposable {
     const details = { operation: `${which} of ${blocks} blocks at ${lba}`, path: this.#driver.name };
     const path = `${this.#driver.name}, namespace ${job.namespace.id}`;
     if (outcome === NVME_FAILURES.status) throw statusError(block.number("failed_status"), { ...details, path });
-    if (failed !== undefined) throw this.#failure(failed, job, unanswered);
+    if (failed !== undefined) {
+      throw this.#failure(failed, which, job.timeoutMs ?? DEFAULT_TIMEOUT_MS, unanswered);
+    }
     if (outcome === NVME_FAILURES.mismatch) {
       // No lane that saw a failure begins another transfer, so the data is as the kernel saw it.
       const bytes = pieces.bytesAt(block.get("failed_piece")).subarray(0, blocks * job.namespace.blockBytes);
@@ -333,15 +392,18 @@ export class NvmeDirect implements AsyncDisposable {
     }
   }
 
-  #failure(state: QueueState, job: DirectJob, unanswered: readonly UnansweredCommand[]): BusbarError {
+  #failure(
+    state: QueueState,
+    which: string,
+    timeoutMs: number,
+    unanswered: readonly UnansweredCommand[],
+  ): BusbarError {
     const { name } = this.#driver;
     const common = { operation: "drive a controller from the GPU", path: name };
     const [oldest] = unanswered;
     if (state.failure === NVME_FAILURES.timeout) {
-      const what = oldest === undefined
-        ? "a command"
-        : `${nameOf(job.operation)} of ${oldest.blocks} blocks at ${oldest.lba}`;
-      const seconds = (job.timeoutMs ?? DEFAULT_TIMEOUT_MS) / 1000;
+      const what = oldest === undefined ? "a command" : `${which} of ${oldest.blocks} blocks at ${oldest.lba}`;
+      const seconds = timeoutMs / 1000;
       return new BusbarError("timeout", `${name}: no completion within ${seconds} s for ${what}`, {
         ...common,
         hint: `the controller was reset; ${unanswered.length} commands were in flight`,
@@ -356,14 +418,20 @@ export class NvmeDirect implements AsyncDisposable {
     return new BusbarError("device-failed", text, { ...common, hint });
   }
 
-  /** Resets the controller and makes the queues new. Without success nothing more can be done with it. */
-  async #recover(): Promise<void> {
+  /**
+   * Resets the controller and makes the queues new, where one failed or something is in flight; returns what was. Without
+   * success nothing more can be done with it.
+   */
+  async #recoverFrom(states: readonly QueueState[]): Promise<UnansweredCommand[]> {
+    if (states.every(({ failure, inFlight }) => failure === 0 && inFlight === 0)) return [];
+    const unanswered = (await Promise.all(this.#queues.map((queue) => queue.unanswered()))).flat();
     try {
       await this.#driver.reset();
       await this.#restartQueues();
     } catch (error) {
       this.#broken = error;
     }
+    return unanswered;
   }
 
   /** Gives queues and memory back. Shadow doorbells end with a reset of the controller. */

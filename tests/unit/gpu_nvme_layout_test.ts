@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 
-import { compileKernels } from "../../src/gpu/kernels/make.ts";
+import { compileKernels, KERNEL_SOURCES } from "../../src/gpu/kernels/make.ts";
 import { BlockView, layoutHeader, NVME_BLOCKS, QUEUE_BLOCK } from "../../src/gpu/nvme/layout.ts";
 import { launchShape } from "../../src/gpu/nvme/launch_shape.ts";
 import { toolMissing } from "../soft/ptx/toolkit.ts";
@@ -32,7 +32,9 @@ Deno.test({
   name: `the committed PTX is what nvcc makes of the kernels${missing === null ? "" : ` (not run: ${missing})`}`,
   ignore: missing !== null,
   fn: async () => {
-    assertEquals(await Deno.readTextFile(new URL("nvme.ptx", KERNELS)), await compileKernels());
+    for (const source of KERNEL_SOURCES) {
+      assertEquals(await Deno.readTextFile(source.replace(/cu$/, "ptx")), await compileKernels(source), source);
+    }
   },
 });
 

@@ -23,17 +23,21 @@ async function must(program: string, ...args: string[]): Promise<void> {
   throw new BusbarError("io", `${program}: ${new TextDecoder().decode(stderr)}`, { operation: "compile kernels" });
 }
 
-/** What nvcc makes of the kernels. */
-export async function compileKernels(): Promise<string> {
+/**
+ * What nvcc makes of kernels.
+ *
+ * @param source a file; the headers of this folder are found
+ */
+export async function compileKernels(source: string = `${FOLDER}nvme.cu`): Promise<string> {
   const folder = await Deno.makeTempDir({ prefix: "busbar-kernels-" });
   try {
     const made = `${folder}/nvme.ptx`;
-    await must("nvcc", "-ptx", `-arch=${TARGET}`, "-O3", "-o", made, "nvme.cu");
+    await must("nvcc", "-ptx", `-arch=${TARGET}`, "-O3", "-I", FOLDER, "-o", made, source);
     // A hint of PTX 8.3, about bytes of a wide load that nobody uses, which earlier drivers do not know.
     const text = (await Deno.readTextFile(made)).replace(/^\/\/[^\n]*\n/gm, "").replace(/^\s*\n/gm, "")
       .replace(/^\s*\.pragma "used_bytes_mask[^\n]*\n/gm, "")
       .replace(/^\.version .*$/m, `.version ${PTX_VERSION}`);
-    const whole = `// Made from nvme.cu by src/gpu/kernels/make.ts: do not edit.\n${text}`;
+    const whole = `// Made from ${source.split("/").at(-1)} by src/gpu/kernels/make.ts: do not edit.\n${text}`;
     await Deno.writeTextFile(made, whole);
     await must("ptxas", `-arch=${TARGET}`, "-o", `${folder}/nvme.cubin`, made);
     return whole;
@@ -42,7 +46,15 @@ export async function compileKernels(): Promise<string> {
   }
 }
 
+/** The kernels: the library's own, and one that tests the header as others use it. */
+export const KERNEL_SOURCES: readonly string[] = [
+  `${FOLDER}nvme.cu`,
+  `${FOLDER}../../../tests/fixtures/gpu_nvme/own_kernel.cu`,
+];
+
 if (import.meta.main) {
   await Deno.writeTextFile(`${FOLDER}busbar_nvme_layout.cuh`, layoutHeader());
-  await Deno.writeTextFile(`${FOLDER}nvme.ptx`, await compileKernels());
+  for (const source of KERNEL_SOURCES) {
+    await Deno.writeTextFile(source.replace(/cu$/, "ptx"), await compileKernels(source));
+  }
 }

@@ -1,0 +1,89 @@
+/** `gpu_nvme` as its users run it: what it prints, what it refuses, and signals in the middle of a kernel. */
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+
+import { schemaErrors } from "../unit/schema.ts";
+import { gpuNvmeSchema } from "../../tools/render/gpu/gpu_nvme.ts";
+import { badInputIsExplained, runTool, toolArgs } from "./tool.ts";
+
+const schema = gpuNvmeSchema();
+
+Deno.test("what one program's kernel writes, nvme_io verifies, and the other way round", async () => {
+  const file = await Deno.makeTempFile({ prefix: "busbar-blocks-" });
+  const output = await Deno.makeTempFile({ prefix: "busbar-output-" });
+  try {
+    const drive = `soft:nvme?size=1MiB&file=${file}`;
+    const written = await runTool("gpu_nvme", [drive, "write", "--write", "--pattern", "9", "--mode", "grid"]);
+    assertEquals(written.code, 0, written.stderr);
+    assertMatch(
+      written.stdout,
+      /^GPU busbar software CUDA device [\s\S]*^many warps on one queue pair[\s\S]*^write: 256 × 4 KiB /m,
+    );
+    const verified = await runTool("nvme_io", [drive, "verify", "--pattern", "9"]);
+    assertEquals(verified.code, 0, verified.stdout);
+    const again = await runTool("nvme_io", [drive, "write", "--write", "--pattern", "10"]);
+    assertEquals(again.code, 0, again.stderr);
+    const wrong = await runTool("gpu_nvme", [drive, "verify", "--pattern", "9", "--json"]);
+    const document = JSON.parse(wrong.stdout);
+    assertEquals(schemaErrors(schema, document), "");
+    assertEquals(wrong.code, 1);
+    assertMatch(document.mismatch.text, /^it holds block \d+ of seed 10$/);
+    const read = await runTool("gpu_nvme", [
+      drive,
+      "read",
+      "--output",
+      output,
+      "--queues",
+      "2",
+      "--doorbells",
+      "shadow",
+    ]);
+    assertEquals(read.code, 0, read.stderr);
+    assertEquals(await Deno.readFile(output), await Deno.readFile(file));
+    await Deno.writeFile(output, new Uint8Array(1 << 20).fill(0x5a));
+    const copied = await runTool("gpu_nvme", [drive, "write", "--write", "--input", output, "--mode", "thread"]);
+    assertEquals(copied.code, 0, copied.stderr);
+    assertEquals(await Deno.readFile(file), await Deno.readFile(output));
+  } finally {
+    await Deno.remove(file);
+    await Deno.remove(output);
+  }
+});
+
+Deno.test("bad input is one line, a remedy and its exit status", async () => {
+  const noMap = (result: number): string => `soft:cuda?fail=cuMemHostRegister_v2%3A${result}`;
+  await badInputIsExplained("gpu_nvme", [
+    [["soft:nvme", "write"], 2, "usage", "write would write"],
+    [["soft:nvme", "erase"], 2, "usage", "'erase' is nothing that gpu_nvme does"],
+    [["soft:nvme?size=1MiB", "read", "--lba", "5000"], 2, "out-of-range", "blocks at 5000"],
+    [["soft:nvme", "read", "--block-size", "1MiB"], 2, "usage", "at most 512 KiB at once"],
+    [["soft:nvme", "read", "--depth", "64"], 2, "usage", "a warp keeps at most 32 commands in flight"],
+    [["soft:nvme?mqes=31", "read", "--depth", "200", "--mode", "grid"], 2, "usage", "queues have 32 entries"],
+    [["soft:nvme?queues=2", "read", "--queues", "4"], 2, "usage", "queues are lent"],
+    [["soft:nvme?ms=8", "read"], 3, "unsupported", "its blocks have metadata"],
+    [["soft:nvme", "read", "--gpu", noMap(800)], 3, "permission", "(800 "],
+    [["soft:nvme", "read", "--gpu", noMap(801)], 3, "unsupported", "(801 "],
+    [["soft:nvme", "read", "--gpu", noMap(1)], 2, "usage", "(1 INVALID_VALUE)"],
+  ], schema);
+});
+
+for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+  Deno.test(`${signal} in the middle of a kernel ends it, and what is in flight is waited for`, async () => {
+    // Each command takes 100 ms, so that some are in flight whenever the signal comes.
+    const drive = "soft:nvme?fault=latency%3D100000";
+    const args = toolArgs("gpu_nvme", [drive, "bench", "--duration", "60s"]);
+    const child = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "piped" }).spawn();
+    const reader = child.stdout.getReader();
+    // The method is printed once the queues are made.
+    let text = "";
+    while (!text.includes("tier 1")) text += new TextDecoder().decode((await reader.read()).value ?? new Uint8Array());
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const started = performance.now();
+    child.kill(signal);
+    const [{ code }, errors] = await Promise.all([child.status, new Response(child.stderr).text()]);
+    await reader.cancel();
+    assertEquals(code, status, errors);
+    assertStringIncludes(errors, `ended by ${signal}`);
+    assert(performance.now() - started < 10_000);
+  });
+}
