@@ -47,6 +47,10 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
       "read, write, verify or measure the blocks of an NVMe drive by a kernel on a GPU, with no CPU in the data path",
     load: () => import("../gpu_nvme.ts"),
   },
+  health: {
+    title: "see how drives, links and CXL memory are, be told when something gets worse, and have it in Prometheus",
+    load: () => import("../health.ts"),
+  },
   lab: {
     title: "run a command in a virtual machine with a real kernel and the hardware that I describe",
     load: () => import("../lab.ts"),

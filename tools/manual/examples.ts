@@ -64,6 +64,11 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [purpose: stri
     ["write a pattern by kernels, and verify it", "gpu_nvme soft:nvme write --pattern 7 --write"],
     ["measure random reads for two seconds", "gpu_nvme soft:nvme bench --random --duration 2s"],
   ],
+  health: [
+    ["look at all devices every ten seconds", "health --watch"],
+    ["log changes as JSON Lines", "health --watch 1min --json"],
+    ["let a script decide", "health nvme0 --threshold 'nvme_used_ratio>0.9'"],
+  ],
   lab: [
     ["have a shell in a machine", "lab shell topology"],
     ["leave a guest running, and come back to it", "lab run nvme --keep -- true"],
