@@ -8,6 +8,7 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 import { thisMachine } from "../src/core/host.ts";
 import { UndoJournal } from "../src/core/undo/journal.ts";
 import { runCommand } from "../src/memory/child_process.ts";
+import type { ExperimentRun } from "../src/memory/experiment.ts";
 import { applyProfile, readTierState, TIERING_KEPT } from "../src/memory/tiers.ts";
 import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
 import { note, print, printJson } from "./cli/output.ts";
@@ -76,13 +77,30 @@ const experiment: CommandUnknownOpts = new Command("experiment")
   .action(async (file, options) => {
     // Brings zod, which nothing else here needs.
     const { checkExperiment, runExperiment } = await import("../src/memory/experiment.ts");
-    const runs = await runExperiment(thisMachine, checkExperiment(await readYaml(file), file), {
-      openJournal: () => openJournal("tiering experiment"),
-      onRun: (caseName, workload) => note(`${caseName}: ${workload}`),
-      signal: interruption,
-    });
-    if (options.json) printJson(experimentJson(runs));
-    else print(experimentLines(runs, options.format).join("\n"));
+    const runs: ExperimentRun[] = [];
+    let isShown = false;
+    const showRuns = (complete: boolean): void => {
+      if (isShown || (runs.length === 0 && !complete)) return;
+      isShown = true;
+      if (options.json) printJson(experimentJson(runs, complete));
+      else print(experimentLines(runs, options.format).join("\n"));
+      if (!complete) note("tiering: the experiment did not come to its end; the runs above had");
+    };
+    const experiment = checkExperiment(await readYaml(file), file);
+    // A workload may take its time to end, and after a signal there is little.
+    interruption.addEventListener("abort", () => showRuns(false), { once: true });
+    try {
+      await runExperiment(thisMachine, experiment, {
+        openJournal: () => openJournal("tiering experiment"),
+        onRun: (caseName, workload) => note(`${caseName}: ${workload}`),
+        onResult: (run) => runs.push(run),
+        signal: interruption,
+      });
+    } catch (error) {
+      showRuns(false);
+      throw error;
+    }
+    showRuns(true);
     if (runs.some((run) => run.exitStatus !== 0)) raiseExitStatus("no");
   });
 

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { systemError } from "../core/error.ts";
+import { BusbarError, systemError } from "../core/error.ts";
 
 /** How a command ended. */
 export interface CommandResult {
@@ -11,6 +11,30 @@ export interface CommandResult {
   readonly exitStatus: number;
   /** How long it took in milliseconds. */
   readonly durationMs: number;
+}
+
+/**
+ * Checks that a program is there and may be run.
+ *
+ * @throws {BusbarError} `absent`, `permission`
+ */
+export function checkProgram(program: string): void {
+  const folders = program.includes("/") ? [""] : (Deno.env.get("PATH") ?? "").split(":").map((one) => `${one}/`);
+  let found: Deno.FileInfo | null = null;
+  for (const folder of folders) {
+    try {
+      const info = Deno.statSync(`${folder}${program}`);
+      if (info.isFile && ((info.mode ?? 0) & 0o111) !== 0) return;
+      found ??= info;
+    } catch {
+      // Not in this folder.
+    }
+  }
+  throw new BusbarError(
+    found === null ? "absent" : "permission",
+    found === null ? `there is no program '${program}'` : `${program}: is no program that may be run`,
+    { operation: "run", path: program, hint: "the program is looked for in PATH; a pipeline needs sh -c '…'" },
+  );
 }
 
 /**
@@ -29,7 +53,13 @@ export async function runCommand(argv: readonly string[], signal?: AbortSignal):
   } catch (cause) {
     throw systemError(cause, "run", program, "the program is looked for in PATH; a pipeline needs sh -c '…'");
   }
-  const stop = (): void => child.kill("SIGTERM");
+  const stop = (): void => {
+    try {
+      child.kill("SIGTERM");
+    } catch {
+      // It has ended meanwhile.
+    }
+  };
   signal?.addEventListener("abort", stop, { once: true });
   try {
     // Standard output belongs to the table.

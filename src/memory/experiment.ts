@@ -6,9 +6,9 @@
 import { loadZod } from "../core/packages.ts";
 import { BusbarError } from "../core/error.ts";
 import type { Host } from "../core/host.ts";
-import type { UndoJournal } from "../core/undo/journal.ts";
+import { UndoJournal } from "../core/undo/journal.ts";
 import { parseDurationMs } from "../core/units.ts";
-import { runCommand } from "./child_process.ts";
+import { checkProgram, runCommand } from "./child_process.ts";
 import { countedBetween, type CounterValues, readCounters } from "./counters.ts";
 import { readDamon, startDamon } from "./damon.ts";
 import { type DamonRequest, nodeRanges, planDamon } from "./damon_plan.ts";
@@ -109,6 +109,16 @@ export function checkExperiment(data: unknown, file: string): Experiment {
       hint: "it has cases (name, profile, damon) and workloads (name, command, beside)",
     });
   }
+  const twice = [checked.cases, checked.workloads].map((list) => list.map(({ name }) => name)).flatMap((names) =>
+    names.filter((name, i) => names.indexOf(name) !== i)
+  );
+  if (twice.length > 0) {
+    throw new BusbarError("malformed", `${file}: the name '${twice[0]}' is there twice`, {
+      operation: "read an experiment",
+      path: file,
+      hint: "each case and each workload needs a name of its own",
+    });
+  }
   return {
     workloads: checked.workloads.map(({ name, command, beside }) => ({ name, command, beside: beside ?? null })),
     cases: checked.cases.map(({ name, profile, damon }) => ({
@@ -135,16 +145,39 @@ export interface ExperimentOptions {
   readonly openJournal: () => UndoJournal;
   /** Called before each run. */
   readonly onRun?: (caseName: string, workload: string) => void;
+  /** Called after each run: what a run found is not lost when a later one fails. */
+  readonly onResult?: (run: ExperimentRun) => void;
   /** Ends it early; the machine is put back. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Runs every workload in every case. The machine is put back after each case. */
+/**
+ * Checks what an experiment needs of the machine, before the first run: programs, nodes, settings, DAMON.
+ *
+ * @throws {BusbarError} as the first run would that needs what is not there
+ */
+export function checkFeasible(host: Host, experiment: Experiment): void {
+  for (const { command, beside } of experiment.workloads) {
+    for (const [program = ""] of [command, beside ?? []]) if (program !== "") checkProgram(program);
+  }
+  for (const one of experiment.cases) {
+    using journal = new UndoJournal(host, { command: "check", dryRun: () => {} });
+    applyProfile(journal, host, one.profile);
+    if (one.damon !== null) startDamon(journal, host, planDamon(one.damon, (node) => nodeRanges(host, node)));
+  }
+}
+
+/**
+ * Runs every workload in every case. The machine is put back after each case.
+ *
+ * @throws {BusbarError} as {@linkcode checkFeasible} before the first run; later as a run fails or is interrupted
+ */
 export async function runExperiment(
   host: Host,
   experiment: Experiment,
   options: ExperimentOptions,
 ): Promise<ExperimentRun[]> {
+  checkFeasible(host, experiment);
   const runs: ExperimentRun[] = [];
   for (const one of experiment.cases) {
     using journal = options.openJournal();
@@ -152,7 +185,9 @@ export async function runExperiment(
     if (one.damon !== null) startDamon(journal, host, planDamon(one.damon, (node) => nodeRanges(host, node)));
     for (const workload of experiment.workloads) {
       options.onRun?.(one.name, workload.name);
-      runs.push(await runWorkload(host, one, workload, options.signal));
+      const run = await runWorkload(host, one, workload, options.signal);
+      runs.push(run);
+      options.onResult?.(run);
     }
   }
   return runs;
@@ -184,6 +219,9 @@ async function runWorkload(
   };
 }
 
+/** How long a command beside another one may take to end, in milliseconds; then it is killed. */
+const END_LIMIT_MS = 2000;
+
 /** A command that runs beside another one, until that ends. */
 class Beside implements AsyncDisposable {
   readonly #child: Deno.ChildProcess | null;
@@ -201,6 +239,16 @@ class Beside implements AsyncDisposable {
       // It has ended by itself.
       if (!(error instanceof TypeError)) throw error;
     }
-    await this.#child?.status;
+    if (this.#child === null) return;
+    const child = this.#child;
+    const timer = setTimeout(() => {
+      try {
+        child.kill("SIGKILL");
+      } catch {
+        // It has ended meanwhile.
+      }
+    }, END_LIMIT_MS);
+    await child.status;
+    clearTimeout(timer);
   }
 }

@@ -82,3 +82,31 @@ Deno.test("mistakes in an experiment are named with their places; a program that
   await Deno.remove(folder, { recursive: true });
   assertEquals(machine.readText("/proc/sys/kernel/numa_balancing"), "0");
 });
+
+Deno.test("programs, nodes and settings are checked before the first run; what was run is kept when a later one fails", async () => {
+  const folder = await Deno.makeTempDir();
+  const began: string[] = [];
+  const kept: string[] = [];
+  const run = (machine: TiersMachine, text: string): Promise<unknown> =>
+    runExperiment(machine, experiment(text.replace("[true]", '["true"]')), {
+      openJournal: () => new UndoJournal(machine, { command: "test", folder: `${folder}/journals` }),
+      onRun: (caseName) => began.push(caseName),
+      onResult: ({ caseName, workload }) => kept.push(`${caseName}: ${workload}`),
+    });
+  const machine = (): TiersMachine => new TiersMachine().file("/proc/vmstat", "numa_hit 10\n");
+  await assertRejects(() => run(machine(), TEXT.replace("[[0, 1]]", "[[0, 99]]")), BusbarError);
+  await assertRejects(() => run(machine(), TEXT.replace('[sleep, "60"]', "[no-such-program]")), BusbarError, "no-such");
+  assertThrows(
+    () => experiment(TEXT.replace("neither", "balancing").replace("[true]", '["true"]')),
+    BusbarError,
+    "twice",
+  );
+  assertEquals(began, []);
+  const failing = machine();
+  failing.onWrite = (path, text): void => {
+    if (path.endsWith("numa_balancing") && text === "2" && kept.length === 2) throw new BusbarError("io", "late");
+  };
+  await assertRejects(() => run(failing, TEXT), BusbarError, "late");
+  assertEquals(kept, ["neither: nothing", "neither: fails beside another"]);
+  await Deno.remove(folder, { recursive: true });
+});

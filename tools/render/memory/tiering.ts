@@ -81,10 +81,11 @@ export function experimentLines(runs: readonly ExperimentRun[], format: TableFor
   return lines;
 }
 
-/** An experiment as JSON. */
-export function experimentJson(runs: readonly ExperimentRun[]): JsonObject {
+/** An experiment as JSON. `complete` is false when it was interrupted or failed: then these are the runs before that. */
+export function experimentJson(runs: readonly ExperimentRun[], complete = true): JsonObject {
   return {
     schema: "tiering_experiment/1",
+    complete,
     runs: runs.map((run) => ({
       case: run.caseName,
       workload: run.workload,
@@ -98,6 +99,7 @@ export function experimentJson(runs: readonly ExperimentRun[]): JsonObject {
 
 const EXPERIMENT_SCHEMA: JsonObject = closedObject({
   schema: { const: "tiering_experiment/1" },
+  complete: { type: "boolean" },
   runs: {
     type: "array",
     items: closedObject({
