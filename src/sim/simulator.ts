@@ -282,7 +282,11 @@ export class Simulator {
     if (this.#replay !== null) {
       if (this.#config.replay === "open") open(batch);
       this.#replay.run(batch);
-      for (const [recurrence, path, extra] of this.#recurrences) recurrence.run(batch, path, batch[extra]);
+      const [one, two, ...others] = this.#recurrences;
+      if (one !== undefined && two !== undefined && one[2] === two[2]) {
+        Recurrence.runBoth(one[0], two[0], batch, one[1], two[1], batch[one[2]]);
+        for (const [recurrence, path, extra] of others) recurrence.run(batch, path, batch[extra]);
+      } else for (const [recurrence, path, extra] of this.#recurrences) recurrence.run(batch, path, batch[extra]);
       if (this.#localReplay !== null) {
         batch.extra.set(batch.localExtra);
         this.#localReplay.run(batch);

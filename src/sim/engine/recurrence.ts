@@ -33,6 +33,91 @@ export class Recurrence {
   }
 
   /**
+   * Replays the same requests twice, with less and with more latency: as `run` does for each, in one pass.
+   *
+   * @param extra ticks beyond the path, the same for both
+   */
+  static runBoth(
+    one: Recurrence,
+    two: Recurrence,
+    batch: RequestBatch,
+    pathOne: Float64Array,
+    pathTwo: Float64Array,
+    extra: Float64Array,
+  ): void {
+    const { time, stream, route, flags, count } = batch;
+    let alike = one.#window === two.#window && one.#streams <= 1 && two.#streams <= 1;
+    for (let i = 0; i < count; i++) {
+      if ((stream[i] as number) === 0 && ((flags[i] as number) & (Flag.Join | Flag.Prefetch)) === 0) continue;
+      alike = false;
+      break;
+    }
+    if (!alike) {
+      one.run(batch, pathOne, extra);
+      two.run(batch, pathTwo, extra);
+      return;
+    }
+    if (one.#streams === 0) one.#grow(1);
+    if (two.#streams === 0) two.#grow(1);
+    const window = one.#window;
+    const ringOne = one.#ring;
+    const ringTwo = two.#ring;
+    // Of the only stream: what lies in arrays for many is in registers here.
+    let issueOne = one.#issued[0] as number;
+    let issueTwo = two.#issued[0] as number;
+    let before = one.#traceTime[0] as number;
+    let turn = one.#ringAt[0] as number;
+    let loadOne = one.#lastLoad[1] as number;
+    let loadTwo = two.#lastLoad[1] as number;
+    let endOne = one.#end[0] as number;
+    let endTwo = two.#end[0] as number;
+    for (let i = 0; i < count; i++) {
+      const flag = flags[i] as number;
+      const now = time[i] as number;
+      const gap = now - before;
+      before = now;
+      issueOne += gap;
+      issueTwo += gap;
+      const placed = (flag & Flag.Place) !== 0;
+      if (placed) {
+        issueOne = Math.max(issueOne, ringOne[turn] as number);
+        issueTwo = Math.max(issueTwo, ringTwo[turn] as number);
+      }
+      if ((flag & Flag.Depends) !== 0) {
+        issueOne = Math.max(issueOne, loadOne);
+        issueTwo = Math.max(issueTwo, loadTwo);
+      }
+      const way = route[i] as number;
+      const more = extra[i] as number;
+      const doneOne = issueOne + (pathOne[way] as number) + more;
+      const doneTwo = issueTwo + (pathTwo[way] as number) + more;
+      if ((flag & Flag.Load) !== 0) {
+        loadOne = doneOne;
+        loadTwo = doneTwo;
+      }
+      if (placed) {
+        ringOne[turn] = doneOne;
+        ringTwo[turn] = doneTwo;
+        turn = turn + 1 === window ? 0 : turn + 1;
+      }
+      if ((flag & Flag.Program) !== 0) {
+        endOne = Math.max(endOne, doneOne);
+        endTwo = Math.max(endTwo, doneTwo);
+      }
+    }
+    one.#keep(issueOne, before, turn, loadOne, endOne);
+    two.#keep(issueTwo, before, turn, loadTwo, endTwo);
+  }
+
+  #keep(issued: number, traceTime: number, turn: number, load: number, end: number): void {
+    this.#issued[0] = issued;
+    this.#traceTime[0] = traceTime;
+    this.#ringAt[0] = turn;
+    this.#lastLoad[1] = load;
+    this.#end[0] = end;
+  }
+
+  /**
    * Replays requests.
    *
    * @param path latency by route, in ticks

@@ -128,9 +128,11 @@ export class Replay {
         if (at > issue && (at > issue + (soonest[link] as number) || at >= next)) break;
         const service = (hopService[hop] as number) * (lines[i] as number);
         const start = Math.max(at, free[link] as number);
-        const wait = start - at;
-        waits[link] = (waits[link] as number) + wait;
-        longestWait[link] = Math.max(longestWait[link] as number, wait);
+        if (start > at) {
+          const wait = start - at;
+          waits[link] = (waits[link] as number) + wait;
+          if (wait > (longestWait[link] as number)) longestWait[link] = wait;
+        }
         free[link] = at = start + service;
         spent += service;
         if (start >= (epochEnd[link] as number)) links.nextEpoch(link, start);

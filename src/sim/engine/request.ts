@@ -106,6 +106,20 @@ export class RequestBatch {
     this.lines[at] = lines;
   }
 
+  /** Appends a request of one line that takes nothing beyond its path; returns how many there are. */
+  addPlain(time: number, stream: number, route: number, flags: number): number {
+    const at = this.count++;
+    this.time[at] = time;
+    this.stream[at] = stream;
+    this.route[at] = route;
+    this.flags[at] = flags;
+    this.extra[at] = 0;
+    this.localExtra[at] = 0;
+    this.coherentExtra[at] = 0;
+    this.lines[at] = 1;
+    return at + 1;
+  }
+
   /** Empties it; the next request is the next in order. */
   clear(): void {
     this.firstOrder += this.count;

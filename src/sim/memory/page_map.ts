@@ -8,6 +8,7 @@ import { decodeAddress } from "../topology/interleave.ts";
 import { HOST_LIMIT } from "../trace/batch.ts";
 import { ticksOf } from "../units.ts";
 import { Migration } from "./migration.ts";
+import { NodeCache } from "./node_cache.ts";
 import { MOVED, PageTable, TWICE } from "./pages.ts";
 import { NO_ROOM, Placement } from "./placement.ts";
 
@@ -64,13 +65,13 @@ export class PageMap {
   readonly #migration: Migration;
   readonly #shared: boolean;
   readonly #pageBytes: number;
+  /** Exact: a page is a power of two. */
+  readonly #pagesPerByte: number;
   readonly #nearest: readonly number[];
   readonly #twiceTicks: number;
   readonly #special: boolean;
   readonly #allocations: { base: number; end: number; host: number; node: number }[] = [];
-  /** The page looked up last, and its node: in an array, to stay float64. */
-  readonly #lastKey: Float64Array<ArrayBuffer> = Float64Array.of(-1);
-  #lastNode = 0;
+  readonly #cache: NodeCache = new NodeCache(HOST_LIMIT);
   #pendingMove = 0;
   /** Ticks that the next access waits for, by entry of a page that was moved and not touched since. */
   readonly #moveTicksOf: Map<number, number> = new Map();
@@ -87,6 +88,7 @@ export class PageMap {
     this.#migration = new Migration(config.migration);
     this.needsTime = this.#migration.active;
     this.#pageBytes = config.pageBytes;
+    this.#pagesPerByte = 1 / config.pageBytes;
     this.#twiceTicks = this.#migration.scaled(config.migration.windowNs);
     this.#special = config.windows.length > 0;
     this.movedIn = new Float64Array(config.capacityBytes.length);
@@ -110,18 +112,16 @@ export class PageMap {
         }
       }
     }
-    const key = Math.floor(address / this.#pageBytes) * HOST_LIMIT + (this.#shared ? 0 : host);
-    if (!this.needsTime) {
-      if (key === (this.#lastKey[0] as number)) return this.#lastNode;
-      const entry = this.#table.find(key);
-      const node = entry >= 0 ? this.#table.node[entry] as number : this.#placePage(key, address, host);
-      if (node >= 0) {
-        this.#lastKey[0] = key;
-        this.#lastNode = node;
-      }
-      return node;
-    }
-    return this.#touch(key, address, host, now);
+    const page = Math.floor(address * this.#pagesPerByte);
+    const owner = this.#shared ? 0 : host;
+    if (this.needsTime) return this.#touch(page * HOST_LIMIT + owner, address, host, now);
+    const known = this.#cache.find(page, owner);
+    if (known >= 0) return known;
+    const key = page * HOST_LIMIT + owner;
+    const entry = this.#table.find(key);
+    const node = entry >= 0 ? this.#table.node[entry] as number : this.#placePage(key, address, host);
+    if (node >= 0) this.#cache.set(page, owner, node);
+    return node;
   }
 
   #touch(key: number, address: number, host: number, now: number): number {
@@ -223,7 +223,7 @@ export class PageMap {
     const one = this.#allocations[at];
     if (one === undefined) return;
     this.#allocations.splice(at, 1);
-    this.#lastKey[0] = -1;
+    this.#cache.clear();
     const first = Math.ceil(one.base / this.#pageBytes);
     const last = Math.floor(one.end / this.#pageBytes);
     for (let page = first; page < last; page++) {
