@@ -128,6 +128,8 @@ async function perform(device: string, action: Action, options: Options): Promis
     depth: options.depth,
     queues: options.queues,
     doorbells: options.doorbells,
+    // A software device's registers are memory; a GPU of silicon takes only a BAR for I/O memory.
+    registersAreMemory: device.startsWith("soft:") && !options.gpu.startsWith("soft:"),
   });
   const what: DirectDescription = {
     ...plan,

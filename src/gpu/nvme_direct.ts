@@ -82,12 +82,12 @@ export class NvmeDirect implements AsyncDisposable {
     }
   }
 
-  async #start({ queues = 1, doorbells = "mmio" }: DirectOptions): Promise<void> {
+  async #start({ queues = 1, doorbells = "mmio", registersAreMemory = false }: DirectOptions): Promise<void> {
     const { entries, slots } = this.#shape;
     for (let i = 0; i < queues; i++) this.#lent.push(await this.#driver.lendQueue({ entries }));
     const [first] = this.#lent;
     if (first === undefined) throw new BusbarError("bug", "no queue");
-    const registers = this.#registerRegisters(first.rings);
+    const registers = this.#registerRegisters(first.rings, !registersAreMemory);
     if (doorbells === "shadow") this.#shadow = this.#own(new ShadowDoorbells(this.#driver, this.#gpu));
     for (const queue of this.#lent) {
       const places: Doorbells = {
@@ -101,16 +101,9 @@ export class NvmeDirect implements AsyncDisposable {
   }
 
   /** Lets the GPU at the doorbells. */
-  #registerRegisters({ registers }: QueueRings): RegisteredMemory {
-    return this.#own(
-      reach(
-        this.#gpu,
-        registers.pointer,
-        registers.endOffset - registers.firstOffset,
-        `the registers of ${this.#driver.name}`,
-        true,
-      ),
-    );
+  #registerRegisters({ registers }: QueueRings, isIo: boolean): RegisteredMemory {
+    const sizeBytes = registers.endOffset - registers.firstOffset;
+    return this.#own(reach(this.#gpu, registers.pointer, sizeBytes, `the registers of ${this.#driver.name}`, isIo));
   }
 
   async #restartQueues(): Promise<void> {

@@ -35,6 +35,8 @@ export interface DirectOptions {
   readonly queues?: number;
   /** `mmio` by default. With `shadow`, the driver's own I/O queues must rest until this is disposed of. */
   readonly doorbells?: DirectDoorbells;
+  /** The registers are ordinary memory: those of a software controller, for a GPU of silicon. False by default. */
+  readonly registersAreMemory?: boolean;
   /** The PTX of the kernels, for tests that change it. */
   readonly ptx?: string;
 }
