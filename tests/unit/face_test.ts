@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 
 import denoJson from "../../deno.json" with { type: "json" };
+import denoJsrJson from "../../deno.jsr.json" with { type: "json" };
 import { importsOf, projectFiles } from "./imports.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
@@ -69,4 +70,14 @@ Deno.test("the versions in that file are those of deno.json", async () => {
   assertEquals(new Set(named).size, 3);
   const mapped: readonly string[] = Object.values(denoJson.imports);
   for (const specifier of named) assert(mapped.includes(specifier), `${specifier} is not in deno.json`);
+});
+
+Deno.test("deno.jsr.json names the same modules of the standard library, each where JSR has it", () => {
+  const names = (imports: Readonly<Record<string, string>>): string[] =>
+    Object.keys(imports).filter((name) => name.startsWith("@std/")).sort();
+  assertEquals(names(denoJsrJson.imports), names(denoJson.imports));
+  for (const [name, place] of Object.entries(denoJsrJson.imports)) {
+    const [, scope = "", part = "", rest = ""] = /^(@std)\/([^/]+)(\/.*)?$/.exec(name) ?? [];
+    assertEquals(place, `jsr:${scope}/${part}@1${rest}`);
+  }
 });
