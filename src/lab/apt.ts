@@ -19,18 +19,21 @@ const FETCH_LIMIT_MS = 30 * 60_000;
 /** A private package state in a folder. */
 export class PrivateApt {
   readonly #folder: string;
+  readonly #suites: readonly string[];
 
   /**
    * Nothing is made before {@linkcode PrivateApt.update}.
    *
    * @param folder where lists and packages are kept
+   * @param suites releases of Debian; packages come from the last one that has them
    */
-  constructor(folder: string) {
+  constructor(folder: string, suites: readonly string[] = SUITES) {
     this.#folder = folder;
+    this.#suites = suites;
   }
 
   /**
-   * Fetches the package lists of {@linkcode SUITES} from the machine's mirror.
+   * Fetches the package lists of the suites from the machine's mirror.
    *
    * @throws {BusbarError} `unsupported` when the machine has no Debian source, `io` when the mirror fails
    */
@@ -45,7 +48,39 @@ export class PrivateApt {
    * @returns the paths of the package files of this set
    */
   async download(packages: readonly string[], signal?: AbortSignal): Promise<string[]> {
-    const install = ["apt-get", "-q", "-y", "-t", SUITES.at(-1) ?? "", "install", ...packages];
+    const { install, names } = await this.#resolve(packages, signal);
+    await this.#run("download packages", [...install, "--download-only"], FETCH_LIMIT_MS, signal);
+    return names.map((name) => `${this.#archives}/${name}`);
+  }
+
+  /**
+   * Downloads, of a package and all that it depends on, only those with certain names.
+   *
+   * @param wanted tells by a package's name
+   * @returns the paths of the package files
+   */
+  async downloadSome(
+    packages: readonly string[],
+    wanted: (name: string) => boolean,
+    signal?: AbortSignal,
+  ): Promise<string[]> {
+    const { names } = await this.#resolve(packages, signal);
+    const files = names.filter((name) => wanted(nameOf(name)));
+    // It writes into the folder that it is started in.
+    const download = ["env", "-C", this.#archives, "apt-get"];
+    await this.#run("download packages", [...download, "-q", "download", ...files.map(nameOf)], FETCH_LIMIT_MS, signal);
+    return files.map((name) => `${this.#archives}/${name}`);
+  }
+
+  get #archives(): string {
+    return `${this.#folder}/cache/archives`;
+  }
+
+  async #resolve(
+    packages: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<{ install: string[]; names: string[] }> {
+    const install = ["apt-get", "-q", "-y", "-t", this.#suites.at(-1) ?? "", "install", ...packages];
     // Asked before the download, because afterwards apt lists nothing any more.
     const listed = await this.#run("resolve packages", [...install, "--print-uris"], UPDATE_LIMIT_MS, signal, [
       // A different archive folder makes it list also what was already downloaded.
@@ -53,8 +88,7 @@ export class PrivateApt {
     ]);
     const names = [...listed.matchAll(/^'[^']*' (\S+\.deb) \d+/gm)].map((match) => match[1] ?? "");
     if (names.length === 0) throw new BusbarError("bug", "apt-get resolved no packages");
-    await this.#run("download packages", [...install, "--download-only"], FETCH_LIMIT_MS, signal);
-    return names.map((name) => `${this.#folder}/cache/archives/${name}`);
+    return { install, names };
   }
 
   #prepare(): void {
@@ -70,7 +104,7 @@ export class PrivateApt {
       Deno.mkdirSync(`${folder}/${name}`, { recursive: true, mode: 0o700 });
     }
     Deno.writeTextFileSync(`${folder}/status`, "");
-    Deno.writeTextFileSync(`${folder}/lab.sources`, writeAptSources(archive, SUITES));
+    Deno.writeTextFileSync(`${folder}/lab.sources`, writeAptSources(archive, this.#suites));
     Deno.writeTextFileSync(`${folder}/apt.conf`, configuration(folder));
   }
 
@@ -81,11 +115,14 @@ export class PrivateApt {
     signal: AbortSignal | undefined,
     settings: readonly string[] = [],
   ): Promise<string> {
+    // Behind "env -C FOLDER" the program itself comes fourth.
+    const [before, after] = program === "env" ? [args.slice(0, 3), args.slice(3)] : [[], args];
     const result = await runTool(program, [
+      ...before,
       "-c",
       `${this.#folder}/apt.conf`,
       ...settings.flatMap((s) => ["-o", s]),
-      ...args,
+      ...after,
     ], {
       limitMs,
       signal,
@@ -99,6 +136,11 @@ export class PrivateApt {
       hint: "check the network and the package sources of this machine, then repeat the command: it goes on from here",
     });
   }
+}
+
+/** The package's name in the name of its file: what stands before the version. */
+function nameOf(file: string): string {
+  return file.slice(0, file.indexOf("_"));
 }
 
 /** Settings that make apt use only the private state. The user's own settings (proxies) stay in force otherwise. */

@@ -4,6 +4,7 @@
  * | folder | holds |
  * |---|---|
  * | `images/ID` | QEMU, a kernel and the guest's tools, unpacked |
+ * | `kernels/RELEASE` | a current kernel, for machines that ask for one |
  * | `initramfs` | first roots, named by what is in them |
  * | `apt` | the private package state while an image is being made |
  * | `runs/ID` | one running guest: disks, console log, share |
@@ -23,7 +24,7 @@ export function labFolder(): string {
  *
  * @throws {BusbarError} `permission` when it belongs to somebody else or others may write to it
  */
-export function labSubfolder(name: "images" | "initramfs" | "apt" | "runs" | "logs"): string {
+export function labSubfolder(name: "images" | "kernels" | "initramfs" | "apt" | "runs" | "logs"): string {
   const folder = `${labFolder()}/${name}`;
   for (const path of [labFolder(), folder]) makePrivateFolder(path);
   return folder;

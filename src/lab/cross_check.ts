@@ -5,7 +5,15 @@
 
 import { formatBytes } from "../core/units.ts";
 import { nearest } from "../core/locator.ts";
-import { type Bus, canHotplug, type CxlType3, type Device, type Machine, type NvmeController } from "./description.ts";
+import {
+  type Bus,
+  canHotplug,
+  CURRENT_KERNEL,
+  type CxlType3,
+  type Device,
+  type Machine,
+  type NvmeController,
+} from "./description.ts";
 
 /** The root complex that every machine has. */
 const ROOT = "pcie.0";
@@ -67,6 +75,9 @@ export function crossCheck(machine: Machine): string[] {
 type Report = (where: string, text: string) => void;
 
 function checkBoot(machine: Machine, report: Report): void {
+  if (machine.kernel === CURRENT_KERNEL && machine.disk !== undefined) {
+    report("kernel", "'current' is not allowed with a disk of your own; name the file of its kernel");
+  }
   if (machine.initrd !== undefined && machine.kernel === undefined) {
     report("initrd", `'${machine.initrd}' is not allowed without a kernel; write its kernel too`);
   }

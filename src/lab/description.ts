@@ -27,7 +27,7 @@ export interface Machine {
   readonly distances: readonly NodeDistance[];
   /** Words for the kernel's command line. */
   readonly "kernel-arguments": readonly string[];
-  /** The user's own kernel instead of the lab's. */
+  /** Another kernel instead of the image's: `current` for the lab's second one, or the user's own file. */
   readonly kernel?: string | undefined;
   /** The user's own first root: then nothing of the lab runs inside, and only a console is to be had. */
   readonly initrd?: string | undefined;
@@ -261,6 +261,9 @@ export interface CxlWindow {
   /** Bytes that go to one target before the next one's turn. */
   readonly granularity: number;
 }
+
+/** What `kernel` says for the lab's second kernel, in place of a file. */
+export const CURRENT_KERNEL = "current";
 
 /** The types of a bus on which PCI devices sit as on any slot. */
 export const PORT_TYPES: readonly Bus["type"][] = ["pcie-root-port", "cxl-rp"];

@@ -7,7 +7,7 @@ import { DOCUMENT_BYTES, parseYaml } from "../core/documents.ts";
 import { readInputText } from "../core/input.ts";
 import { BusbarError } from "../core/error.ts";
 import { nearest } from "../core/locator.ts";
-import type { Machine } from "./description.ts";
+import { CURRENT_KERNEL, type Machine } from "./description.ts";
 
 /** A machine and what it is called. */
 export interface NamedMachine {
@@ -102,7 +102,8 @@ function withAbsolutePaths(machine: Machine, path: string): Machine {
     part.file === undefined ? part : { ...part, file: absolute(part.file) };
   const boot = (["kernel", "initrd", "disk"] as const).flatMap((key) => {
     const file = machine[key];
-    return file === undefined ? [] : [[key, absolute(file)] as const];
+    if (file === undefined || (key === "kernel" && file === CURRENT_KERNEL)) return [];
+    return [[key, absolute(file)] as const];
   });
   return {
     ...machine,

@@ -5,6 +5,8 @@
  */
 
 import { BusbarError, isBusbarError, systemError } from "../core/error.ts";
+import { currentKernel } from "./current_kernel.ts";
+import { CURRENT_KERNEL } from "./description.ts";
 import { cannotSetUp, findImage, type Image, markUsed, setUp, type SetUpOptions } from "./image.ts";
 
 /**
@@ -30,10 +32,12 @@ export function cannotStart(): BusbarError | null {
  */
 export async function findParts(kernel: string | null, options: SetUpOptions): Promise<Image> {
   const own = ownPaths();
-  const wantedKernel = kernel ?? own.kernel;
+  const isCurrent = kernel === CURRENT_KERNEL;
+  let wantedKernel = isCurrent ? null : kernel ?? own.kernel;
   const enough = own.qemu !== null && wantedKernel !== null;
   const image = findImage() ?? (enough && cannotSetUp() !== null ? null : (await setUp(options)).image);
   if (image !== null) markUsed(image);
+  if (isCurrent && image !== null) wantedKernel = await currentKernel(image, options);
   const parts = image ?? {
     qemu: "",
     kernel: "",
@@ -104,6 +108,7 @@ function modulesOf(kernel: string): string {
   const real = Deno.realPathSync(kernel);
   const base = real.slice(0, Math.max(0, real.lastIndexOf("/boot/")));
   const candidates = [
+    real.slice(0, Math.max(0, real.lastIndexOf("/"))),
     `${base}/usr/lib/modules/${release}`,
     `${base}/lib/modules/${release}`,
     `/lib/modules/${release}`,

@@ -11,6 +11,7 @@ import {
   type BlockError,
   type Bus,
   canHotplug,
+  CURRENT_KERNEL,
   type CxlType3,
   type CxlWindow,
   type Device,
@@ -182,7 +183,7 @@ class Planner {
       this.#device("ide-hd", { drive: "lab-disk", bus: "ide.0" });
     }
     if (disk !== undefined && kernel === undefined) return;
-    this.#argv.push("-kernel", kernel ?? this.#places.kernel);
+    this.#argv.push("-kernel", kernel === undefined || kernel === CURRENT_KERNEL ? this.#places.kernel : kernel);
     if (runsLabGuest(this.#machine)) this.#argv.push("-initrd", this.#places.initramfs);
     else if (initrd !== undefined) this.#argv.push("-initrd", initrd);
     this.#argv.push("-append", this.#kernelArguments().join(" "));
