@@ -17,7 +17,7 @@ import { BlockFile, BlockSource } from "../src/nvme/jobs/block_file.ts";
 import { BlockPattern } from "../src/nvme/jobs/pattern.ts";
 import { planTransfers, type TransferPlan } from "../src/nvme/jobs/transfer_plan.ts";
 import { checkErase } from "../src/nvme/jobs/write_guard.ts";
-import { durationMs, sizeBytes, unsigned, wholeNumber } from "./cli/arguments.ts";
+import { sizeBytes, timeOption, unsigned, wholeNumber } from "./cli/arguments.ts";
 import { print, printJson } from "./cli/output.ts";
 import { Progress } from "./cli/progress.ts";
 import { interruption, raiseExitStatus, run } from "./cli/run.ts";
@@ -65,10 +65,8 @@ export const command: CommandUnknownOpts = new Command("gpu_nvme")
   .option("--depth <n>", "transfers in flight, over all queues", wholeNumber, 32)
   .option("--queues <n>", "I/O queue pairs, each with threads of its own", wholeNumber, 1)
   .option("--random [seed]", "at random places of the range", unsigned)
-  .addOption(new Option("--duration <time>", "bench: how long, as in 5s").argParser(durationMs).default(5000, "5s"))
-  .addOption(
-    new Option("--timeout <time>", "how long a command may take").argParser(durationMs).default(10_000, "10s"),
-  )
+  .addOption(timeOption("--duration <time>", "bench: how long", "5s"))
+  .addOption(timeOption("--timeout <time>", "how long a command may take", "10s"))
   .option("--pattern <seed>", "write and verify: data that says which block it is, from this seed", unsigned)
   .option("--input <file>", "write: the data; - is standard input")
   .option("--output <file>", "read: where the data goes")

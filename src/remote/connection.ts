@@ -324,8 +324,8 @@ export class AgentConnection implements Disposable {
     return new BusbarError("unreachable", `${this.name}: the connection ended${because(errors)}`, {
       operation: "ask the agent",
       path: this.name,
-      hint: "the agent was killed, the machine was restarted, or the network broke; what was being changed is in " +
-        `busbar restore --host ${this.name}`,
+      hint: "the agent was killed, the machine was restarted, or the network broke; busbar restore on that machine " +
+        "puts back what was being changed",
     });
   }
 

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { formatBytes } from "../../src/core/units.ts";
 import { openType2 } from "../../src/type2/open.ts";
@@ -27,7 +27,7 @@ function pattern(size: number): Uint8Array<ArrayBuffer> {
 export const copy: CommandUnknownOpts = new Command("copy")
   .description("Copy bytes to the device and back, and compare them.")
   .argument("<device>", "soft:type2, or type2:PATH, the file of cxl_gpu serve")
-  .option("--size <size>", "how many bytes, as in 64MiB", sizeBytes, 1n << 20n)
+  .addOption(new Option("--size <size>", "how many bytes, as in 64MiB").argParser(sizeBytes).default(1n << 20n, "1MiB"))
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (device, options) => {

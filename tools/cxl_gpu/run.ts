@@ -3,13 +3,13 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { BusbarError, systemError } from "../../src/core/error.ts";
 import type { HasDeviceAddress, KernelArgument } from "../../src/gpu/ptx.ts";
 import type { Type2Gpu } from "../../src/type2/client.ts";
 import { openType2 } from "../../src/type2/open.ts";
-import { durationMs, wholeNumber } from "../cli/arguments.ts";
+import { timeOption, wholeNumber } from "../cli/arguments.ts";
 import { writeOutput } from "../cli/files.ts";
 import { print, printJson } from "../cli/output.ts";
 import { Progress } from "../cli/progress.ts";
@@ -54,8 +54,8 @@ function makeCommand(): CommandUnknownOpts {
     .argument("<device>", "soft:type2, or type2:PATH, the file of cxl_gpu serve")
     .argument("<ptx>", "a file of PTX text")
     .argument("<kernel>", "the kernel's name")
-    .option("--grid <sides>", "blocks: x, x,y or x,y,z", parseSides, ONE)
-    .option("--block <sides>", "threads of a block", parseSides, ONE)
+    .addOption(new Option("--grid <sides>", "blocks: x, x,y or x,y,z").argParser(parseSides).default(ONE, "1"))
+    .addOption(new Option("--block <sides>", "threads of a block").argParser(parseSides).default(ONE, "1"))
     .option("--shared <bytes>", "dynamic shared memory of a block", wholeNumber, 0)
     .option(
       "--arg <value>",
@@ -79,7 +79,7 @@ function makeCommand(): CommandUnknownOpts {
       "as --in, and printed after",
       (text) => collect(given, { kind: "inout", buffer: parseInput(text) }),
     )
-    .option("--timeout <time>", "how long the kernel may take, as in 30s", durationMs, 60_000)
+    .addOption(timeOption("--timeout <time>", "how long the kernel may take", "60s"))
     .option("--json", "print one JSON document")
     .option("--json-schema", "print the schema of --json, and stop")
     .action(async (device, ptx, kernel, options) => {

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { pause } from "../../src/core/deadline.ts";
 import { BusbarError } from "../../src/core/error.ts";
@@ -11,7 +11,7 @@ import { parseBytes } from "../../src/core/units.ts";
 import { serveSharedFile } from "../../src/type2/open.ts";
 import { FILE_LEAST_BYTES } from "../../src/type2/registers.ts";
 import type { SoftType2 } from "../../ffi/soft_type2.ts";
-import { durationMs, sizeBytes, wholeNumber } from "../cli/arguments.ts";
+import { sizeBytes, timeOption, wholeNumber } from "../cli/arguments.ts";
 import { note, print } from "../cli/output.ts";
 import { interruption } from "../cli/run.ts";
 
@@ -55,16 +55,16 @@ function qemuOptions(file: ServedFile, index: number): string {
 /** The command line of `cxl_gpu serve`. */
 export const serve: CommandUnknownOpts = new Command("serve")
   .description("Be a CXL Type 2 GPU for guests, and for programs of this machine, until interrupted.")
-  .option(
-    "--file <path>",
-    "a shared file, as in /dev/shm/gpu,profile=v1,size=64MiB; once for each guest",
-    parseFile,
-    [] as ServedFile[],
+  .addOption(
+    new Option("--file <path>", "a shared file, as in /dev/shm/gpu,profile=v1,size=64MiB; once for each guest")
+      .argParser(parseFile).default([] as ServedFile[], "none"),
   )
   .option("--backend <locator>", "what runs kernels: soft:cuda?…, cuda:LIBRARY?device=N, or none", "soft:cuda")
   .option("--profile <generation>", "v1, v2 or v2-J", "v2")
-  .option("--memory <size>", "device memory of each guest", sizeBytes, 1n << 30n)
-  .option("--limit <time>", "how long a kernel may run", durationMs, 10_000)
+  .addOption(
+    new Option("--memory <size>", "device memory of each guest").argParser(sizeBytes).default(1n << 30n, "1GiB"),
+  )
+  .addOption(timeOption("--limit <time>", "how long a kernel may run", "10s"))
   .option("--filter <lines>", "lines of the snoop filter", wholeNumber, 4096)
   .option("--name <text>", "what the device says it is called", "")
   .action(async (options) => {
