@@ -3,7 +3,7 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { pause } from "../src/core/deadline.ts";
 import { BusbarError } from "../src/core/error.ts";
@@ -37,11 +37,9 @@ export const command: CommandUnknownOpts = new Command("health")
     timeOption("--watch [time]", "look again every 10 s, or in this time, 1 s at the least; tell what changes"),
   )
   .option("--count <n>", "with --watch or --listen: end after so many looks", wholeNumber)
-  .option(
-    "--threshold <rule>",
-    "nvme_temperature_celsius>70; +NAME>0 for growth; beyond it the status is 1",
-    collect,
-    [],
+  .addOption(
+    new Option("--threshold <rule>", "nvme_temperature_celsius>70; +NAME>0 for growth; beyond it the status is 1")
+      .argParser(collect).default([], "none"),
   )
   .option("--openmetrics", "print the metrics in the text form OpenMetrics")
   .option("--listen <address>", "answer GET /metrics for Prometheus, as in 127.0.0.1:9944, from the last look")
