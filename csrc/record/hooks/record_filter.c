@@ -6,27 +6,31 @@
 
 #define DIRTY ((uintptr_t)1)
 
-/* The linker's name for memmove itself: memmove is wrapped, and would come back here. */
-void *__real_memmove(void *to, const void *from, size_t bytes);
-
 static void touch(bb_thread *thread, uintptr_t line, bool write)
 {
    const uint64_t ways = bb_record_options.filter_ways;
    uintptr_t *set = thread->cache + (line / BB_LINE_BYTES & (bb_record_options.filter_sets - 1)) * ways;
+   /* The line moves to the front while it is looked for: each entry before it takes the place of the next one. */
+   uintptr_t carried = line;
    uint64_t at = 0;
-   while (at < ways - 1 && (set[at] & ~DIRTY) != line)
-      at++;
-   uintptr_t entry = set[at];
-   if ((entry & ~DIRTY) != line) {
-      bb_put(thread, line, BB_READ, BB_LINE_BYTES);
-      if (entry != BB_NO_LINE && (entry & DIRTY) != 0)
-         bb_put(thread, entry & ~DIRTY, BB_WRITE, BB_LINE_BYTES);
-      entry = line;
+   for (;;) {
+      const uintptr_t entry = set[at];
+      set[at] = carried;
+      carried = entry;
+      if ((entry & ~DIRTY) == line || ++at == ways)
+         break;
    }
-   __real_memmove(set + 1, set, at * sizeof *set);
-   set[0] = entry | (write ? DIRTY : 0);
+   uintptr_t dirty = write ? DIRTY : 0;
+   if (at < ways)
+      dirty |= carried & DIRTY;
+   else {
+      bb_put(thread, line, BB_READ, BB_LINE_BYTES);
+      if (carried != BB_NO_LINE && (carried & DIRTY) != 0)
+         bb_put(thread, carried & ~DIRTY, BB_WRITE, BB_LINE_BYTES);
+   }
+   set[0] = line | dirty;
    thread->last_line = line;
-   thread->last_dirty = (set[0] & DIRTY) != 0;
+   thread->last_dirty = dirty != 0;
 }
 
 void bb_filter_access(bb_thread *thread, uintptr_t address, size_t bytes, bool write)

@@ -52,8 +52,29 @@ extern _Thread_local bb_thread *bb_self __attribute__((tls_model("initial-exec")
 bb_thread *bb_thread_begin(void); /* NULL: nothing is recorded */
 void bb_write_out(bb_thread *thread);
 
-/* record_buffer.c */
-void bb_put(bb_thread *thread, uintptr_t address, unsigned op, size_t bytes);
+/* The way of one record into the buffer of its thread. Here, because it is part of every access. */
+#define BB_MAX_TICKS UINT64_C(0x7fffffff)
+#define BB_OP_WAIT 10u
+
+static inline void bb_put_raw(bb_thread *thread, uint64_t address, uint64_t rest)
+{
+   if (thread->next == thread->limit)
+      bb_write_out(thread);
+   thread->next->address = address;
+   thread->next->rest = rest;
+   thread->next++;
+}
+
+static inline void bb_put(bb_thread *thread, uintptr_t address, unsigned op, size_t bytes)
+{
+   uint64_t gap = thread->now - thread->last;
+   if (gap > BB_MAX_TICKS) {
+      bb_put_raw(thread, gap, (uint64_t)BB_OP_WAIT << 32);
+      gap = 0;
+   }
+   bb_put_raw(thread, address, gap | (uint64_t)op << 32 | (uint64_t)bytes << 48);
+   thread->last = thread->now;
+}
 
 /* record_filter.c */
 void bb_filter_access(bb_thread *thread, uintptr_t address, size_t bytes, bool write);
