@@ -16,7 +16,7 @@ import { fromDamo } from "../src/memory/damo_reader.ts";
 import { DAMON_KEPT, damonObstacles, kdamondWrites, readDamon, startDamon } from "../src/memory/damon.ts";
 import { type Kdamond, nodeRanges, planDamon } from "../src/memory/damon_plan.ts";
 import type { MemoryRange } from "../src/memory/devdax.ts";
-import { nodeNumber, timeOption } from "./cli/arguments.ts";
+import { nodeNumber, sizeBytes, timeOption } from "./cli/arguments.ts";
 import {
   damonJson,
   damonLines,
@@ -50,6 +50,7 @@ function planning(name: string, description: string): Command<[], PlanOptions> {
     .addOption(timeOption("--aggregate <time>", "over which looks are summed up; 2s by default"))
     .addOption(timeOption("--update <time>", "between two updates of what is watched; 20s by default"))
     .addOption(timeOption("--cold-age <time>", "pages not used for so long are cold; 30s by default"))
+    .option("-s, --region-max-size <size>", "a kdamond watches at most so much; more memory gets several", sizeBytes)
     .option("--config <file>", "take it all from a damo file, YAML or JSON") as Command<[], PlanOptions>;
 }
 

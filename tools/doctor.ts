@@ -3,10 +3,12 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { bold, green, red, yellow } from "@std/fmt/colors";
 
 import { closedObject, type JsonObject } from "../src/core/layout_json.ts";
+import type { Host } from "../src/core/host.ts";
+import { examineMemory, readKernelConfig } from "../src/memory/doctor.ts";
 import { examineMachine, type Finding } from "../src/pci/doctor.ts";
 import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
 import { print, printJson } from "./cli/output.ts";
@@ -40,12 +42,14 @@ export const command: CommandUnknownOpts = new Command("doctor")
   .description(
     "Look at what work with devices from user space needs: IOMMU, VFIO, huge pages, limits. Exit 1 when bad.",
   )
+  .addArgument(new Argument("[of]", "memory: CXL, dax, hotplug, tiers, DAMON, cgroups").choices(["memory"] as const))
   .option(...HOST_OPTION)
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
-  .action((options) => {
+  .action(async (of, options) => {
     if (options.jsonSchema) return printJson(SCHEMA);
-    const findings = examineMachine(hostFrom(options.host));
+    const host = hostFrom(options.host);
+    const findings = of === "memory" ? await memoryFindings(host) : examineMachine(host);
     if (findings.some((finding) => finding.result === "bad")) raiseExitStatus("no");
     if (options.json) return printJson({ schema: "doctor/1", findings });
     for (const finding of findings) {
@@ -54,5 +58,10 @@ export const command: CommandUnknownOpts = new Command("doctor")
       if (finding.remedy !== null) print(`         ${finding.remedy}`);
     }
   });
+
+async function memoryFindings(host: Host): Promise<Finding[]> {
+  const { text, path } = await readKernelConfig(host);
+  return examineMemory(host, text, path);
+}
 
 if (import.meta.main) await run(command);

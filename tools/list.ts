@@ -8,15 +8,12 @@ import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-
 import { pause } from "../src/core/deadline.ts";
 import { BusbarError } from "../src/core/error.ts";
 import { valueOf } from "../src/core/fact.ts";
-import { type Host, thisMachine } from "../src/core/host.ts";
-import { parseLocator, readOptions, wrongLocatorKind } from "../src/core/locator.ts";
-import { machineOf } from "../ffi/machine.ts";
 import { readPciNames } from "../src/pci/ids.ts";
 import { DEVICE_KINDS, type InventoryDevice, readInventory } from "../src/pci/inventory.ts";
 import { inventoryChanges } from "../src/pci/inventory_changes.ts";
-import { readMachineFile } from "../src/pci/machine_file.ts";
 import { onlyWith } from "./cli/applicable.ts";
 import { nodeNumber, timeOption, wholeNumber } from "./cli/arguments.ts";
+import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
 import { note, print, printJson, printJsonLine } from "./cli/output.ts";
 import { changeJson, changeLine, inventoryJson, inventoryLines, inventorySchema } from "./render/pci/inventory.ts";
 import { interruption, run } from "./cli/run.ts";
@@ -33,7 +30,7 @@ export const command: CommandUnknownOpts = new Command("list")
   .addArgument(
     new Argument("[what]", "which devices").choices([...DEVICE_KINDS, "all"] as const).default("all" as const),
   )
-  .option("--machine <locator>", "another machine: file:RECORDING, ssh:HOST/")
+  .option(...HOST_OPTION)
   .option("--driver <name>", "only devices that this driver has; none: that no driver has")
   .option("--node <n>", "only devices of this NUMA node", nodeNumber)
   .option("--class <code>", "only PCI functions of this class: 01, 0108 or 010802")
@@ -46,7 +43,7 @@ export const command: CommandUnknownOpts = new Command("list")
   .action(async (what, options, self) => {
     if (options.jsonSchema) return printJson(inventorySchema());
     onlyWith(self, options.watch !== undefined, ["--count"], "--watch");
-    const host = hostOf(options.machine);
+    const host = hostFrom(options.host);
     const names = readPciNames();
     const look = (): { devices: InventoryDevice[]; problems: readonly string[] } => {
       const { devices, problems } = readInventory(host, { askDevices: options.temperatures === true });
@@ -75,17 +72,6 @@ export const command: CommandUnknownOpts = new Command("list")
       else for (const change of changes) print(changeLine(time, change, names));
     }
   });
-
-function hostOf(text: string | undefined): Host {
-  if (text === undefined) return thisMachine;
-  const locator = parseLocator(text);
-  if (locator.kind === "machine") return machineOf(locator).host;
-  if (locator.kind !== "file") throw wrongLocatorKind(locator, "list", ["file:RECORDING", "ssh:HOST/"]);
-  readOptions(locator, {});
-  const { host, problems } = readMachineFile(locator.path);
-  for (const problem of problems) note(`list: ${problem}`);
-  return host;
-}
 
 function isWanted(device: InventoryDevice, { driver, node, class: code }: Options): boolean {
   if (driver !== undefined && (driver === "none" ? device.driver !== null : device.driver !== driver)) return false;

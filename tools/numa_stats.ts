@@ -8,7 +8,8 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 import { pause } from "../src/core/deadline.ts";
 import { BusbarError } from "../src/core/error.ts";
 import { runCommand } from "../src/memory/child_process.ts";
-import { countedBetween, type CounterValues, readCounters } from "../src/memory/counters.ts";
+import { checkIdentities, countedBetween, type CounterValues, readCounters } from "../src/memory/counters.ts";
+import { readCounterFile } from "../src/memory/counters_file.ts";
 import { onlyWith } from "./cli/applicable.ts";
 import { nodeNumber, timeOption, wholeNumber } from "./cli/arguments.ts";
 import {
@@ -36,7 +37,7 @@ interface Options {
 /** The command line of `numa_stats`. */
 export const command: CommandUnknownOpts = new Command("numa_stats")
   .description("Show the kernel's NUMA counters: since boot, during commands (a column for each), or by interval.")
-  .argument("[command...]", "after --: a command, counted while it runs")
+  .argument("[command...]", "after --: a command, counted while it runs; or file:SAVED, or file:BEFORE file:AFTER")
   .option("--during <command>", "count while this runs in a shell; may be repeated, a column for each", collect)
   .addOption(timeOption("--interval <time>", "count again and again, after this time each"))
   .option("--count <n>", "end after so many intervals", wholeNumber)
@@ -55,6 +56,7 @@ export const command: CommandUnknownOpts = new Command("numa_stats")
         hint: "numa_stats -- COMMAND, or numa_stats --interval 1s",
       });
     }
+    if (words.length > 0 && words.every((word) => word.startsWith("file:"))) return showSaved(words, options);
     const host = hostFrom(options.host);
     const read = (): CounterValues => readCounters(host, options.node ?? null);
     if (options.interval !== undefined) return await byInterval(options.interval, options, read);
@@ -90,6 +92,29 @@ async function byInterval(intervalMs: number, options: Options, read: () => Coun
     if (options.json) printJsonLine({ schema: "numa_stats/1", runs: [columnJson(column)] });
     else show([column], options);
   }
+}
+
+/** Saved counters, or what was counted between two files. Counters that contradict each other are exit status 1. */
+function showSaved(words: readonly string[], options: Options): void {
+  const [before, after, ...more] = words.map((word) => readCounterFile(word.slice("file:".length)));
+  if (before === undefined || more.length > 0) throw new BusbarError("usage", "one file, or one before and one after");
+  const column = (title: string, values: CounterValues): CounterColumn => ({
+    title,
+    values,
+    durationMs: null,
+    exitStatus: null,
+  });
+  if (after !== undefined && after.length !== before.length) {
+    throw new BusbarError("usage", `the first file has ${before.length} columns, the second ${after.length}`);
+  }
+  const columns = after === undefined
+    ? before.map(({ title, values }) => column(title, values))
+    : after.map(({ title, values }, i) => column(title, countedBetween(before[i]?.values ?? new Map(), values)));
+  const wrong = columns.some(({ values }) =>
+    checkIdentities(values).some(({ difference }) => (difference ?? 0n) !== 0n)
+  );
+  if (wrong) raiseExitStatus("no");
+  show(columns, options);
 }
 
 function show(columns: readonly CounterColumn[], options: Options): void {

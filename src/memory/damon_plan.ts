@@ -48,6 +48,8 @@ export interface DamonRequest {
   readonly intervals?: DamonIntervals | undefined;
   /** Pages not used for so long are cold. Microseconds; 30 s by default. */
   readonly coldAgeUs?: number | undefined;
+  /** A kdamond watches at most so many bytes: a source with more memory gets several. No limit by default. */
+  readonly regionMaxBytes?: bigint | undefined;
 }
 
 /** A filter of a scheme: a page is left out when its condition equals `matching`. */
@@ -180,7 +182,7 @@ export function planDamon(request: DamonRequest, ranges: (node: number) => Memor
   }
   const intervals = request.intervals ?? DAMON_INTERVALS;
   const sources = new Set<number>();
-  const one = (direction: "demote" | "promote", pair: NodePair): Kdamond => {
+  const one = (direction: "demote" | "promote", pair: NodePair): Kdamond[] => {
     if (pair.from === pair.to) throw usage(`${direction} ${pair.from} ${pair.to}: a node cannot give pages to itself`);
     if (sources.has(pair.from)) {
       throw usage(`node ${pair.from} is the source twice`, "one kdamond watches a node: name each source once");
@@ -188,14 +190,16 @@ export function planDamon(request: DamonRequest, ranges: (node: number) => Memor
     sources.add(pair.from);
     // A node to move pages to must have memory too.
     ranges(pair.to);
-    return kdamond(direction, pair, ranges(pair.from), intervals, request);
+    return splitRegions(ranges(pair.from), request.regionMaxBytes).map((regions) =>
+      kdamond(direction, pair, regions, intervals, request)
+    );
   };
   // Wrong cgroups and intervals are told before a node is looked for.
   if (request.cgroup !== null) checkCgroupPath(request.cgroup);
   checkIntervals(intervals);
   const kdamonds = [
-    ...request.demote.map((pair) => one("demote", pair)),
-    ...request.promote.map((pair) => one("promote", pair)),
+    ...request.demote.flatMap((pair) => one("demote", pair)),
+    ...request.promote.flatMap((pair) => one("promote", pair)),
   ];
   kdamonds.forEach(checkKdamond);
   return kdamonds;
@@ -263,6 +267,37 @@ export function checkTargetNodes(host: Host, kdamonds: readonly Kdamond[]): void
   for (const { to, destinations } of kdamonds.flatMap(({ schemes }) => schemes)) {
     for (const node of [...to === null ? [] : [to], ...destinations.map(({ node }) => node)]) nodeRanges(host, node);
   }
+}
+
+/** The smallest limit: below it a node of usual size would need more kdamonds than a kernel keeps up with. */
+const SMALLEST_REGION_BYTES = 1n << 20n;
+/** kdamonds are threads of the kernel: more than these are a mistake in the limit. */
+const MAX_PARTS = 256;
+
+/** A source's memory in parts of at most `maxBytes`, in order; a range that is larger is cut. */
+function splitRegions(ranges: readonly MemoryRange[], maxBytes: bigint | undefined): MemoryRange[][] {
+  if (maxBytes === undefined) return [[...ranges]];
+  if (maxBytes < SMALLEST_REGION_BYTES || maxBytes % 4096n !== 0n) {
+    throw usage(`regions of at most ${maxBytes} bytes do not fit`, "write whole pages, 1MiB at the least");
+  }
+  const parts: MemoryRange[][] = [[]];
+  let room = maxBytes;
+  for (const { start, end } of ranges) {
+    for (let at = start; at < end;) {
+      if (room === 0n) {
+        if (parts.length === MAX_PARTS) {
+          throw usage(`regions of at most ${maxBytes} bytes need more than ${MAX_PARTS} kdamonds`);
+        }
+        parts.push([]);
+        room = maxBytes;
+      }
+      const until = end - at < room ? end : at + room;
+      parts.at(-1)?.push({ start: at, end: until });
+      room -= until - at;
+      at = until;
+    }
+  }
+  return parts;
 }
 
 function kdamond(

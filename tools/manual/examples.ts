@@ -53,6 +53,7 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [purpose: stri
   ],
   doctor: [
     ["see what speaks against devices in user space, and what helps", "doctor"],
+    ["see what the kernel lacks for CXL, dax, hotplug, tiers, DAMON and cgroups", "doctor memory"],
     ["see what is bad only", "doctor --json | jq '.findings[] | select(.result == \"bad\")'"],
   ],
   dump_bar0: [
@@ -96,7 +97,7 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [purpose: stri
   numa_stats: [
     ["compare two runs", "numa_stats --during './gups 1G' --during './gups 5G' --format markdown"],
     ["watch one node", "numa_stats --interval 1s --node 1"],
-    ["use the numbers in a script", "numa_stats --json -- ./gups 1G"],
+    ["compare two copies of /proc/vmstat", "numa_stats file:before.txt file:after.txt"],
   ],
   nvme_admin: [
     ["erase by key", "nvme_admin format nvme0 --namespace all --secure-erase crypto --erase=SERIAL"],

@@ -24,6 +24,7 @@ export type MigrationOptions = {
   readonly aggregate?: number | undefined;
   readonly update?: number | undefined;
   readonly coldAge?: number | undefined;
+  readonly regionMaxSize?: bigint | undefined;
 };
 
 /** What the options ask for. Durations are in milliseconds. */
@@ -44,6 +45,7 @@ export function damonRequest(options: MigrationOptions): DamonRequest {
       updateUs: us(options.update, DAMON_INTERVALS.updateUs),
     },
     coldAgeUs: options.coldAge === undefined ? undefined : Math.round(options.coldAge * 1000),
+    regionMaxBytes: options.regionMaxSize,
   };
 }
 
