@@ -15,6 +15,8 @@
 
 import { compilerKilled, KILLED_DETAILS } from "../src/core/compiler_end.ts";
 import { BusbarError, systemError } from "../src/core/error.ts";
+import { readInputText } from "../src/core/input.ts";
+import { makePrivateFolder, whyNotTrusted } from "../src/core/trust.ts";
 import { copySources } from "./sources.ts";
 
 /** A C library or program of this project. */
@@ -327,7 +329,10 @@ function driverFolder(spec: LibrarySpec, name: string, where: Surroundings): str
   const names = ["libcuda.so.1", ...CUDARTS.map((spec) => `libcudart.so.${spec.name.slice("cudart".length)}`)];
   const targets = [driver, ...CUDARTS.map((spec) => findProgram(spec, where))];
   try {
-    Deno.mkdirSync(folder, { recursive: true });
+    if (stat(folder) === null) {
+      Deno.mkdirSync(folder, { recursive: true });
+      Deno.chmodSync(folder, 0o755);
+    }
     for (const [i, name] of names.entries()) pointTo(`${folder}/${name}`, targets[i] ?? "");
   } catch (cause) {
     throw systemError(cause, "make links to the CUDA libraries", folder);
@@ -382,7 +387,10 @@ function buildFolder(where: Surroundings): string | null {
 /** Makes a folder for libraries; false when this user cannot write there or others could. */
 function makeFolder(folder: string, mode: number): boolean {
   try {
-    Deno.mkdirSync(folder, { recursive: true, mode });
+    const isNew = stat(folder) === null;
+    makePrivateFolder(folder);
+    // Not by mkdir, whose mode depends on the umask.
+    if (isNew) Deno.chmodSync(folder, mode);
     const probe = `${folder}/.probe-${Deno.pid}`;
     Deno.writeTextFileSync(probe, "", { createNew: true });
     Deno.removeSync(probe);
@@ -392,10 +400,14 @@ function makeFolder(folder: string, mode: number): boolean {
   return isTrusted(folder) && stat(folder)?.uid === Deno.uid();
 }
 
-/** True when only this user or root may change the file or folder. */
+/** True when only this user or root may change the file or folder, each folder above it and each link on the way. */
 function isTrusted(path: string): boolean {
-  const info = stat(path);
-  return info !== null && (info.uid === Deno.uid() || info.uid === 0) && ((info.mode ?? 0) & 0o022) === 0;
+  try {
+    return whyNotTrusted(path) === null;
+  } catch {
+    // It is not there, or may not be looked at.
+    return false;
+  }
 }
 
 function stat(path: string): Deno.FileInfo | null {
@@ -437,6 +449,14 @@ function listedLibrary(folder: string, prefix: string): string | null {
   } catch (cause) {
     throw damaged(path, "cannot be read", cause);
   }
+  const open = [folder, `${folder}/${LIBRARY_LIST}`, path].map(whyNotTrusted).find((reason) => reason !== null);
+  if (open !== undefined && open !== null) {
+    throw new BusbarError("library", `${path} is not loaded: ${open}`, {
+      operation: "find library",
+      path,
+      hint: "close it with chmod go-w, or install the package where only you and root may write",
+    });
+  }
   if (sha256(bytes) !== list[name]) throw damaged(path, `is not the file that ${LIBRARY_LIST} lists`);
   return path;
 }
@@ -460,18 +480,19 @@ function onlyMatch(folder: string, prefix: string, where: Surroundings): string 
     const names = Array.from(Deno.readDirSync(folder), (entry) => entry.name)
       .filter((name) => name.startsWith(prefix) && /-[0-9a-f]{16}(\.so)?$/.test(name)).sort();
     const path = names[0] === undefined ? null : `${folder}/${names[0]}`;
-    return path !== null && (folder.startsWith(`${where.embedded}/`) || isTrusted(path)) ? path : null;
+    const isEmbedded = folder.startsWith(`${where.embedded}/`);
+    return path !== null && (isEmbedded || (isTrusted(folder) && isTrusted(path))) ? path : null;
   } catch {
     return null;
   }
 }
 
 /** A source file and what tells cheaply whether it changed. */
-type Stamp = readonly [path: string, sizeBytes: number, mtimeMs: number];
+type Stamp = readonly [path: string, sizeBytes: number, mtimeMs: number, ctimeMs: number];
 
 function stampOf(path: string): Stamp {
   const info = stat(path);
-  return [path, info?.size ?? -1, info?.mtime?.getTime() ?? -1];
+  return [path, info?.size ?? -1, info?.mtime?.getTime() ?? -1, info?.ctime?.getTime() ?? -1];
 }
 
 interface Sources {
@@ -513,6 +534,9 @@ function findCompiler(where: Surroundings): { command: string; args: string[]; p
   return { command, args, path: null };
 }
 
+/** Some hundred sources of which each has a line. */
+const MANIFEST_BYTES = 1 << 20;
+
 /** Written beside a library, so that the next start need not hash anything. */
 interface Manifest {
   readonly file: string;
@@ -534,12 +558,8 @@ function currentLibrary(
   where: Surroundings,
 ): string | null {
   if (!isTrusted(folder)) return null;
-  let manifest: Manifest;
-  try {
-    manifest = JSON.parse(Deno.readTextFileSync(manifestPath(folder, prefix)));
-  } catch {
-    return currentByHash(folder, prefix, files, flags, where);
-  }
+  const manifest = readManifest(manifestPath(folder, prefix), prefix);
+  if (manifest === null) return currentByHash(folder, prefix, files, flags, where);
   const stamps = [...files.sources, ...files.headers].map(stampOf);
   const compiler = findCompiler(where);
   const same = JSON.stringify(manifest.stamps) === JSON.stringify(stamps) &&
@@ -549,6 +569,24 @@ function currentLibrary(
   if (!same) return currentByHash(folder, prefix, files, flags, where);
   const path = `${folder}/${manifest.file}`;
   return isFile(path) && isTrusted(path) ? path : null;
+}
+
+/**
+ * What a manifest says, or null: it saves the time to hash, and is trusted as little as the library. The library's name
+ * has to be one that hashing could have given.
+ */
+function readManifest(path: string, prefix: string): Manifest | null {
+  try {
+    if (!isTrusted(path)) return null;
+    const limits = { limitBytes: MANIFEST_BYTES, what: "a manifest" };
+    const value: Partial<Manifest> | null = JSON.parse(readInputText(path, limits));
+    const { file = "", flags = [], compiler = ["", 0, 0, 0], stamps = [] } = value ?? {};
+    const isName = typeof file === "string" && file.startsWith(prefix) &&
+      /^[0-9a-f]{16}(\.so)?$/.test(file.slice(prefix.length));
+    return isName ? { file, flags, compiler, stamps } : null;
+  } catch {
+    return null;
+  }
 }
 
 /** As {@linkcode currentLibrary} by the name alone: after a checkout moved, or files were touched. */
@@ -678,6 +716,7 @@ function writeManifest(
   const temporary = `${path}.${Deno.pid}.tmp`;
   try {
     Deno.writeTextFileSync(temporary, JSON.stringify(manifest));
+    Deno.chmodSync(temporary, 0o644);
     Deno.renameSync(temporary, path);
   } catch {
     // The folder is read-only for us: the next start hashes again.

@@ -4,7 +4,8 @@
  */
 
 import { BusbarError, errnoError, type ErrorDetails } from "../src/core/error.ts";
-import { BUSBAR, findLibrary, type LibrarySpec } from "./build.ts";
+import { whyNotTrusted, whyOpenToOthers } from "../src/core/trust.ts";
+import { BUSBAR, findLibrary, type LibrarySpec, surroundings } from "./build.ts";
 
 /** The interface of the C libraries that this code was written for: `BB_ABI_VERSION` in csrc/busbar.h. */
 export const ABI_VERSION = 2;
@@ -51,8 +52,9 @@ function load<const S extends Deno.ForeignLibraryInterface>(
   spec: LibrarySpec,
 ): Deno.DynamicLibrary<S> {
   try {
-    return Deno.dlopen(path, symbols);
+    return isChosenOrEmbedded(path, spec) ? Deno.dlopen(path, symbols) : loadChecked(path, symbols);
   } catch (cause) {
+    if (cause instanceof BusbarError) throw cause;
     // Deno says the same thing twice: "Could not open library: Could not open library: …".
     const text = cause instanceof Error ? cause.message.replace(/^(Could not open library: )+/, "") : String(cause);
     throw new BusbarError("library", `${path}: cannot be loaded: ${text}`, {
@@ -63,6 +65,57 @@ function load<const S extends Deno.ForeignLibraryInterface>(
         : "run with --allow-ffi (or -A); deno task build makes the library",
       cause,
     });
+  }
+}
+
+/**
+ * True for a file that the user named in the environment, which decides by itself, for one that is embedded in this
+ * program, which has no descriptor, and for the sanitizers' build, whose reports name files.
+ */
+function isChosenOrEmbedded(path: string, spec: LibrarySpec): boolean {
+  const { embedded, env } = surroundings();
+  if (env(spec.variable) !== undefined || env("BUSBAR_VARIANT") === "asan") return true;
+  return embedded !== null && path.startsWith(`${embedded}/`);
+}
+
+let loads = 0;
+
+/**
+ * Loads the very file that was checked: by its descriptor, so that nobody can put another one in its place meanwhile.
+ *
+ * @throws {BusbarError} `library` when somebody else could have written it
+ */
+function loadChecked<const S extends Deno.ForeignLibraryInterface>(path: string, symbols: S): Deno.DynamicLibrary<S> {
+  using file = Deno.openSync(path, { read: true });
+  const info = file.statSync();
+  const problem = whyOpenToOthers(info, path) ?? whyNotTrusted(path);
+  if (problem !== null) {
+    throw new BusbarError("library", `${path} is not loaded: ${problem}`, { operation: "open library", path });
+  }
+  const descriptor = descriptorOf(info);
+  // The dynamic loader takes a name that it has seen for the file that it had then: each load has a name of its own.
+  const name = descriptor === null ? path : `/proc/self/fd${"/".repeat(1 + loads++)}${descriptor}`;
+  return Deno.dlopen(name, symbols);
+}
+
+/** The number of a descriptor of this process for a file, which Deno keeps for itself; null where /proc may not be read. */
+function descriptorOf(file: Deno.FileInfo): string | null {
+  try {
+    for (const { name } of Deno.readDirSync("/proc/self/fd")) {
+      const info = ifThere(`/proc/self/fd/${name}`);
+      if (info !== null && info.dev === file.dev && info.ino === file.ino) return name;
+    }
+  } catch {
+    // Said above.
+  }
+  return null;
+}
+
+function ifThere(path: string): Deno.FileInfo | null {
+  try {
+    return Deno.statSync(path);
+  } catch {
+    return null;
   }
 }
 

@@ -37,7 +37,7 @@ export function parseJson(text: string, path: string): unknown {
 /** The value in a YAML file. @throws {BusbarError} as {@linkcode parseYaml} and {@linkcode readInputText} */
 export async function readYamlFile(
   path: string,
-  options: InputOptions = { limitBytes: DOCUMENT_BYTES, what: "a document" },
+  options: InputOptions = { limitBytes: DOCUMENT_BYTES, what: "a document", operation: "read" },
 ): Promise<unknown> {
   return await parseYaml(readInputText(path, options), path);
 }

@@ -19,6 +19,8 @@ export interface InputOptions {
   readonly limitBytes: number;
   /** What it is to be, for messages: `a recorded machine`. */
   readonly what: string;
+  /** What is being done, for messages; `read` and what it is to be by default. */
+  readonly operation?: string;
   /** What to do when it cannot be read. */
   readonly hint?: string;
 }
@@ -54,7 +56,6 @@ type ReadSome = (into: Uint8Array) => number | null;
  * open and read fail
  */
 export function readInput(path: string, options: InputOptions): Uint8Array<ArrayBuffer> {
-  const operation = `read ${options.what}`;
   try {
     const info = Deno.statSync(path);
     if (info.isFile) {
@@ -64,7 +65,7 @@ export function readInput(path: string, options: InputOptions): Uint8Array<Array
     }
     return readWithoutBlocking(path, options, info.isFifo === true);
   } catch (cause) {
-    throw systemError(cause, operation, path, options.hint);
+    throw systemError(cause, operationOf(options), path, options.hint);
   }
 }
 
@@ -73,9 +74,14 @@ export function readInputText(path: string, options: InputOptions): string {
   return new TextDecoder().decode(readInput(path, options));
 }
 
-function tooLarge(path: string, { limitBytes, what, hint }: InputOptions): BusbarError {
+function operationOf({ operation, what }: InputOptions): string {
+  return operation ?? `read ${what}`;
+}
+
+function tooLarge(path: string, options: InputOptions): BusbarError {
+  const { limitBytes, what, hint } = options;
   return new BusbarError("out-of-range", `${path}: more than ${formatBytes(limitBytes)} are too many for ${what}`, {
-    operation: `read ${what}`,
+    operation: operationOf(options),
     path,
     hint,
   });
@@ -97,7 +103,7 @@ function readAll(
       // A pipe that nobody has opened for writing reads as one that has ended.
       if (idleMs >= IDLE_LIMIT_MS) {
         throw new BusbarError("timeout", `${path}: nothing came for ${IDLE_LIMIT_MS / 1000} s`, {
-          operation: `read ${options.what}`,
+          operation: operationOf(options),
           path,
           hint: "write it to a file first, and name that",
         });

@@ -85,6 +85,7 @@ export function makePrivateFolder(path: string): void {
   for (const folder of missing) {
     try {
       Deno.mkdirSync(folder, { mode: 0o700 });
+      // The umask may have taken even the owner's bits.
       Deno.chmodSync(folder, 0o700);
     } catch (cause) {
       if (!(cause instanceof Deno.errors.AlreadyExists)) throw cause;

@@ -12,6 +12,7 @@
  * @module
  */
 
+import { makePrivateFolder as makeOwnFolder, whyNotTrusted } from "../core/trust.ts";
 import { BusbarError, systemError } from "../core/error.ts";
 
 /** The lab's folder. It need not exist. */
@@ -44,14 +45,17 @@ function userCacheFolder(): string {
 /** Makes a folder with mode 0700, or checks that an existing one is ours alone. */
 function makePrivateFolder(folder: string): void {
   let info: Deno.FileInfo;
+  let problem: string | null;
   try {
-    Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeOwnFolder(folder);
     info = Deno.statSync(folder);
+    problem = whyNotTrusted(folder);
   } catch (cause) {
     throw systemError(cause, "make the folder", folder, "XDG_CACHE_HOME moves it somewhere else");
   }
-  if (info.uid !== Deno.uid() || ((info.mode ?? 0) & 0o022) !== 0) {
-    throw new BusbarError("permission", `${folder}: others may write here, so nothing in it is run`, {
+  if (info.uid !== Deno.uid() || problem !== null) {
+    const reason = problem === null ? "" : ` (${problem})`;
+    throw new BusbarError("permission", `${folder}: others may write here, so nothing in it is run${reason}`, {
       operation: "check the cache folder",
       path: folder,
       hint: info.uid === Deno.uid()
@@ -72,6 +76,7 @@ export function writeWhole(path: string, content: string | Uint8Array, mode: num
   try {
     {
       using file = Deno.openSync(temporary, { write: true, create: true, truncate: true, mode });
+      Deno.chmodSync(temporary, mode);
       for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
       file.syncSync();
     }

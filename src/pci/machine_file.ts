@@ -221,5 +221,8 @@ function pushRegion(lines: string[], address: string, region: RecordedRegion): v
  * @throws {BusbarError} `absent` or `permission` as opening fails, `malformed` with the line that is wrong
  */
 export function readMachineFile(path: string): RecordedMachine {
-  return parseMachine(readInputText(path, { limitBytes: MAX_FILE_BYTES, what: "a recorded machine" }), path);
+  return parseMachine(
+    readInputText(path, { limitBytes: MAX_FILE_BYTES, what: "a recorded machine", operation: "read" }),
+    path,
+  );
 }

@@ -343,3 +343,18 @@ Deno.test("an unknown variant is refused", () => {
     assertThrows(() => findLibrary(BUSBAR, where({ BUSBAR_VARIANT: "fast" })), BusbarError, "is no variant");
   });
 });
+
+Deno.test("a manifest only saves time: neither its name nor its mode makes another file be loaded; parents count too", () => {
+  withCheckout(({ checkout, cache, where }) => {
+    const built = findLibrary(BUSBAR, where());
+    const name = built.slice(built.lastIndexOf("/") + 1);
+    const manifest = `${checkout}/build/${name.replace(/-[0-9a-f]{16}\.so$/, "")}.manifest.json`;
+    const sound = Deno.readTextFileSync(manifest);
+    for (const text of [sound.replace(name, "other.so"), sound.replace(name, `../${name}`), "null", "[]", '{"file":1}']) {
+      Deno.writeTextFileSync(manifest, text);
+      assertEquals(findLibrary(BUSBAR, where()), built, text.slice(0, 80));
+    }
+    Deno.chmodSync(checkout, 0o777);
+    assert(findLibrary(BUSBAR, where()).startsWith(cache), "a folder above build/ is open to others");
+  });
+});

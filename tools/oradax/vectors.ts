@@ -200,7 +200,7 @@ const select: CommandUnknownOpts = common("select", "Keep the elements whose bit
 const MOST_MASK_BYTES = 256 << 20;
 
 function readWhole(path: string): Uint8Array<ArrayBuffer> {
-  return readInput(path, { limitBytes: MOST_MASK_BYTES, what: "a mask" });
+  return readInput(path, { limitBytes: MOST_MASK_BYTES, what: "a mask", operation: "read" });
 }
 
 /** The commands over files. */

@@ -19,7 +19,7 @@ import { runOnSoftCuda } from "./program.ts";
 const MOST_BYTES = 64 << 20;
 
 function readImage(path: string): Uint8Array<ArrayBuffer> {
-  return readInput(path, { limitBytes: MOST_BYTES, what: "a module" });
+  return readInput(path, { limitBytes: MOST_BYTES, what: "a module", operation: "read module" });
 }
 
 /** The command line of `soft_cuda ptx`. */

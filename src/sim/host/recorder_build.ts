@@ -4,6 +4,7 @@
  * @module
  */
 
+import { makePrivateFolder, whyNotTrusted } from "../../core/trust.ts";
 import { createHash } from "node:crypto";
 
 import { BusbarError, systemError } from "../../core/error.ts";
@@ -175,7 +176,7 @@ export function trustedCache(cache: string | null): string {
   const hint = "set XDG_CACHE_HOME to a folder that only you may write";
   if (cache === null) throw new BusbarError("library", "there is no folder to build the recorder in", { hint });
   try {
-    Deno.mkdirSync(cache, { recursive: true, mode: 0o700 });
+    makePrivateFolder(cache);
   } catch (cause) {
     throw systemError(cause, "create", cache, hint);
   }
@@ -191,8 +192,7 @@ export function trustedCache(cache: string | null): string {
 
 /** True when only this user may change the folder. */
 function isOurs(path: string): boolean {
-  const info = Deno.statSync(path);
-  return info.uid === Deno.uid() && ((info.mode ?? 0) & 0o022) === 0;
+  return Deno.statSync(path).uid === Deno.uid() && whyNotTrusted(path) === null;
 }
 
 interface Build {
