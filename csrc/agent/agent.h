@@ -26,6 +26,11 @@ enum {
   MAX_HANDLES = 256,
 };
 
+/* The longest that one loop or poll runs, in microseconds; a fuzzer has less. */
+#ifndef MAX_LIMIT_US
+#define MAX_LIMIT_US 1000000u
+#endif
+
 enum right { RIGHT_READ = 0, RIGHT_WRITE = 1, RIGHT_ACCELERATOR = 2 };
 
 /* An argument: a number, or bytes of the frame. A path has a zero byte behind it, in the frame's own copy. */

@@ -135,6 +135,7 @@ int32_t operation_poll_register(struct call *call) {
   const uint32_t width = (uint32_t)call->arg[2].number;
   int32_t result = find_registers(call, width, width, &handle, &at);
   if (result < 0) return result;
+  if (call->arg[5].number > MAX_LIMIT_US) return -EINVAL;
   uint64_t last = 0;
   result = bb_poll(handle->address, at, width, call->arg[3].number, call->arg[4].number, (uint32_t)call->arg[5].number, &last);
   if (result < 0 && result != -ETIMEDOUT) return result;

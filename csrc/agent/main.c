@@ -72,7 +72,6 @@ static int usage(void) {
   return 2;
 }
 
-#ifndef AGENT_FUZZ
 int main(int argc, char **argv) {
   if (argc > 1 && strcmp(argv[1], "restore") == 0) return journal_command(argc - 2, argv + 2);
   for (int i = 1; i < argc; i++) {
@@ -99,4 +98,3 @@ int main(int argc, char **argv) {
   journal_lost();
   return status;
 }
-#endif

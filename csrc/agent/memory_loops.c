@@ -12,7 +12,10 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-enum { COUNTS = 4, MAX_LIMIT_US = 1000000 };
+/* A moment that is waited for between two pieces; more of them than this, and a request has no end. */
+enum { COUNTS = 4, MAX_DELAY = 100000 };
+
+static int is_limited(const struct value *limit_us) { return limit_us->number <= MAX_LIMIT_US; }
 
 static int32_t put_mapping(struct call *call, int32_t mapped, void *address, uint64_t size, int writable) {
   uint32_t number = 0;
@@ -30,10 +33,16 @@ static int32_t put_mapping(struct call *call, int32_t mapped, void *address, uin
   return 0;
 }
 
+#ifndef MAX_ANONYMOUS
+/* As much as the host has: what is mapped is touched later, and more would end other programs. */
+#define MAX_ANONYMOUS ((uint64_t)sysconf(_SC_PHYS_PAGES) * bb_page_size())
+#endif
+
 int32_t operation_map_anonymous(struct call *call) {
   const uint64_t size = call->arg[0].number;
   const uint32_t flags = (uint32_t)call->arg[1].number;
-  if ((flags & ~(uint32_t)(BB_MAP_POPULATE | BB_MAP_HUGE_2M | BB_MAP_HUGE_1G)) != 0 || size > INT64_MAX) return -EINVAL;
+  if ((flags & ~(uint32_t)(BB_MAP_HUGE_2M | BB_MAP_HUGE_1G)) != 0) return -EINVAL;
+  if (size > MAX_ANONYMOUS) return -ENOMEM;
   void *address = NULL;
   const int32_t mapped = bb_map_anonymous(size, flags, &address);
   return put_mapping(call, mapped, address, size, 1);
@@ -126,7 +135,7 @@ int32_t operation_chase_prepare(struct call *call) {
   char *at;
   struct handle *handle = writable_part(call, 0, &at);
   const uint64_t stride = call->arg[3].number;
-  if (handle == NULL || stride < 8 || stride % 8 != 0 || call->arg[2].number / stride < 2) return -EINVAL;
+  if (handle == NULL || !is_limited(&call->arg[5]) || stride < 8 || stride % 8 != 0 || call->arg[2].number / stride < 2) return -EINVAL;
   const uint64_t offset = call->arg[1].number, size = call->arg[2].number;
   const int goes_on = call->arg[6].number == 0;
   const int is_same = handle->chase_offset == offset && handle->chase_size == size && handle->chase_stride == stride;
@@ -147,6 +156,7 @@ int32_t operation_chase_prepare(struct call *call) {
 int32_t operation_chase(struct call *call) {
   struct handle *handle = handle_get(call->arg[0].number, HANDLE_MEMORY);
   if (handle == NULL || !handle->chase_is_ready) return -EBADF;
+  if (!is_limited(&call->arg[2])) return -EINVAL;
   uint64_t counts[COUNTS] = {0};
   const int32_t result =
       bb_chase(&handle->chase_position, (int32_t)call->arg[1].number, (uint32_t)call->arg[2].number, counts);
@@ -162,6 +172,7 @@ int32_t operation_stream(struct call *call) {
   const uint64_t size = call->arg[3].number;
   uint64_t position = call->arg[6].number;
   if (handle == NULL || kind > BB_STREAM_COPY_NT || position > size || position % 64 != 0) return -EINVAL;
+  if (call->arg[7].number > MAX_DELAY || !is_limited(&call->arg[9])) return -EINVAL;
   if (is_copy) {
     const struct handle *source = handle_get(call->arg[4].number, HANDLE_MEMORY);
     const uint64_t offset = call->arg[5].number;
@@ -184,7 +195,7 @@ int32_t operation_persist_blocks(struct call *call) {
   const struct handle *handle = writable_part(call, 0, &at);
   const uint64_t size = call->arg[2].number, block = call->arg[3].number, how = call->arg[4].number;
   uint64_t position = call->arg[5].number;
-  if (handle == NULL || block == 0 || block % 64 != 0 || size % block != 0) return -EINVAL;
+  if (handle == NULL || !is_limited(&call->arg[7]) || block == 0 || block % 64 != 0 || size % block != 0) return -EINVAL;
   if (position > size || position % block != 0) return -EINVAL;
   if (how == BB_PERSIST_SYNC && (block % bb_page_size() != 0 || call->arg[1].number % bb_page_size() != 0)) return -EINVAL;
   uint64_t counts[COUNTS] = {0};
@@ -202,7 +213,7 @@ int32_t operation_updates(struct call *call) {
   char *at;
   const struct handle *handle = writable_part(call, 0, &at);
   const uint64_t words = call->arg[2].number / 8, hot_start = call->arg[3].number, hot_words = call->arg[4].number;
-  if (handle == NULL || !is_power_of_two(words)) return -EINVAL;
+  if (handle == NULL || !is_limited(&call->arg[9]) || !is_power_of_two(words)) return -EINVAL;
   if (hot_words != 0 && (!is_power_of_two(hot_words) || hot_start > words || hot_words > words - hot_start)) return -EINVAL;
   uint64_t state = call->arg[6].number, counts[COUNTS] = {0};
   const int32_t result = bb_gups((uint64_t *)(void *)at, words, hot_start, hot_words, (uint32_t)call->arg[5].number, &state,

@@ -277,7 +277,7 @@ export class AgentConnection implements Disposable {
       greeted += bytes.length;
       for (let newline = text.indexOf(10); newline >= 0; newline = text.indexOf(10)) {
         const line = new TextDecoder().decode(text.subarray(0, newline)).replace(/\r$/, "");
-        text = text.slice(newline + 1);
+        text = text.subarray(newline + 1);
         if (line === READY) return this.#takeFrames(text);
         const answer = this.#launch.onLine(line);
         if (answer !== null) text = joined([text, ...this.#sendRaw(answer, end)]);

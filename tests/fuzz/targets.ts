@@ -20,6 +20,18 @@ export const FUZZ_TARGETS: Readonly<Record<string, FuzzTarget>> = {
     libraries: ["-lm", "-pthread"],
     maxBytes: 8192,
   },
+  agent: {
+    sources: [
+      ...["accelerator", "buffer", "devices", "dispatch", "files", "handles", "hello", "journal", "memory_loops"],
+      ...["path", "rights", "tree"],
+    ].map((name) => `csrc/agent/${name}.c`).concat(
+      ["fd", "membench", "memory", "mmio", "nvme_ioctl", "oradax"].map((name) => `csrc/${name}.c`),
+    ),
+    includes: ["csrc", "csrc/agent"],
+    // What a frame may ask for at most: little, so that many are tried.
+    libraries: ["-DMAX_ANONYMOUS=UINT64_C(1048576)", "-DMAX_LIMIT_US=100u", "-pthread"],
+    maxBytes: 4096,
+  },
   fatbin: {
     sources: ["csrc/soft/cuda/fatbin.c"],
     includes: ["csrc", "csrc/soft/cuda"],
