@@ -36,6 +36,7 @@ export type NeedName =
   | "readelf"
   | "script"
   | "setpriv"
+  | "sshd"
   | "valgrind"
   | "zsh";
 
@@ -57,6 +58,8 @@ export const NEEDS: Readonly<Record<NeedName, Need>> = {
   "mkfs.vfat": { programs: ["mkfs.vfat"], package: "dosfstools", suites: ["unit"] },
   python3: { programs: ["python3"], package: "python3-minimal", suites: ["soft", "full"] },
   readelf: { programs: ["readelf"], package: "binutils", suites: ["full"] },
+  // Not a package of any suite: it would start a service. The tests unpack it themselves.
+  sshd: { programs: ["sshd"], package: "openssh-server", suites: [] },
   setpriv: { programs: ["setpriv"], package: "util-linux", suites: ["full"] },
   valgrind: { programs: ["valgrind"], package: "valgrind", suites: ["soft", "full"] },
   mkswap: { programs: ["mkswap"], package: "util-linux", suites: ["unit"] },
