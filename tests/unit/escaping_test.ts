@@ -16,7 +16,7 @@ import { bashCompletion } from "../../tools/manual/completion_bash.ts";
 import { fishCompletion } from "../../tools/manual/completion_fish.ts";
 import { zshCompletion } from "../../tools/manual/completion_zsh.ts";
 import { toolPage } from "../../tools/manual/man_page.ts";
-import { shown, topology, verdicts } from "./picture_machine.ts";
+import { matrix, shown, topology } from "./picture_machine.ts";
 import { Random } from "./random.ts";
 import { runTool } from "../soft/tool.ts";
 
@@ -61,6 +61,7 @@ Deno.test("20,000 random strings through each escaping function: none arrives ra
     const json = printableJson(JSON.stringify({ [text]: text }));
     assertHarmless(json, "JSON");
     assertEquals(JSON.parse(json), { [text]: text });
+    // deno-lint-ignore no-control-regex
     const colored = printableLines(text, true).replace(/\x1b\[\d{1,3}(;\d{1,3}){0,4}m/g, "");
     assertHarmless(colored, "printableLines with colours");
   }
@@ -77,13 +78,16 @@ Deno.test("20,000 random strings through the renderers of text, HTML and SVG: no
   for (let round = 0; at < COUNT; round++) {
     const label = `round ${round}`;
     const svg = pictureSvg(topology, shown, names);
-    const html = pictureHtml(topology, shown, names, verdicts);
+    const html = pictureHtml(topology, shown, names, matrix);
     assertHarmless(svg, `SVG, ${label}`);
     assertHarmless(html, `HTML, ${label}`);
     assert(!/<(script|img|iframe)/i.test(html), `HTML, ${label}`);
     assertHarmless(printableLines(treeLines(topology, shown, names).join("\n")), `tree, ${label}`);
-    assertHarmless(printableLines(matrixLines(verdicts, names).join("\n")), `matrix, ${label}`);
-    assertHarmless(printableJson(JSON.stringify(topologyJson(topology, shown, names, verdicts))), `JSON, ${label}`);
+    assertHarmless(printableLines(matrixLines(matrix, names).join("\n")), `matrix, ${label}`);
+    assertHarmless(
+      printableJson(JSON.stringify(topologyJson(topology, shown, names, matrix.verdicts.flat()))),
+      `JSON, ${label}`,
+    );
     assertHarmless(printableLines(logLines(next(), { initialized: [], refused: [] }).join("\n")), `log, ${label}`);
     if (round % 10 === 0) {
       const chart = {
