@@ -21,7 +21,7 @@ export interface NamedMachine {
 
 /** The machines that come with busbar, in the order in which they are listed. */
 export const SHIPPED: readonly string[] = [
-  ...["nvme", "nvme-strict", "nvme-zoo", "topology", "cxl", "cxl-guest", "dax", "tiers", "everything"],
+  ...["nvme", "nvme-strict", "nvme-zoo", "topology", "cxl", "cxl-guest", "dax", "tiers", "type2", "everything"],
 ];
 
 /**

@@ -8,7 +8,8 @@ import { BusbarError } from "../core/error.ts";
 import { goneError } from "../core/mmio.ts";
 import { fullBarrier, MappedMmio } from "../../ffi/mmio.ts";
 import { Mapping } from "../../ffi/memory.ts";
-import { DATA_OFFSET, registerOffset } from "./registers.ts";
+import { findGeneration } from "./generation.ts";
+import { DATA_OFFSET, FILE_BAR4_OFFSET, FILE_LEAST_BYTES, PROFILES, registerOffset } from "./registers.ts";
 import type { Completion, Submission, Type2Transport } from "./transport.ts";
 
 const CMD = registerOffset("CMD"), SESSION = registerOffset("SESSION");
@@ -219,6 +220,68 @@ export function mapSharedFile(
       file.close();
     },
   };
+}
+
+/**
+ * Maps BAR2 of a function, and BAR4 of a device whose registers trap. In an ivshmem function both lie in BAR2.
+ *
+ * @param folder the function's folder in sysfs
+ * @param file its resource2, which the lock is on
+ */
+export function mapFunction(name: string, folder: string, file: Deno.FsFile, isTrapped: boolean): MappedDevice {
+  const { size } = file.statSync();
+  if (!isTrapped) {
+    if (size < FILE_LEAST_BYTES) {
+      throw new BusbarError("unsupported", `${name}: BAR2 has ${size} bytes: no Type 2 GPU is as short`, {
+        path: name,
+      });
+    }
+    const caps = Mapping.file(`${folder}/resource2`, DATA_OFFSET);
+    const registers = new MappedMmio(name, caps.registers, DATA_OFFSET);
+    let dataBytes: number;
+    try {
+      // Whether one is there at all is checked before anything is written.
+      const generation = findGeneration((offset) => registers.read32(offset), size, name);
+      if (!generation.isShared) {
+        throw new BusbarError("absent", `${name}: the memory is none that a Type 2 GPU of busbar shares`, {
+          path: name,
+          hint: "cxl_gpu serve --file PATH prints the options of QEMU that share it",
+        });
+      }
+      dataBytes = generation.caps === 0 ? PROFILES.v1.dataBytes : PROFILES.v2.dataBytes;
+    } finally {
+      registers[Symbol.dispose]();
+      caps[Symbol.dispose]();
+    }
+    return mapSharedFile(name, `${folder}/resource2`, file, size, FILE_BAR4_OFFSET, dataBytes);
+  }
+  const window = Mapping.file(`${folder}/resource2`, size, { writable: true });
+  const registers = new MappedMmio(name, window.registers, size);
+  const bar4Bytes = sizeOf(`${folder}/resource4`);
+  const bar4 = bar4Bytes === 0 ? null : Mapping.file(`${folder}/resource4`, bar4Bytes, { writable: true });
+  return {
+    name,
+    registers,
+    data: null,
+    bar4: bar4?.bytes() ?? null,
+    lock: fileLock(file),
+    isShared: false,
+    release: () => {
+      registers[Symbol.dispose]();
+      window[Symbol.dispose]();
+      bar4?.[Symbol.dispose]();
+      file.close();
+    },
+  };
+}
+
+/** Bytes of a BAR by its file; 0 where there is none. */
+function sizeOf(path: string): number {
+  try {
+    return Deno.statSync(path).size;
+  } catch {
+    return 0;
+  }
 }
 
 /** The lock on an open file. */

@@ -4,19 +4,32 @@
  */
 
 import { BusbarError, systemError } from "../core/error.ts";
+import { thisMachine } from "../core/host.ts";
 import {
   type OptionTable,
   parseLocator,
+  type PciLocator,
   readOptions,
   type SoftLocator,
   type Type2Locator,
   wrongLocatorKind,
 } from "../core/locator.ts";
+import { formatPciAddress } from "../core/pci_address.ts";
+import { hex } from "../core/units.ts";
 import { softCudaSettings } from "../gpu/driver.ts";
 import { type SharedFile, softCudaLibrary, SoftType2 } from "../../ffi/soft_type2.ts";
 import { Type2Gpu, type Type2Limits } from "./client.ts";
-import { mapSharedFile, MemoryTransport } from "./memory_transport.ts";
-import { EXT_MAGIC, FILE_BAR4_OFFSET, FILE_LEAST_BYTES, MAGIC, PROFILES, registerOffset } from "./registers.ts";
+import { mapFunction, mapSharedFile, MemoryTransport } from "./memory_transport.ts";
+import {
+  EXT_MAGIC,
+  FILE_BAR4_OFFSET,
+  FILE_LEAST_BYTES,
+  IVSHMEM_PCI_ID,
+  MAGIC,
+  PROFILES,
+  registerOffset,
+  TYPE2_PCI_ID,
+} from "./registers.ts";
 import { SoftTransport } from "./soft_transport.ts";
 
 /** What a software Type 2 GPU may be set to: the words behind `soft:type2?`, and of `cxl_gpu serve`. */
@@ -62,7 +75,7 @@ export function softType2Settings(options: ReadonlyMap<string, string>): SoftTyp
     throw new BusbarError("usage", `there is no profile '${profile}'`, { hint: "it is v1, v2 or v2-J" });
   }
   const settings = new Map<string, string>([["profile", profile]]);
-  for (const key of ["bar4", "strict", "filter", "peers", "dcd", "gfam", "mhsld", "name", "memory"]) {
+  for (const key of ["bar4", "strict", "filter", "peers", "dcd", "gfam", "mhsld", "name", "memory", "adopt"]) {
     const value = options.get(key);
     if (value !== undefined && value !== "") settings.set(key, value);
   }
@@ -104,7 +117,7 @@ export function serveSharedFile(options: ReadonlyMap<string, string>, file: Shar
 }
 
 /** What {@linkcode openType2} takes. */
-const TYPE2_LOCATORS = ["soft:type2", "type2:PATH (a file of cxl_gpu serve)", "a PCI address"] as const;
+const TYPE2_LOCATORS = ["soft:type2", "type2:PATH (a file of cxl_gpu serve)", "a PCI address (0000:00:01.0)"] as const;
 
 /**
  * Opens a Type 2 GPU: `soft:type2?…` in this process, `type2:PATH`, the shared file of `cxl_gpu serve`.
@@ -115,6 +128,7 @@ export function openType2(text: string, limits: Type2Limits = {}): Type2Gpu {
   const locator = parseLocator(text);
   if (locator.kind === "soft" && locator.device === "type2") return openSoft(locator, limits);
   if (locator.kind === "type2") return openFile(locator, limits);
+  if (locator.kind === "pci" && locator.host === null) return openFunction(locator, limits);
   throw wrongLocatorKind(locator, "cxl_gpu", TYPE2_LOCATORS);
 }
 
@@ -149,6 +163,55 @@ function openFile(locator: Type2Locator, limits: Type2Limits): Type2Gpu {
     closeQuietly(file);
     throw error;
   }
+}
+
+/**
+ * A PCI function: the device itself, whose registers trap, or an ivshmem function, whose memory a device of busbar shares. Its
+ * kernel driver, if there is one, is left alone: there is none for either.
+ */
+function openFunction(locator: PciLocator, limits: Type2Limits): Type2Gpu {
+  const address = formatPciAddress(locator.address);
+  const folder = `/sys/bus/pci/devices/${address}`;
+  const isDevice = hasId(folder, TYPE2_PCI_ID.vendor, TYPE2_PCI_ID.device);
+  if (!isDevice && !hasId(folder, IVSHMEM_PCI_ID.vendor, IVSHMEM_PCI_ID.device)) {
+    throw new BusbarError(
+      "absent",
+      `${address}: neither a Type 2 GPU (8086:0d92) nor an ivshmem function (1af4:1110)`,
+      {
+        operation: "open a Type 2 GPU",
+        path: address,
+        hint: "lspci -D lists the functions of this machine",
+      },
+    );
+  }
+  const path = `${folder}/resource2`;
+  let file: Deno.FsFile;
+  try {
+    file = Deno.openSync(path, { read: true, write: true });
+  } catch (cause) {
+    const error = systemError(cause, "open BAR2", path);
+    const ids = isDevice ? TYPE2_PCI_ID : IVSHMEM_PCI_ID;
+    throw new BusbarError(error.code, error.message, {
+      operation: "open BAR2",
+      path,
+      hint: "be root, or let a udev rule give the function away: " +
+        `ACTION=="add", SUBSYSTEM=="pci", ATTR{vendor}=="${hex(ids.vendor, 4)}", ATTR{device}=="${
+          hex(ids.device, 4)
+        }", ` +
+        `RUN+="/bin/sh -c 'chown USER /sys/bus/pci/devices/%k/resource*'"`,
+    });
+  }
+  try {
+    return opened(new MemoryTransport(mapFunction(locator.text, folder, file, isDevice)), limits);
+  } catch (error) {
+    closeQuietly(file);
+    throw error;
+  }
+}
+
+function hasId(folder: string, vendor: number, device: number): boolean {
+  const read = (name: string): string => thisMachine.readText(`${folder}/${name}`).trim();
+  return read("vendor") === hex(vendor, 4) && read("device") === hex(device, 4);
 }
 
 /** Only a file that some server made is mapped. */

@@ -20,7 +20,9 @@ uint32_t command_MEM_ALLOC(struct type2 *device, struct command *command) {
   command->session->allocated += size;
   device->allocated += size;
   command->results[0] = address;
-  return TYPE2_SUCCESS;
+  /* What another process of the guest left there is none of this one's. */
+  if (device->freed_by == 0 || device->freed_by == (uint64_t)command->session->id + 1) return TYPE2_SUCCESS;
+  return result_of(device->backend.f.cuMemsetD8_v2(address, 0, size));
 }
 
 uint32_t command_MEM_FREE(struct type2 *device, struct command *command) {
@@ -30,6 +32,7 @@ uint32_t command_MEM_FREE(struct type2 *device, struct command *command) {
   if (!range_remove(command->session, command->params[0], &size)) return TYPE2_INVALID_VALUE;
   command->session->allocated -= size;
   device->allocated -= size;
+  session_freed(device, command->session);
   return result_of(device->backend.f.cuMemFree_v2(command->params[0]));
 }
 

@@ -90,7 +90,7 @@ struct session {
 struct settings {
   enum profile profile;
   char driver[1024], driver_settings[4096], name[64];
-  bool has_driver, has_driver_settings, is_strict;
+  bool has_driver, has_driver_settings, is_strict, adopts;
   uint64_t bar4_bytes, memory_bytes, dcd_bytes, filter_lines, peers, gfam_hosts, mhsld_heads, ordinal, limit_ms;
 };
 
@@ -136,6 +136,7 @@ struct type2 {
   struct session *sessions[MOST_SESSIONS];
   struct session *printing; /* whose log kernels' text goes to */
   uint64_t allocated;
+  uint64_t freed_by; /* the session that freed memory, + 1; UINT64_MAX: several; 0: none */
   struct coherency *engine;
   uint64_t bias_flips, device_bias_hits, host_bias_hits;
   uint8_t *bias; /* a bit for each line of BAR4 */
@@ -177,6 +178,8 @@ struct session *session_open(struct type2 *device, uint32_t id);
 /* Frees all that it has; it stays open when it is the guest's own. */
 void session_empty(struct type2 *device, struct session *session);
 void session_close(struct type2 *device, struct session *session);
+/* Memory of the session is free again: others must not see what was in it. */
+void session_freed(struct type2 *device, const struct session *session);
 /* Makes the session's context current, and makes one where there is none. A result of the protocol. */
 uint32_t session_enter(struct type2 *device, struct session *session);
 bool range_add(struct session *session, uint64_t address, uint64_t size, uint32_t module);

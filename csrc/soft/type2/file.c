@@ -107,7 +107,7 @@ static int refuse(char *why, uint32_t why_size, int result, const char *words) {
 
 /* Makes the file, or takes over one that a server left behind which was killed. Its inode stays, so that a guest which has
  * it mapped meets the next server there. */
-static int open_file(struct shared *shared, char *why, uint32_t why_size) {
+static int open_file(struct shared *shared, bool adopts, char *why, uint32_t why_size) {
   const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
   bool is_new = true;
   shared->fd = open(shared->path, flags | O_CREAT | O_EXCL, 0600);
@@ -125,10 +125,15 @@ static int open_file(struct shared *shared, char *why, uint32_t why_size) {
   if (is_new) return ftruncate(shared->fd, (off_t)shared->size) == 0 ? 0 : -errno;
   struct stat info;
   if (fstat(shared->fd, &info) != 0) return -errno;
-  if (!S_ISREG(info.st_mode) || info.st_uid != geteuid() || (info.st_mode & 077) != 0) {
+  if (!S_ISREG(info.st_mode) || info.st_uid != geteuid() || (info.st_mode & 022) != 0 || (!adopts && (info.st_mode & 044) != 0)) {
     return refuse(why, why_size, -EEXIST, "a file is there that is not this user's alone");
   }
   uint32_t magic[2] = {0, 0};
+  if (adopts && info.st_size == (off_t)shared->size) {
+    /* Somebody else, a virtual machine, made the file and deletes it. */
+    shared->is_ours = false;
+    return 0;
+  }
   if (pread(shared->fd, &magic[0], 4, REG_MAGIC) != 4 || pread(shared->fd, &magic[1], 4, REG_EXT_MAGIC) != 4 ||
       magic[0] != TYPE2_MAGIC || magic[1] != TYPE2_EXT_MAGIC) {
     return refuse(why, why_size, -EEXIST, "a file is there that no server made");
@@ -152,7 +157,7 @@ int shared_open(struct type2 *device, const char *path, uint64_t size, char *why
   shared->size = size;
   if (strlen(path) >= sizeof shared->path) return -ENAMETOOLONG;
   strcpy(shared->path, path);
-  int failed = open_file(shared, why, why_size);
+  int failed = open_file(shared, device->settings.adopts, why, why_size);
   if (failed != 0) return failed;
   /* Room is taken now: a full file system is an error here, and not a SIGBUS later. */
   failed = posix_fallocate(shared->fd, 0, (off_t)size);

@@ -26,6 +26,11 @@ struct session *session_open(struct type2 *device, uint32_t id) {
   return NULL;
 }
 
+void session_freed(struct type2 *device, const struct session *session) {
+  const uint64_t by = (uint64_t)session->id + 1;
+  device->freed_by = device->freed_by == 0 || device->freed_by == by ? by : UINT64_MAX;
+}
+
 void session_empty(struct type2 *device, struct session *session) {
   /* The context takes allocations, modules, streams and events with it. */
   if (session->context != NULL) {
@@ -33,6 +38,7 @@ void session_empty(struct type2 *device, struct session *session) {
     backend_enter(&device->backend, NULL);
     device->backend.f.cuCtxDestroy_v2(session->context);
   }
+  if (session->allocated > 0) session_freed(device, session);
   device->allocated -= session->allocated;
   const uint32_t id = session->id;
   free(session->ranges);

@@ -52,6 +52,11 @@ static int set(struct settings *out, const char *key, const char *value) {
   if (strcmp(key, "dcd") == 0) return set_number(value, UINT64_C(1) << 50, &out->dcd_bytes);
   if (strcmp(key, "gfam") == 0) return set_number(value, 64, &out->gfam_hosts);
   if (strcmp(key, "mhsld") == 0) return set_number(value, 32, &out->mhsld_heads);
+  if (strcmp(key, "adopt") == 0) {
+    const int failed = set_number(value, 1, &flag);
+    out->adopts = flag != 0;
+    return failed;
+  }
   if (strcmp(key, "strict") == 0) {
     const int failed = set_number(value, 1, &flag);
     out->is_strict = flag != 0;

@@ -27,6 +27,7 @@ BB_TYPE2_API uint32_t bb_abi_version(void);
  *   name=               what DEV_NAME says; the driver's name by default
  *   limit_ms=10000      how long a kernel may run (software driver); told by driver_settings, kept here for the waits
  *   strict=0            1: commands before INIT give 3, without a context 201
+ *   adopt=0             1: a file that somebody else made is served too, and stays when the device is closed
  *   filter=4096         lines of the snoop filter
  *   peers=0             other devices, of 16 MiB each, types 2 and 3 in turn
  *   dcd=0               bytes of dynamic capacity; gfam=0 hosts of fabric memory; mhsld=0 heads

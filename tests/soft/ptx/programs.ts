@@ -65,6 +65,18 @@ export class Workshop implements Disposable {
     return out;
   }
 
+  /** Builds it so that the loader looks its library up by name, in LD_LIBRARY_PATH: for drivers other than the software one. */
+  async namedDriverProgram(
+    name: string,
+    source: string = `${FIXTURES}driver/${name}.c`,
+    ...more: string[]
+  ): Promise<string> {
+    const out = `${this.folder}/${name}_named`;
+    const library = [`-L${this.folder}`, "-l:libcuda.so.1"];
+    await build(Deno.env.get("CC") ?? "cc", ["-std=gnu11", "-O1", ...more, "-o", out, source, ...library]);
+    return out;
+  }
+
   /** Builds a program for the runtime with nvcc, linked with the shared runtime library. */
   async runtimeProgram(name: string): Promise<string> {
     const out = `${this.folder}/${name}`;
