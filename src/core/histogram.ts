@@ -12,6 +12,8 @@ import { BusbarError } from "./error.ts";
 /** Even steps in each power of two, as a power of two. */
 const STEP_BITS = 7;
 const STEPS = 1 << STEP_BITS;
+/** Below this, integers of 32 bits do. */
+const SMALL = 2 ** 30;
 
 /** Bins that hold every unsigned value of 64 bits. */
 export const HISTOGRAM_BINS: number = (64 - STEP_BITS - 1) * STEPS + 2 * STEPS;
@@ -45,29 +47,32 @@ export function valuesForPercentile(percent: number): number {
 /** Counts integers, and tells percentiles of them. Unit and meaning are the caller's. */
 export class Histogram {
   readonly #bins: Float64Array<ArrayBuffer> = new Float64Array(HISTOGRAM_BINS);
-  #count = 0;
-  #sum = 0;
-  #min = Infinity;
-  #max = 0;
+  /** Count, sum, least, greatest. In an array: a field that changes between integer and float64 slows hot loops. */
+  readonly #totals: Float64Array<ArrayBuffer> = Float64Array.of(0, 0, Infinity, 0);
 
   /** How many values were counted. */
   get count(): number {
-    return this.#count;
+    return this.#totals[0] as number;
+  }
+
+  /** Their sum; exact below 2^53. */
+  get sum(): number {
+    return this.#totals[1] as number;
   }
 
   /** The smallest value; 0 when there is none. */
   get min(): number {
-    return this.#count === 0 ? 0 : this.#min;
+    return this.count === 0 ? 0 : this.#totals[2] as number;
   }
 
   /** The largest value. */
   get max(): number {
-    return this.#max;
+    return this.#totals[3] as number;
   }
 
   /** The arithmetic mean. */
   get mean(): number {
-    return this.#count === 0 ? 0 : this.#sum / this.#count;
+    return this.count === 0 ? 0 : this.sum / this.count;
   }
 
   /**
@@ -80,12 +85,45 @@ export class Histogram {
     if (!Number.isSafeInteger(value) || value < 0) {
       throw new BusbarError("bug", `a histogram counts integers from 0 on, not ${value}`);
     }
-    this.#count++;
-    this.#sum += value;
-    if (value < this.#min) this.#min = value;
-    if (value > this.#max) this.#max = value;
+    this.#counted(1, value, value, value);
     const bin = histogramBin(value);
     this.#bins[bin] = (this.#bins[bin] ?? 0) + 1;
+  }
+
+  /**
+   * Counts a column of values at once.
+   *
+   * @param column integers from 0 to 2^53 - 1, which are not checked
+   * @param count how many of them, from the first
+   */
+  addAll(column: Float64Array, count: number): void {
+    const bins = this.#bins;
+    let sum = 0;
+    let min = Infinity;
+    let max = 0;
+    for (let i = 0; i < count; i++) {
+      const value = column[i] as number;
+      sum += value;
+      min = Math.min(min, value);
+      max = Math.max(max, value);
+      let bin: number;
+      // The rule of histogramBin in integers of 32 bits.
+      if (value < SMALL) {
+        const integer = value | 0;
+        const exponent = 31 - STEP_BITS - Math.clz32(integer | STEPS);
+        bin = exponent * STEPS + (integer >> exponent);
+      } else bin = histogramBin(value);
+      bins[bin] = (bins[bin] as number) + 1;
+    }
+    this.#counted(count, sum, min, max);
+  }
+
+  #counted(count: number, sum: number, min: number, max: number): void {
+    const totals = this.#totals;
+    totals[0] = (totals[0] as number) + count;
+    totals[1] = (totals[1] as number) + sum;
+    totals[2] = Math.min(totals[2] as number, min);
+    totals[3] = Math.max(totals[3] as number, max);
   }
 
   /**
@@ -98,10 +136,7 @@ export class Histogram {
       if (count === 0n) continue;
       const values = Number(count);
       const [low, high] = [histogramBinStart(bin), histogramBinStart(bin + 1) - 1];
-      this.#count += values;
-      this.#sum += values * (low + high) / 2;
-      this.#min = Math.min(this.#min, low);
-      this.#max = Math.max(this.#max, high);
+      this.#counted(values, values * (low + high) / 2, low, high);
       this.#bins[bin] = (this.#bins[bin] ?? 0) + values;
     }
   }
@@ -112,25 +147,31 @@ export class Histogram {
    * @param percent from 0 to below 100, with at most four decimals
    */
   hasPercentile(percent: number): boolean {
-    return this.#count >= valuesForPercentile(percent);
+    return this.count >= valuesForPercentile(percent);
   }
 
   /** The value that `percent` of all values do not exceed: the highest of its bin, never beyond the largest seen. */
   percentile(percent: number): number {
-    const wanted = Math.max(1, Math.ceil(this.#count * percent / 100));
+    const wanted = Math.max(1, Math.ceil(this.count * percent / 100));
     let seen = 0;
     for (const [bin, count] of this.#bins.entries()) {
       seen += count;
-      if (seen >= wanted) return Math.min(this.#max, histogramBinStart(bin + 1) - 1);
+      if (seen >= wanted) return Math.min(this.max, histogramBinStart(bin + 1) - 1);
     }
-    return this.#max;
+    return this.max;
   }
 
-  /** The occupied bins: the smallest value of each, the smallest beyond it, and how many values it has. */
-  bins(): { readonly from: number; readonly to: number; readonly count: number }[] {
+  /**
+   * The occupied bins: the smallest value of each, the smallest beyond it, and how many values it has.
+   *
+   * @param merge so many bins as one: a power of two, 128 at most
+   */
+  bins(merge = 1): { readonly from: number; readonly to: number; readonly count: number }[] {
     const found: { from: number; to: number; count: number }[] = [];
-    for (const [bin, count] of this.#bins.entries()) {
-      if (count > 0) found.push({ from: histogramBinStart(bin), to: histogramBinStart(bin + 1), count });
+    for (let bin = 0; bin < this.#bins.length; bin += merge) {
+      let count = 0;
+      for (let i = bin; i < bin + merge; i++) count += this.#bins[i] ?? 0;
+      if (count > 0) found.push({ from: histogramBinStart(bin), to: histogramBinStart(bin + merge), count });
     }
     return found;
   }

@@ -300,11 +300,14 @@ function timesOf(state: RunState): Pick<RunReport, "time" | "attribution"> {
   };
 }
 
+/** Bins of a histogram that are one bar: 8 bars in each power of two. */
+const BAR_BINS = 16;
+
 function latencyOf({ replay }: RunState): LatencyReport | null {
   const latencies = replay?.events.latencies;
   if (latencies === undefined || latencies.count === 0) return null;
   const at = (percent: number): number | null =>
-    latencies.count < valuesForPercentile(percent) ? null : nsOf(latencies.quantile(percent / 100));
+    latencies.count < valuesForPercentile(percent) ? null : nsOf(latencies.percentile(percent));
   return {
     count: latencies.count,
     minNs: nsOf(latencies.min),
@@ -314,9 +317,9 @@ function latencyOf({ replay }: RunState): LatencyReport | null {
     p99Ns: at(99),
     p999Ns: at(99.9),
     maxNs: nsOf(latencies.max),
-    histogram: latencies.bins().map(({ fromTicks, toTicks, count }) => ({
-      fromNs: nsOf(fromTicks),
-      toNs: nsOf(toTicks),
+    histogram: latencies.bins(BAR_BINS).map(({ from, to, count }) => ({
+      fromNs: nsOf(from),
+      toNs: nsOf(to),
       count,
     })),
   };

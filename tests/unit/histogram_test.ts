@@ -47,3 +47,13 @@ Deno.test("a histogram without values says 0, and takes nothing but whole number
   empty.add(0);
   assertEquals(empty.octaves(), [{ from: 0, to: 1, count: 1 }]);
 });
+
+Deno.test("a column counts as its values do one by one, whatever their size", () => {
+  const values = [0, 1, 127, 128, 255, 256, 2 ** 29 + 5, 2 ** 30 - 1, 2 ** 30, 2 ** 31, 2 ** 32 + 7, 2 ** 52];
+  const [all, each] = [new Histogram(), new Histogram()];
+  all.addAll(Float64Array.from([...values, 99]), values.length);
+  for (const value of values) each.add(value);
+  assertEquals(all.bins(), each.bins());
+  assertEquals([all.count, all.sum, all.min, all.max], [each.count, each.sum, each.min, each.max]);
+  assertEquals(all.bins(16).reduce((sum, { count }) => sum + count, 0), values.length);
+});

@@ -6,8 +6,8 @@
  * @module
  */
 
+import { Histogram } from "../../core/histogram.ts";
 import { SlotQueue } from "./fifo.ts";
-import { LatencyHistogram } from "./latency.ts";
 import { LinkStates } from "./link_states.ts";
 import type { Network } from "./network.ts";
 import { type Explained, type ExplainedHop, Flag, PREFETCH_MEMORY, UNKNOWN } from "./request.ts";
@@ -42,7 +42,7 @@ export const CLOCK = 2;
 /** The state of a replay over one network, and what happens to it. */
 export class Events {
   /** Latencies of the program's accesses. */
-  readonly latencies: LatencyHistogram = new LatencyHistogram();
+  readonly latencies: Histogram = new Histogram();
   /** Links: busy time, waits, queues. */
   readonly links: LinkStates;
   /**
