@@ -350,7 +350,9 @@ Deno.test("a manifest only saves time: neither its name nor its mode makes anoth
     const name = built.slice(built.lastIndexOf("/") + 1);
     const manifest = `${checkout}/build/${name.replace(/-[0-9a-f]{16}\.so$/, "")}.manifest.json`;
     const sound = Deno.readTextFileSync(manifest);
-    for (const text of [sound.replace(name, "other.so"), sound.replace(name, `../${name}`), "null", "[]", '{"file":1}']) {
+    for (
+      const text of [sound.replace(name, "other.so"), sound.replace(name, `../${name}`), "null", "[]", '{"file":1}']
+    ) {
       Deno.writeTextFileSync(manifest, text);
       assertEquals(findLibrary(BUSBAR, where()), built, text.slice(0, 80));
     }
