@@ -81,6 +81,7 @@ Deno.test("every file that a module opens beside itself is given away too", () =
   // Modules of src/ that use import.meta.url, and the folders that they open. Anything else is to be imported as text.
   const known: Readonly<Record<string, readonly string[]>> = {
     "ffi/build.ts": [], // finds the libraries
+    "src/gpu/kernels/make.ts": [], // compiles kernels, from a checkout
     "src/lab/machine_file.ts": ["src/lab/machines"],
     "src/lab/test_session.ts": [], // runs tests, from a checkout
     "src/sim/host/recorder_sources.ts": ["csrc/record/hooks", "csrc/record/valgrind"],
