@@ -37,6 +37,7 @@ export type NeedName =
   | "script"
   | "setpriv"
   | "sshd"
+  | "spin"
   | "valgrind"
   | "zsh";
 
@@ -61,6 +62,7 @@ export const NEEDS: Readonly<Record<NeedName, Need>> = {
   // Not a package of any suite: it would start a service. The tests unpack it themselves.
   sshd: { programs: ["sshd"], package: "openssh-server", suites: [] },
   setpriv: { programs: ["setpriv"], package: "util-linux", suites: ["full"] },
+  spin: { programs: ["spin"], package: "spin", suites: ["full"] },
   valgrind: { programs: ["valgrind"], package: "valgrind", suites: ["soft", "full"] },
   mkswap: { programs: ["mkswap"], package: "util-linux", suites: ["unit"] },
   "rsvg-convert": { programs: ["rsvg-convert"], package: "librsvg2-bin", suites: ["unit", "full"] },
