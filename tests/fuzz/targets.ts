@@ -38,4 +38,10 @@ export const FUZZ_TARGETS: Readonly<Record<string, FuzzTarget>> = {
     libraries: ["-ldl"],
     maxBytes: 8192,
   },
+  nvme: {
+    sources: ["csrc/soft", "csrc/soft/nvme", "tests/c/soft_nvme_driver.c"],
+    includes: ["csrc", "tests/c"],
+    libraries: ["-pthread", "-lm"],
+    maxBytes: 2048,
+  },
 };

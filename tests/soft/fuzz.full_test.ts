@@ -3,6 +3,7 @@
 import { assertEquals } from "@std/assert";
 
 import { findFuzzer, fuzz } from "../fuzz/fuzz.ts";
+import { fuzzScript, SCRIPT_TARGETS } from "../fuzz/scripts.ts";
 import { FUZZ_TARGETS } from "../fuzz/targets.ts";
 
 const compiler = findFuzzer();
@@ -18,5 +19,14 @@ for (const name of Object.keys(FUZZ_TARGETS)) {
       assertEquals(ok, true, words);
       await Deno.remove(folder, { recursive: true });
     },
+  });
+}
+
+for (const name of Object.keys(SCRIPT_TARGETS)) {
+  Deno.test(`fuzzing ${name} for 20 seconds finds nothing`, async () => {
+    const folder = await Deno.makeTempDir({ prefix: "busbar-fuzz-" });
+    const { ok, words } = await fuzzScript(name, 20, folder);
+    assertEquals(ok, true, words);
+    await Deno.remove(folder, { recursive: true });
   });
 }
