@@ -86,7 +86,7 @@ Deno.test({
   async fn(): Promise<void> {
     if (Deno.uid() !== 0) return;
     using folder = new RecorderFolder();
-    Deno.chmodSync(folder.path, 0o777);
+    Deno.chmodSync(folder.path, 0o755);
     const own = `${folder.path}/home`;
     Deno.mkdirSync(own);
     Deno.chownSync(own, 65534, 65534);
