@@ -99,15 +99,19 @@ export class SoftType2 implements Disposable {
       const words = new TextDecoder().decode(why.subarray(0, why.indexOf(0)));
       const error = errnoError(-result, "start the software Type 2 GPU", { path: file?.path ?? name });
       if (words === "") throw error;
-      throw new BusbarError(error.code, `${file?.path ?? name}: ${words}`, {
-        operation: "start the software Type 2 GPU",
-        path: file?.path ?? name,
-        hint: result === -EBUSY
-          ? "end that server, or serve another file"
-          : result === -EEXIST
-          ? "delete it if nobody needs it, or serve another file"
-          : undefined,
-      });
+      throw new BusbarError(
+        result === -ELIBACC || result === -ENOSYS ? "library" : error.code,
+        `${file?.path ?? name}: ${words}`,
+        {
+          operation: "start the software Type 2 GPU",
+          path: file?.path ?? name,
+          hint: result === -EBUSY
+            ? "end that server, or serve another file"
+            : result === -EEXIST
+            ? "delete it if nobody needs it, or serve another file"
+            : undefined,
+        },
+      );
     }
     return new SoftType2(name, pointerFrom(out) as Handle);
   }
@@ -226,7 +230,7 @@ export class SoftCoherency implements Disposable {
   }
 }
 
-const ENOENT = 2, EBUSY = 16, EEXIST = 17;
+const ENOENT = 2, EBUSY = 16, EEXIST = 17, ENOSYS = 38, ELIBACC = 79;
 
 function pointerFrom(out: BigUint64Array): Deno.PointerObject {
   const pointer = Deno.UnsafePointer.create(out[0] ?? 0n);
