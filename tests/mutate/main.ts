@@ -14,7 +14,7 @@ import { type Mutant, readMutants, textWith } from "./mutants.ts";
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 
 /** Longest time of one run of tests: a mutant that hangs is caught too. */
-const LIMIT_MS = 240_000;
+const LIMIT_MS = 600_000;
 
 type Outcome = "caught" | "survived" | "does not compile" | "has no place";
 

@@ -199,6 +199,12 @@ Deno.test("arrays and lists that the data cuts say how much is missing; an empty
     ["PAIR", "the data ends after 1 of 3"],
     ["RECORD", "record 1 would be 5 bytes long, and there are 1 left"],
   ]);
+  const stuck = {
+    ...{ type: "list", name: "STUCK", title: "Records without length", offset: 0, sizeBytes: 16 } as const,
+    ...{ kinds: { any: [] }, countOf: (): number => 3, next: () => ({ kind: "any", sizeBytes: 0 }) },
+  };
+  const stopped = decodeTable({ ...layout, rows: [stuck] }, new Uint8Array(16)).row("STUCK");
+  assertEquals([stopped.value, stopped.cut], [[], "the data ends after 0 of 3"]);
   const empty = decodeTable(layout, new Uint8Array(64)).rows;
   assertEquals(textLines(empty).slice(1).map((line) => line.text), ["Pair: none", "Word: none", "Record: none"]);
   assert(validator(rowsSchema(CHANGING))(rowsToJson(empty)));

@@ -88,6 +88,7 @@ Deno.test("each rule is broken by a command that breaks nothing else, and named 
     ["version", { ...GOOD, version: 1 }, { dax: 1 }],
     ["pipeline", { ...GOOD, pipeline: true }, { dax: 1 }],
     ["element-size", { ...GOOD, primary: bytes(17, 8) }, null],
+    ["element-size", { ...GOOD, version: 0, primary: { ...bytes(1, 8), format: "bits", elementSize: 16 } }, null],
     ["element-size", { ...LOOK, primary: { ...bytes(4, 8), unit: "bytes" } }, null],
     ["start-bit", { ...GOOD, primary: { ...bytes(1, 8), startBit: 1 } }, null],
     ["length", { ...GOOD, primary: bytes(1, 0) }, null],

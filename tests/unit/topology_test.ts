@@ -115,6 +115,18 @@ Deno.test("the bridge where two paths meet counts: with redirect there alone, tr
   assert(findings.some((finding) => finding.rule === "rootComplex"), writes);
 });
 
+Deno.test("a bridge whose open window lies elsewhere does not pass the target's BARs", () => {
+  const topology = topologyOf({ functions: SWITCH });
+  const { config } = findNode(topology, "02:09.0").function;
+  // Memory 0x10000000 to 0x100fffff; the prefetchable window is closed.
+  config.set([0x00, 0x10, 0x00, 0x10, 0xf0, 0xff, 0x00, 0x00], 0x20);
+  const { writes, decidedBy } = verdict(topology, "03:00.0", "04:00.0");
+  assertEquals([writes, decidedBy.map(({ rule, text }) => `${rule}: ${text}`)], [
+    "no",
+    ["window: no memory window of the bridge 0000:02:09.0 has the target's BARs"],
+  ]);
+});
+
 Deno.test("services that do not redirect leave traffic below the switch", () => {
   const acs = ["SrcValid", "TransBlk", "UpstreamFwd", "DirectTrans"];
   const topology = topologyOf({ functions: SWITCH.map((fn) => fn.acs === undefined ? fn : { ...fn, acs }) });
