@@ -89,7 +89,7 @@ async function growth(folder: string): Promise<void> {
     const one = simulate(trace, [], 1);
     costs.push(one);
     console.log(`${count} accesses: ${one.seconds.toFixed(2)} s, ${one.peakMiB.toFixed(0)} MiB at most`);
-    Deno.removeSync(trace);
+    await Deno.remove(trace);
   }
   const [small, large] = costs;
   console.log(
