@@ -140,6 +140,7 @@ export class PipedProcess implements Disposable {
     if (this.#status === null) library().bb_process_kill(this.pid);
   }
 
+  /** Ends it where it still runs, and waits at most so long for that. */
   [Symbol.dispose](limitMs: number = 1000): void {
     if (this.#isClosed) return;
     this.#isClosed = true;

@@ -192,7 +192,7 @@ export class SoftType2 implements Disposable {
 export class SoftCoherency implements Disposable {
   #handle: EngineHandle | null;
 
-  /** @param lines the snoop filter's limit */
+  /** An engine without lines in use. @param lines the snoop filter's limit */
   constructor(lines: number) {
     this.#handle = library().bb_type2_engine_open(lines);
     if (this.#handle === null) throw new BusbarError("out-of-range", `a snoop filter of ${lines} lines`);

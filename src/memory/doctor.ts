@@ -12,7 +12,7 @@ import { sizeOf, textOf } from "../core/host_requests.ts";
 import type { Finding } from "../pci/doctor.ts";
 
 /** A kernel option that the guides name. */
-interface OptionRow {
+export interface OptionRow {
   /** Without `CONFIG_`. */
   readonly option: string;
   /** What fails without it. */

@@ -12,7 +12,7 @@ import { formatBytes } from "../core/units.ts";
 import { configUint } from "./config_space.ts";
 
 /** Registers of a capability; a function where they depend on its own bytes and on the port type. */
-type Rows = readonly Row[] | ((bytes: Uint8Array, portType: number | null) => readonly Row[]);
+export type Rows = readonly Row[] | ((bytes: Uint8Array, portType: number | null) => readonly Row[]);
 
 const LTR_SCALES: Readonly<Record<number, string>> = {
   0: "1 ns",

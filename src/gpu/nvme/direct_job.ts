@@ -85,7 +85,9 @@ export interface DirectResult {
   readonly times: { readonly build: Histogram; readonly ring: Histogram; readonly wait: Histogram };
   /** Commands submitted, and how often the doorbells were written for them. */
   readonly submitted: number;
+  /** Writes of tail doorbells. */
   readonly tailRings: number;
+  /** Writes of head doorbells. */
   readonly headRings: number;
   /** The first block that was not as the pattern says, or null. */
   readonly mismatch: Mismatch | null;

@@ -40,10 +40,13 @@ export interface QueueState {
   readonly inFlight: number;
   /** `NVME_FAILURES`, and the identifier or SQHD that was wrong. */
   readonly failure: number;
+  /** That identifier or SQHD. */
   readonly failureDetail: number;
   /** Commands that were submitted since the queue began, and how often each doorbell was written for them. */
   readonly submitted: number;
+  /** Writes of the tail doorbell. */
   readonly tailRings: number;
+  /** Writes of the head doorbell. */
   readonly headRings: number;
 }
 

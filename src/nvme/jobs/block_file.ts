@@ -63,6 +63,7 @@ export class BlockStream {
   #next: bigint;
   #waitingBytes = 0;
 
+  /** Puts blocks in order. @param pass takes them */
   constructor(plan: TransferPlan, pass: (bytes: Uint8Array) => void) {
     this.#pass = pass;
     this.#next = plan.lba;

@@ -19,7 +19,8 @@ const DATA_UNIT_BYTES = 512_000n;
 const HOUR_SECONDS = 3600n;
 const MINUTE_SECONDS = 60n;
 
-interface SmartMetric extends MetricRow {
+/** A metric that is read from the SMART log. */
+export interface SmartMetric extends MetricRow {
   /** From the log; null where the drive does not report it. */
   readonly read: (log: DecodedTable) => number | bigint | null;
 }
