@@ -155,7 +155,7 @@ static void flush_lines(uintptr_t first, uintptr_t end, uint64_t line) {
   /* clwb and clflushopt are ordered by nothing but a fence; sfence is enough for what is stored afterwards. */
   __asm__ volatile("sfence" ::: "memory");
 }
-#else
+#elif defined(__aarch64__)
 static uint64_t cache_line(void) {
   uint64_t type;
   __asm__("mrs %0, ctr_el0" : "=r"(type));
@@ -167,12 +167,26 @@ static void flush_lines(uintptr_t first, uintptr_t end, uint64_t line) {
   /* Cache maintenance is only complete after dsb; dmb would merely order it. */
   __asm__ volatile("dsb sy" ::: "memory");
 }
+#elif defined(__powerpc64__)
+static uint64_t cache_line(void) { return 128; }
+
+static void flush_lines(uintptr_t first, uintptr_t end, uint64_t line) {
+  for (uintptr_t p = first; p < end; p += line) __asm__ volatile("dcbf 0, %0" ::"r"(p) : "memory");
+  /* dcbf is only complete after sync. */
+  __asm__ volatile("sync" ::: "memory");
+}
+#else
+/* This processor has no instruction for it that programs may use. */
+static uint64_t cache_line(void) { return 0; }
+
+static void flush_lines(uintptr_t first, uintptr_t end, uint64_t line) { (void)first, (void)end, (void)line; }
 #endif
 
 int32_t bb_flush(const void *address, uint64_t size) {
   const uintptr_t first = (uintptr_t)address;
   if (address == NULL || first + size < first) return -EINVAL;
   const uint64_t line = cache_line();
+  if (line == 0) return -EOPNOTSUPP;
   flush_lines(first & ~(line - 1), first + size, line);
   return 0;
 }

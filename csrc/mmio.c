@@ -22,12 +22,16 @@ struct fault_site {
   uintptr_t resume;
 };
 
+#if defined(__sparc__)
+static const struct fault_site __start_bb_faults[1], *const __stop_bb_faults = __start_bb_faults;
+#else
 extern const struct fault_site __start_bb_faults[], __stop_bb_faults[];
+#endif
 
 #define FAULT_SITE                      \
   ".pushsection bb_faults,\"aw\"\n\t"   \
   ".balign 8\n\t"                       \
-  ".quad 1b, 2b\n\t"                    \
+  ".8byte 1b, 2b\n\t"                   \
   ".popsection\n\t"
 
 #if defined(__x86_64__)
@@ -111,8 +115,137 @@ void bb_read_barrier(void) { __asm__ volatile("dmb oshld" ::: "memory"); }
 void bb_write_barrier(void) { __asm__ volatile("dmb oshst" ::: "memory"); }
 void bb_full_barrier(void) { __asm__ volatile("dmb osh" ::: "memory"); }
 
+#elif defined(__powerpc64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+
+#define FAULT_REGISTER "r9"
+#define INSTRUCTION_POINTER(context) ((context)->uc_mcontext.gp_regs[32])
+#define SET_FAULT(context) ((context)->uc_mcontext.gp_regs[9] = 1)
+#define LOAD(type, suffix, mnemonic)                                                                 \
+  static inline int load_##suffix(const void *address, uint64_t *value) {                            \
+    uint64_t result = (type)~(type)0;                                                                \
+    register uint64_t fault __asm__(FAULT_REGISTER) = 0;                                             \
+    __asm__ volatile("1:\t" mnemonic " %0, 0(%2)\n2:\n\t" FAULT_SITE                                          \
+                     : "+r"(result), "+r"(fault)                                                     \
+                     : "b"(address)                                                                  \
+                     : "memory");                                                                    \
+    *value = (type)result;                                                                           \
+    return (int)fault;                                                                               \
+  }
+#define STORE(type, suffix, mnemonic)                                                                \
+  static inline int store_##suffix(void *address, uint64_t value) {                                  \
+    register uint64_t fault __asm__(FAULT_REGISTER) = 0;                                             \
+    __asm__ volatile("1:\t" mnemonic " %2, 0(%1)\n2:\n\t" FAULT_SITE                                          \
+                     : "+r"(fault)                                                                   \
+                     : "b"(address), "r"((uint64_t)(type)value)                                      \
+                     : "memory");                                                                    \
+    return (int)fault;                                                                               \
+  }
+LOAD(uint8_t, 8, "lbz")
+LOAD(uint16_t, 16, "lhz")
+LOAD(uint32_t, 32, "lwz")
+LOAD(uint64_t, 64, "ld")
+STORE(uint8_t, 8, "stb")
+STORE(uint16_t, 16, "sth")
+STORE(uint32_t, 32, "stw")
+STORE(uint64_t, 64, "std")
+
+/* Power ISA 3.0 book II 1.7: accesses to memory that is not cached are ordered with each other by eieio, all by sync. */
+void bb_read_barrier(void) { __asm__ volatile("sync" ::: "memory"); }
+void bb_write_barrier(void) { __asm__ volatile("sync" ::: "memory"); }
+void bb_full_barrier(void) { __asm__ volatile("sync" ::: "memory"); }
+
+#elif defined(__riscv) && __riscv_xlen == 64
+
+#define FAULT_REGISTER "t0"
+#define INSTRUCTION_POINTER(context) ((context)->uc_mcontext.__gregs[0])
+#define SET_FAULT(context) ((context)->uc_mcontext.__gregs[5] = 1)
+#define LOAD(type, suffix, mnemonic)                                                                 \
+  static inline int load_##suffix(const void *address, uint64_t *value) {                            \
+    uint64_t result = (type)~(type)0;                                                                \
+    register uint64_t fault __asm__(FAULT_REGISTER) = 0;                                             \
+    __asm__ volatile("1:\t" mnemonic " %0, 0(%2)\n2:\n\t" FAULT_SITE                                          \
+                     : "+r"(result), "+r"(fault)                                                     \
+                     : "r"(address)                                                                  \
+                     : "memory");                                                                    \
+    *value = (type)result;                                                                           \
+    return (int)fault;                                                                               \
+  }
+#define STORE(type, suffix, mnemonic)                                                                \
+  static inline int store_##suffix(void *address, uint64_t value) {                                  \
+    register uint64_t fault __asm__(FAULT_REGISTER) = 0;                                             \
+    __asm__ volatile("1:\t" mnemonic " %2, 0(%1)\n2:\n\t" FAULT_SITE                                          \
+                     : "+r"(fault)                                                                   \
+                     : "r"(address), "r"((uint64_t)(type)value)                                      \
+                     : "memory");                                                                    \
+    return (int)fault;                                                                               \
+  }
+LOAD(uint8_t, 8, "lbu")
+LOAD(uint16_t, 16, "lhu")
+LOAD(uint32_t, 32, "lwu")
+LOAD(uint64_t, 64, "ld")
+STORE(uint8_t, 8, "sb")
+STORE(uint16_t, 16, "sh")
+STORE(uint32_t, 32, "sw")
+STORE(uint64_t, 64, "sd")
+
+/* RISC-V ISA 2.7: i and o are accesses to devices, r and w to memory. */
+void bb_read_barrier(void) { __asm__ volatile("fence ir, iorw" ::: "memory"); }
+void bb_write_barrier(void) { __asm__ volatile("fence ow, ow" ::: "memory"); }
+void bb_full_barrier(void) { __asm__ volatile("fence iorw, iorw" ::: "memory"); }
+
+#elif defined(__sparc__) && defined(__arch64__)
+
+/* Registers of PCI devices are little-endian, this processor is not: the accesses go through ASI_PRIMARY_LITTLE (0x88).
+ * A device that vanishes ends the process here: what the handler is given differs between kernels. */
+#define FAULT_REGISTER "g4"
+#define INSTRUCTION_POINTER(context) ((context)->uc_mcontext.mc_gregs[1])
+#define SET_FAULT(context) (void)0
+#define LOAD(type, suffix, mnemonic)                                                                 \
+  static inline int load_##suffix(const void *address, uint64_t *value) {                            \
+    uint64_t result = (type)~(type)0;                                                                \
+    register uint64_t fault __asm__(FAULT_REGISTER) = 0;                                             \
+    __asm__ volatile("1:\t" mnemonic " [%2] 0x88, %0\n2:\n\t"                                          \
+                     : "+r"(result), "+r"(fault)                                                     \
+                     : "r"(address)                                                                  \
+                     : "memory");                                                                    \
+    *value = (type)result;                                                                           \
+    return (int)fault;                                                                               \
+  }
+#define STORE(type, suffix, mnemonic)                                                                \
+  static inline int store_##suffix(void *address, uint64_t value) {                                  \
+    register uint64_t fault __asm__(FAULT_REGISTER) = 0;                                             \
+    __asm__ volatile("1:\t" mnemonic " %2, [%1] 0x88\n2:\n\t"                                          \
+                     : "+r"(fault)                                                                   \
+                     : "r"(address), "r"((uint64_t)(type)value)                                      \
+                     : "memory");                                                                    \
+    return (int)fault;                                                                               \
+  }
+LOAD(uint8_t, 8, "lduba")
+LOAD(uint16_t, 16, "lduha")
+LOAD(uint32_t, 32, "lduwa")
+LOAD(uint64_t, 64, "ldxa")
+STORE(uint8_t, 8, "stba")
+STORE(uint16_t, 16, "stha")
+STORE(uint32_t, 32, "stwa")
+STORE(uint64_t, 64, "stxa")
+
+void bb_read_barrier(void) { __asm__ volatile("membar #LoadLoad | #LoadStore" ::: "memory"); }
+void bb_write_barrier(void) { __asm__ volatile("membar #StoreStore" ::: "memory"); }
+void bb_full_barrier(void) { __asm__ volatile("membar #Sync" ::: "memory"); }
+
 #else
-#error "libbusbar knows x86-64 and aarch64"
+#error "libbusbar knows x86-64, aarch64, ppc64le, riscv64 and sparc64"
+#endif
+
+/* A number as the device has it in memory, lowest byte first. */
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define IN_DEVICE_ORDER(value) (value)
+#else
+#define IN_DEVICE_ORDER(value)                                            \
+  (__typeof__(value))(sizeof(value) == 1   ? (value)                      \
+                      : sizeof(value) == 2 ? __builtin_bswap16((uint16_t)(value)) \
+                      : sizeof(value) == 4 ? __builtin_bswap32((uint32_t)(value)) \
+                                           : __builtin_bswap64((uint64_t)(value)))
 #endif
 
 static struct sigaction previous_action;
@@ -207,7 +340,7 @@ int32_t bb_read_block(const void *base, uint32_t offset, void *to, uint32_t size
   for (uint64_t done = 0; done < size; done += sizeof(type)) {                   \
     uint64_t value;                                                              \
     if (load_##suffix(at(base, (uint64_t)offset + done), &value)) return -EFAULT;          \
-    const type narrow = (type)value;                                             \
+    const type narrow = IN_DEVICE_ORDER((type)value);                                             \
     memcpy((char *)to + done, &narrow, sizeof narrow);                           \
   }                                                                              \
   return 0;
@@ -221,7 +354,7 @@ int32_t bb_write_block(void *base, uint32_t offset, const void *from, uint32_t s
   for (uint64_t done = 0; done < size; done += sizeof(type)) {                   \
     type value;                                                                  \
     memcpy(&value, (const char *)from + done, sizeof value);                     \
-    if (store_##suffix(at_mutable(base, (uint64_t)offset + done), value)) return -EFAULT;  \
+    if (store_##suffix(at_mutable(base, (uint64_t)offset + done), IN_DEVICE_ORDER(value))) return -EFAULT;  \
   }                                                                              \
   return 0;
   COPY_LOOPS(STEP)

@@ -36,6 +36,14 @@ export type NeedName =
   | "readelf"
   | "script"
   | "setpriv"
+  | "aarch64-linux-gnu-gcc"
+  | "powerpc64le-linux-gnu-gcc"
+  | "riscv64-linux-gnu-gcc"
+  | "sparc64-linux-gnu-gcc"
+  | "qemu-aarch64-static"
+  | "qemu-ppc64le-static"
+  | "qemu-riscv64-static"
+  | "qemu-sparc64-static"
   | "sshd"
   | "spin"
   | "valgrind"
@@ -59,6 +67,19 @@ export const NEEDS: Readonly<Record<NeedName, Need>> = {
   "mkfs.vfat": { programs: ["mkfs.vfat"], package: "dosfstools", suites: ["unit"] },
   python3: { programs: ["python3"], package: "python3-minimal", suites: ["soft", "full"] },
   readelf: { programs: ["readelf"], package: "binutils", suites: ["full"] },
+  // Each wants a C library beside it, which one row cannot say: libc6-dev-ARCH-cross.
+  "aarch64-linux-gnu-gcc": { programs: ["aarch64-linux-gnu-gcc"], package: "gcc-aarch64-linux-gnu", suites: [] },
+  "powerpc64le-linux-gnu-gcc": {
+    programs: ["powerpc64le-linux-gnu-gcc"],
+    package: "gcc-powerpc64le-linux-gnu",
+    suites: ["full"],
+  },
+  "riscv64-linux-gnu-gcc": { programs: ["riscv64-linux-gnu-gcc"], package: "gcc-riscv64-linux-gnu", suites: [] },
+  "sparc64-linux-gnu-gcc": { programs: ["sparc64-linux-gnu-gcc"], package: "gcc-sparc64-linux-gnu", suites: [] },
+  "qemu-aarch64-static": { programs: ["qemu-aarch64-static"], package: "qemu-user-static", suites: ["full"] },
+  "qemu-ppc64le-static": { programs: ["qemu-ppc64le-static"], package: "qemu-user-static", suites: ["full"] },
+  "qemu-riscv64-static": { programs: ["qemu-riscv64-static"], package: "qemu-user-static", suites: ["full"] },
+  "qemu-sparc64-static": { programs: ["qemu-sparc64-static"], package: "qemu-user-static", suites: ["full"] },
   // Not a package of any suite: it would start a service. The tests unpack it themselves.
   sshd: { programs: ["sshd"], package: "openssh-server", suites: [] },
   setpriv: { programs: ["setpriv"], package: "util-linux", suites: ["full"] },
