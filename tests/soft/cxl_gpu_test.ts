@@ -57,9 +57,17 @@ Deno.test("bad input is one line and a remedy", async () => {
     [["run", "soft:type2", PTX, "nobody"], 3, "absent", "no kernel 'nobody'"],
     [["run", "soft:type2", PTX, "saxpy"], 2, "usage", "takes 4 arguments"],
     [["run", "soft:type2", "/no/file.ptx", "k"], 3, "absent", "/no/file.ptx"],
-    [["serve"], 2, "usage", "nothing to serve"],
-    [["serve", "--file", "/dev/shm/x,size=17MiB"], 2, "usage", "17825792 bytes"],
   ], SCHEMA);
+});
+
+Deno.test("serve without a file, and with a size that is no power of two, says what to write", async () => {
+  for (
+    const [args, part] of [[[], "nothing to serve"], [["--file", "/dev/shm/x,size=17MiB"], "17825792 bytes"]] as const
+  ) {
+    const { code, stderr } = await runTool("cxl_gpu", ["serve", ...args]);
+    assertEquals(code, 2);
+    assertMatch(stderr, new RegExp(`^cxl_gpu: .*${part}.*\\n {2}hint: `));
+  }
 });
 
 Deno.test("decode explains a shared file", async () => {
