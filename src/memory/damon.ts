@@ -294,7 +294,9 @@ function explainOn(error: unknown, path: string): unknown {
   const hints = {
     ENOMEM: "usually the cgroup of a filter was removed meanwhile",
     EINVAL: "the kernel does not take the configuration: look at its log (dmesg)",
-    EBUSY: "another DAMON user runs: DAMON_RECLAIM, DAMON_LRU_SORT or a kdamond of somebody else",
+    EBUSY:
+      "another DAMON user runs: DAMON_STAT (echo N >/sys/module/damon_stat/parameters/enabled ends it), DAMON_RECLAIM, " +
+      "DAMON_LRU_SORT or a kdamond of somebody else",
   };
   return new BusbarError(error.code, `kdamond does not start: ${error.message}`, {
     operation: "start DAMON",
