@@ -7,6 +7,7 @@ import { loadMachine } from "../../src/lab/machine_file.ts";
 import { cannotStart } from "../../src/lab/parts.ts";
 import { consoleBlocks, difference, labCommand } from "../console.ts";
 import { projectFiles } from "../unit/imports.ts";
+import { prepareHost } from "./prepare.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 
@@ -45,10 +46,11 @@ for (const [machine, blocks] of byMachine) {
       name: `in the machine ${machine}: ${places}${reason === undefined ? "" : ` (not run: ${reason})`}`,
       ignore: reason !== undefined,
       fn: async () => {
+        const env = await prepareHost();
         await using guest = await Guest.boot(await loadMachine(machine));
         const found: string[] = [];
         for (const { place, words, output, options } of together) {
-          const { stdout } = await guest.run(["sh", "-c", `exec 2>&1; export NO_COLOR=1; ${words}`]);
+          const { stdout } = await guest.run(["sh", "-c", `exec 2>&1; export NO_COLOR=1; ${words}`], { env });
           const problem = difference(stdout.trimEnd().split("\n"), output, options);
           if (problem !== null) found.push(`${place}: ${problem}`);
         }

@@ -15,9 +15,9 @@ import { columns } from "../../cli/table.ts";
 
 /** The options that say what is to be moved. */
 export type MigrationOptions = {
-  readonly demote: readonly number[];
-  readonly promote: readonly number[];
-  readonly migrate: readonly number[];
+  readonly demote?: readonly number[] | undefined;
+  readonly promote?: readonly number[] | undefined;
+  readonly migrate?: readonly number[] | undefined;
   readonly global?: true | undefined;
   readonly cgroup: string;
   readonly sample?: number | undefined;
@@ -49,7 +49,8 @@ export function damonRequest(options: MigrationOptions): DamonRequest {
   };
 }
 
-function pairs(nodes: readonly number[], form: string): NodePair[] {
+function pairs(nodes: readonly number[] | undefined, form: string): NodePair[] {
+  if (nodes === undefined) return [];
   if (nodes.length % 2 !== 0) {
     throw new BusbarError("usage", `${form} takes nodes in pairs, not ${nodes.length} of them`, {
       operation: "parse arguments",
