@@ -78,8 +78,6 @@ function isChosenOrEmbedded(path: string, spec: LibrarySpec): boolean {
   return embedded !== null && path.startsWith(`${embedded}/`);
 }
 
-let loads = 0;
-
 /**
  * Loads the very file that was checked: by its descriptor, so that nobody can put another one in its place meanwhile.
  *
@@ -93,9 +91,22 @@ function loadChecked<const S extends Deno.ForeignLibraryInterface>(path: string,
     throw new BusbarError("library", `${path} is not loaded: ${problem}`, { operation: "open library", path });
   }
   const descriptor = descriptorOf(info);
-  // The dynamic loader takes a name that it has seen for the file that it had then: each load has a name of its own.
-  const name = descriptor === null ? path : `/proc/self/fd${"/".repeat(1 + loads++)}${descriptor}`;
-  return Deno.dlopen(name, symbols);
+  return Deno.dlopen(descriptor === null ? path : nameOf(descriptor, info), symbols);
+}
+
+/**
+ * A name for a descriptor that no other file has in this process, in none of its workers: the dynamic loader takes a name that it has
+ * seen for the file that it had then, and numbers of descriptors come again. The file's identity is written in `/` and `./`, which change
+ * nothing.
+ */
+function nameOf(descriptor: string, { dev, ino, size, mtime }: Deno.FileInfo): string {
+  // FNV-1a, 64 bits.
+  let hash = 0xcbf2_9ce4_8422_2325n;
+  for (const character of `${dev} ${ino} ${size} ${mtime?.getTime()}`) {
+    hash = BigInt.asUintN(64, (hash ^ BigInt(character.charCodeAt(0))) * 0x100_0000_01b3n);
+  }
+  const steps = Array.from(hash.toString(2).padStart(64, "0"), (bit) => bit === "1" ? "./" : "/");
+  return `/proc/self/fd/${steps.join("")}${descriptor}`;
 }
 
 /** The number of a descriptor of this process for a file, which Deno keeps for itself; null where /proc may not be read. */

@@ -46,8 +46,8 @@ export class LineWorker implements PointWorker {
   /** {@inheritDoc PointWorker.run} */
   async run(point: Point, signal: AbortSignal): Promise<Outcome | null> {
     if (signal.aborted) return null;
-    this.#running ??= start(this.#command);
-    const { child, lines, input } = this.#running;
+    const running = this.#running ??= start(this.#command);
+    const { child, lines, input } = running;
     const request: PointRequest = { id: point.id, commandLine: point.commandLine };
     const { value: line, timedOut } = await watched(child, this.#limitMs, signal, async () => {
       try {
@@ -62,6 +62,7 @@ export class LineWorker implements PointWorker {
     this.#running = null;
     if (line !== null) child.end();
     const ending = await child.ended;
+    await closePipes(running);
     if (signal.aborted) return null;
     if (timedOut) return { failure: timeoutFailure(this.#limitMs) };
     if (line !== null) {
@@ -75,14 +76,24 @@ export class LineWorker implements PointWorker {
     const running = this.#running;
     if (running === null) return;
     this.#running = null;
-    try {
-      await running.input.close();
-    } catch {
-      // It has ended.
-    }
+    await closeInput(running);
     await running.child.end();
-    await running.lines.return();
+    await closePipes(running);
   }
+}
+
+async function closeInput({ input }: Running): Promise<void> {
+  try {
+    await input.close();
+  } catch {
+    // It has ended, or was closed.
+  }
+}
+
+/** Gives back both ends of a process that has ended. */
+async function closePipes(running: Running): Promise<void> {
+  await closeInput(running);
+  await running.lines.return();
 }
 
 function start(command: readonly string[]): Running {

@@ -109,7 +109,10 @@ const IMPLEMENTATIONS: readonly HostImplementation[] = [
 ];
 
 // Libraries are opened before the first test, so that no test seems to leak one.
-Deno.test.beforeAll(() => byAgent()[Symbol.dispose]());
+Deno.test.beforeAll(() => {
+  using agent = byAgent();
+  agent.host.list(agent.root);
+});
 Deno.test.afterAll(closeAll);
 
 for (const implementation of IMPLEMENTATIONS) testHost(implementation);

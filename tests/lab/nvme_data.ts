@@ -292,5 +292,5 @@ export function nvmeDataTests(lab: Lab): void {
     assertStringIncludes(text, "nvme_io: ");
     await qmp.plug("plain");
     await guest.run(tool("bind", "restore", address), { timeoutMs: 60_000 });
-  }, { timeoutMs: 120_000 });
+  }, { timeoutMs: 120_000, isLong: true });
 }

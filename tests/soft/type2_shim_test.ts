@@ -1,6 +1,6 @@
 /** The guest's CUDA library over a shared file: the suite for every CUDA driver, and programs that know nothing of it. */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 
 import { cudaShimFolder } from "../../ffi/build.ts";
 import { closeAll } from "../../ffi/library.ts";
@@ -9,18 +9,24 @@ import { cudaConformance } from "../conformance/cuda/suite.ts";
 import { expected, fatbin, run, Workshop } from "./ptx/programs.ts";
 import { Served } from "./type2_device.ts";
 
-let served: Served;
-let workshop: Workshop;
+let served: Served | null = null;
+let workshop: Workshop | null = null;
+function theWorkshop(): Workshop {
+  assert(workshop !== null);
+  return workshop;
+}
+
 Deno.test.beforeAll(() => {
   served = Served.start();
   workshop = new Workshop();
   Deno.env.set("CXL_GPU", served.path);
+  served.open()[Symbol.dispose]();
 });
 Deno.test.afterAll(async () => {
   Deno.env.delete("CXL_GPU");
-  workshop[Symbol.dispose]();
+  workshop?.[Symbol.dispose]();
   closeAll();
-  await served[Symbol.asyncDispose]();
+  await served?.[Symbol.asyncDispose]();
 });
 
 /** What the protocol has no way to say. */
@@ -50,13 +56,13 @@ Deno.test("programs made for the software device print the same through the gues
   await using own = Served.start({}, 128 << 20);
   const env = { LD_LIBRARY_PATH: cudaShimFolder(), CXL_GPU: own.path };
   for (const name of PROGRAMS) {
-    const program = await workshop.namedDriverProgram(name);
+    const program = await theWorkshop().namedDriverProgram(name);
     const { code, output, errors } = await run(program, [fatbin(name, "plain")], env);
     assertEquals({ code, output }, { code: 0, output: expected(name) }, `${name}: ${errors}`);
   }
   using gpu = own.open();
   // The next program would end the last one's session, so one more runs.
-  await run(await workshop.namedDriverProgram("vector_add"), [fatbin("vector_add", "plain")], env);
+  await run(await theWorkshop().namedDriverProgram("vector_add"), [fatbin("vector_add", "plain")], env);
   const { totalBytes, freeBytes } = await gpu.memory();
   assertEquals(freeBytes, totalBytes);
 });

@@ -139,6 +139,7 @@ Deno.test("a kept QEMU goes on, is listed, and ends alone", async () => {
     assertEquals(runningGuests().map((guest) => guest.id), [id]);
     Deno.kill(qemu.pid, "SIGKILL");
     await ended(qemu.pid);
+    await qemu.exited;
     assertEquals(runningGuests(), []);
     assertEquals(await isGone(folder), true);
   });
