@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
-import { parseJunit, runSuite, type SuiteResult, summary } from "../suites.ts";
+import { allSuites, argumentsOf, parseJunit, runSuite, type SuiteResult, summary } from "../suites.ts";
 
 /** Runs `deno test` on one made-up test file and returns the suite's result. */
 async function runPlanted(source: string): Promise<SuiteResult> {
@@ -54,4 +54,16 @@ Deno.test("the report is read with its escapes, and the ten slowest tests are li
   const suite = { name: "s", args: [], env: {}, missing: null };
   const lines = summary([{ suite, cases: parsed, ok: true, seconds: 1 }]);
   assertEquals(lines.slice(lines.indexOf("slowest:") + 1).length, 10);
+});
+
+Deno.test("the daily suites take every test file once, and none of the long ones", () => {
+  const taken = allSuites().flatMap(argumentsOf).filter((arg) => arg.startsWith("tests/"));
+  assertEquals(taken.filter((path) => /[._]full[._]test\.ts$/.test(path)), []);
+  assertEquals(new Set(taken).size, taken.length);
+  for (const folder of ["unit", "soft", "consumer"]) {
+    for (const { name } of Deno.readDirSync(new URL(`../${folder}`, import.meta.url))) {
+      if (!/_test\.ts$/.test(name) || name.endsWith(".full_test.ts")) continue;
+      assertEquals(taken.includes(`tests/${folder}/${name}`), true, name);
+    }
+  }
 });
