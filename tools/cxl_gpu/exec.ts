@@ -6,11 +6,12 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { cudaShimFolder } from "../../ffi/build.ts";
-import { BusbarError, systemError } from "../../src/core/error.ts";
+import { BusbarError } from "../../src/core/error.ts";
 import { parseLocator } from "../../src/core/locator.ts";
 import { formatPciAddress } from "../../src/core/pci_address.ts";
 import { refuseStaticCudart } from "../../src/gpu/soft/program.ts";
 import { interruption } from "../cli/run.ts";
+import { runOnDriver } from "../soft_cuda/program.ts";
 
 /** What CXL_GPU holds for a device. */
 function deviceVariable(device: string): string {
@@ -28,26 +29,10 @@ export const exec: CommandUnknownOpts = new Command("exec")
   .argument("<command...>", "after --: the program and its arguments")
   .option("--device <locator>", "type2:PATH, or a PCI address; by default the first one of this machine")
   .option("--debug", "log each command on standard error")
-  .action(async ([program = "", ...args], options) => {
-    refuseStaticCudart(program);
-    const before = Deno.env.get("LD_LIBRARY_PATH");
-    const folder = cudaShimFolder();
-    const env: Record<string, string> = {
-      LD_LIBRARY_PATH: before === undefined || before === "" ? folder : `${folder}:${before}`,
-    };
-    if (options.device !== undefined) env["CXL_GPU"] = deviceVariable(options.device);
-    if (options.debug) env["CXL_CUDA_DEBUG"] = "1";
-    let child: Deno.ChildProcess;
-    try {
-      child = new Deno.Command(program, { args, env, stdin: "inherit", stdout: "inherit", stderr: "inherit" }).spawn();
-    } catch (cause) {
-      throw systemError(cause, "run", program, "the program is looked for in PATH; a pipeline needs sh -c '…'");
-    }
-    const stop = (): void => child.kill("SIGTERM");
-    interruption.addEventListener("abort", stop, { once: true });
-    try {
-      Deno.exitCode = (await child.status).code;
-    } finally {
-      interruption.removeEventListener("abort", stop);
-    }
+  .action(async (argv, options) => {
+    refuseStaticCudart(argv[0] ?? "");
+    const settings: Record<string, string> = {};
+    if (options.device !== undefined) settings["CXL_GPU"] = deviceVariable(options.device);
+    if (options.debug) settings["CXL_CUDA_DEBUG"] = "1";
+    Deno.exitCode = await runOnDriver(argv, cudaShimFolder(), settings, interruption);
   });

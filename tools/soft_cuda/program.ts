@@ -1,5 +1,5 @@
 /**
- * Starting a program on the software CUDA driver.
+ * Starting a program on a CUDA driver library of ours.
  * @module
  */
 
@@ -9,20 +9,20 @@ import { systemError } from "../../src/core/error.ts";
  * Runs a program to its end, with this process's standard streams. An interruption is passed on to it.
  *
  * @param folder what holds libcuda.so.1 and the runtimes
- * @param settings for BUSBAR_SOFT_CUDA
+ * @param settings environment variables that the library reads
  * @returns its exit status; 128 and the signal's number when one ended it
  */
-export async function runOnSoftCuda(
+export async function runOnDriver(
   argv: readonly string[],
   folder: string,
-  settings: string,
+  settings: Readonly<Record<string, string>>,
   signal: AbortSignal,
 ): Promise<number> {
   const [program = "", ...args] = argv;
   const before = Deno.env.get("LD_LIBRARY_PATH");
   const env = {
     LD_LIBRARY_PATH: before === undefined || before === "" ? folder : `${folder}:${before}`,
-    BUSBAR_SOFT_CUDA: settings,
+    ...settings,
   };
   let child: Deno.ChildProcess;
   try {

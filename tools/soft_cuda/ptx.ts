@@ -14,7 +14,7 @@ import { refuseStaticCudart } from "../../src/gpu/soft/program.ts";
 import { print, printJson } from "../cli/output.ts";
 import { documentSchema, interruption, raiseExitStatus } from "../cli/run.ts";
 import { countedLines, ptxDocument, ptxLines, ptxSchema } from "../render/gpu/soft_cuda.ts";
-import { runOnSoftCuda } from "./program.ts";
+import { runOnDriver } from "./program.ts";
 
 const MOST_BYTES = 64 << 20;
 
@@ -59,7 +59,7 @@ async function count(
   try {
     refuseStaticCudart(command[0] ?? "");
     const settings = softCudaSettings(`soft:cuda?count=${encodeURIComponent(file)}`, profile);
-    const status = await runOnSoftCuda(command, softCudaFolder(), settings, interruption);
+    const status = await runOnDriver(command, softCudaFolder(), { BUSBAR_SOFT_CUDA: settings }, interruption);
     if (status !== 0) raiseExitStatus("no");
     return lineCounts(await Deno.readTextFile(file), image);
   } finally {

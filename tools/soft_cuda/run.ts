@@ -9,7 +9,7 @@ import { softCudaFolder } from "../../ffi/build.ts";
 import { softCudaSettings } from "../../src/gpu/driver.ts";
 import { refuseStaticCudart } from "../../src/gpu/soft/program.ts";
 import { interruption } from "../cli/run.ts";
-import { runOnSoftCuda } from "./program.ts";
+import { runOnDriver } from "./program.ts";
 
 /** The command line of `soft_cuda run`. */
 export const run: CommandUnknownOpts = new Command("run")
@@ -20,5 +20,5 @@ export const run: CommandUnknownOpts = new Command("run")
   .action(async (command, options) => {
     const settings = softCudaSettings(options.device ?? "soft:cuda", options.profile);
     refuseStaticCudart(command[0] ?? "");
-    Deno.exitCode = await runOnSoftCuda(command, softCudaFolder(), settings, interruption);
+    Deno.exitCode = await runOnDriver(command, softCudaFolder(), { BUSBAR_SOFT_CUDA: settings }, interruption);
   });

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { bold, red } from "@std/fmt/colors";
+import { bold } from "@std/fmt/colors";
 
 import type { Histogram } from "../../../src/core/histogram.ts";
 import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
@@ -12,6 +12,16 @@ import type { DirectDoorbells, DirectMode, DirectResult } from "../../../src/gpu
 import type { TransferPlan } from "../../../src/nvme/jobs/transfer_plan.ts";
 import { documentSchema } from "../../cli/run.ts";
 import { columns } from "../../cli/table.ts";
+import {
+  amountMoved,
+  microseconds,
+  mismatchJson,
+  mismatchSchema,
+  missingPercentiles,
+  timesJson,
+  timesMembers,
+  verifiedLines,
+} from "../nvme/transfers.ts";
 
 /** What was asked for. */
 export interface DirectDescription extends TransferPlan {
@@ -50,48 +60,40 @@ export function methodLines(what: DirectDescription): string[] {
 /** The result for people. */
 export function gpuNvmeLines(what: DirectDescription, result: DirectResult, cpuSeconds: number): string[] {
   const { transfers, bytes, elapsedMs, mismatch, times } = result;
-  const size = formatBytes(what.transferBlocks * what.namespace.blockBytes);
   const rate = `${formatBytes(Math.round(bytes / elapsedMs * 1000))}/s`;
   const lines = [
-    `${bold(what.action)}: ${transfers} × ${size} in ${formatDurationMs(elapsedMs)}: ` +
+    `${bold(what.action)}: ${amountMoved(what, result)} in ${formatDurationMs(elapsedMs)}: ` +
     `${Math.round(transfers / elapsedMs * 1000)} IOPS, ${rate}`,
   ];
-  if (mismatch !== null) lines.push(red(`block ${mismatch.lba} is wrong at byte ${mismatch.offset}: ${mismatch.text}`));
-  else if (what.action === "verify") lines.push("every block is as the pattern says");
+  lines.push(...verifiedLines(what.action, mismatch));
   const { submitted, tailRings, headRings } = result;
   lines.push(`${submitted} commands with ${tailRings} tail and ${headRings} head doorbells written`);
   const perGib = bytes === 0 ? "" : `, ${(cpuSeconds / (bytes / GIB)).toFixed(2)} s a GiB`;
   lines.push(`processor time of this process: ${cpuSeconds.toFixed(2)} s${perGib}`);
   if (times.wait.count === 0) return lines;
+  // All three histograms count the same commands.
+  const given = PERCENTILES.filter((percent) => times.wait.hasPercentile(percent));
   const row = (name: string, histogram: Histogram): string[] => [
     name,
-    ...[histogram.min, ...PERCENTILES.map((percent) => histogram.percentile(percent)), histogram.max].map(microseconds),
+    ...[histogram.min, ...given.map((percent) => histogram.percentile(percent)), histogram.max].map(microseconds),
   ];
+  const missing = missingPercentiles(times.wait, PERCENTILES, "command");
   return [
     ...lines,
     ...columns([
-      ["µs", "min", ...PERCENTILES.map((percent) => `${percent} %`), "max"],
+      ["µs", "min", ...given.map((percent) => `${percent} %`), "max"],
       row("build", times.build),
       row("ring", times.ring),
       row("wait", times.wait),
     ]),
+    ...(missing === null ? [] : [missing]),
     `times of the last ${times.wait.count} commands, by the GPU's timer`,
   ];
-}
-
-function microseconds(nanoseconds: number): string {
-  return (nanoseconds / 1000).toFixed(1);
 }
 
 /** The result for programs. */
 export function gpuNvmeJson(what: DirectDescription, result: DirectResult, cpuSeconds: number): JsonObject {
   const { mismatch, times } = result;
-  const timesOf = (histogram: Histogram): JsonObject => ({
-    min: histogram.min / 1000,
-    mean: histogram.mean / 1000,
-    max: histogram.max / 1000,
-    percentiles: Object.fromEntries(PERCENTILES.map((one) => [String(one), histogram.percentile(one) / 1000])),
-  });
   return {
     schema: "gpu_nvme/1",
     device: what.device,
@@ -115,10 +117,10 @@ export function gpuNvmeJson(what: DirectDescription, result: DirectResult, cpuSe
     tailRings: result.tailRings,
     headRings: result.headRings,
     timedCommands: times.wait.count,
-    buildUs: timesOf(times.build),
-    ringUs: timesOf(times.ring),
-    waitUs: timesOf(times.wait),
-    mismatch: mismatch === null ? null : { lba: mismatch.lba.toString(), offset: mismatch.offset, text: mismatch.text },
+    buildUs: timesJson(times.build, PERCENTILES),
+    ringUs: timesJson(times.ring, PERCENTILES),
+    waitUs: timesJson(times.wait, PERCENTILES),
+    mismatch: mismatchJson(mismatch),
   };
 }
 
@@ -128,12 +130,7 @@ export function gpuNvmeSchema(): JsonObject {
   const integer = { type: "integer", minimum: 0 };
   const decimal = { type: "string", pattern: "^[0-9]+$" };
   const text = { type: "string" };
-  const times = closedObject({
-    min: number,
-    mean: number,
-    max: number,
-    percentiles: closedObject(Object.fromEntries(PERCENTILES.map((percent) => [String(percent), number]))),
-  });
+  const times = closedObject(timesMembers(PERCENTILES));
   return documentSchema("gpu_nvme", [closedObject({
     schema: { const: "gpu_nvme/1" },
     device: text,
@@ -160,6 +157,6 @@ export function gpuNvmeSchema(): JsonObject {
     buildUs: times,
     ringUs: times,
     waitUs: times,
-    mismatch: { anyOf: [{ type: "null" }, closedObject({ lba: decimal, offset: integer, text })] },
+    mismatch: mismatchSchema(),
   })]);
 }

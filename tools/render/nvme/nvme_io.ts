@@ -3,15 +3,25 @@
  * @module
  */
 
-import { bold, dim, red } from "@std/fmt/colors";
+import { bold, dim } from "@std/fmt/colors";
 
-import { type Histogram, valuesForPercentile } from "../../../src/core/histogram.ts";
+import type { Histogram } from "../../../src/core/histogram.ts";
 import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
 import { formatBytes, formatDurationMs } from "../../../src/core/units.ts";
 import type { IoJobResult } from "../../../src/nvme/jobs/io_job.ts";
 import type { TransferPlan } from "../../../src/nvme/jobs/transfer_plan.ts";
 import { documentSchema } from "../../cli/run.ts";
 import { columns } from "../../cli/table.ts";
+import {
+  amountMoved,
+  microseconds,
+  mismatchJson,
+  mismatchSchema,
+  missingPercentiles,
+  timesJson,
+  timesMembers,
+  verifiedLines,
+} from "./transfers.ts";
 
 /** What was asked for. */
 export interface IoDescription extends TransferPlan {
@@ -33,22 +43,12 @@ export function ioResultLines(what: IoDescription, result: IoJobResult): string[
   const { transfers, bytes, elapsedMs, latency, mismatch } = result;
   const rate = `${formatBytes(Math.round(bytes / elapsedMs * 1000))}/s`;
   const lines = [
-    `${bold(what.action)}: ${amount(what, result)} in ${formatDurationMs(elapsedMs)}: ${
+    `${bold(what.action)}: ${amountMoved(what, result)} in ${formatDurationMs(elapsedMs)}: ${
       Math.round(transfers / elapsedMs * 1000)
     } IOPS, ${rate} ` +
     `(depth ${what.depth}, ${what.queues} queue${what.queues === 1 ? "" : "s"})`,
   ];
-  if (mismatch !== null) lines.push(red(`block ${mismatch.lba} is wrong at byte ${mismatch.offset}: ${mismatch.text}`));
-  else if (what.action === "verify") lines.push("every block is as the pattern says");
-  return [...lines, ...latencyLines(latency)];
-}
-
-/** What was moved. The last transfer of a range may be shorter than the others. */
-function amount(what: IoDescription, { transfers, bytes }: IoJobResult): string {
-  const sizeBytes = what.transferBlocks * what.namespace.blockBytes;
-  return transfers * sizeBytes === bytes
-    ? `${transfers} × ${formatBytes(sizeBytes)}`
-    : `${formatBytes(bytes)} in ${transfers} transfers of at most ${formatBytes(sizeBytes)}`;
+  return [...lines, ...verifiedLines(what.action, mismatch), ...latencyLines(latency)];
 }
 
 function latencyLines(latency: Histogram): string[] {
@@ -65,19 +65,8 @@ function latencyLines(latency: Histogram): string[] {
     "█".repeat(Math.max(1, Math.round(count / most * BAR_WIDTH))),
     String(count),
   ]);
-  const missing = missingPercentiles(latency);
+  const missing = missingPercentiles(latency, PERCENTILES);
   return [...columns(cells), ...(missing === null ? [] : [dim(missing)]), ...columns(bars)];
-}
-
-/** What so few transfers cannot tell, or null. */
-function missingPercentiles(latency: Histogram): string | null {
-  const first = PERCENTILES.find((percent) => !latency.hasPercentile(percent));
-  if (first === undefined) return null;
-  return `${latency.count} transfer${latency.count === 1 ? "" : "s"}: ${first} % needs ${valuesForPercentile(first)}`;
-}
-
-function microseconds(nanoseconds: number): string {
-  return (nanoseconds / 1000).toFixed(1);
 }
 
 /** The result for programs. */
@@ -97,19 +86,8 @@ export function ioResultJson(what: IoDescription, result: IoJobResult): JsonObje
     transfers: result.transfers,
     bytes: String(result.bytes),
     elapsedMs: result.elapsedMs,
-    latencyUs: {
-      min: latency.min / 1000,
-      mean: latency.mean / 1000,
-      max: latency.max / 1000,
-      percentiles: Object.fromEntries(
-        PERCENTILES.map((percent) => [
-          String(percent),
-          latency.hasPercentile(percent) ? latency.percentile(percent) / 1000 : null,
-        ]),
-      ),
-      missing: missingPercentiles(latency),
-    },
-    mismatch: mismatch === null ? null : { lba: mismatch.lba.toString(), offset: mismatch.offset, text: mismatch.text },
+    latencyUs: { ...timesJson(latency, PERCENTILES), missing: missingPercentiles(latency, PERCENTILES) },
+    mismatch: mismatchJson(mismatch),
   };
 }
 
@@ -132,15 +110,7 @@ export function nvmeIoSchema(): JsonObject {
     transfers: integer,
     bytes: decimal,
     elapsedMs: number,
-    latencyUs: closedObject({
-      min: number,
-      mean: number,
-      max: number,
-      percentiles: closedObject(
-        Object.fromEntries(PERCENTILES.map((percent) => [String(percent), { type: ["number", "null"], minimum: 0 }])),
-      ),
-      missing: { type: ["string", "null"] },
-    }),
-    mismatch: { anyOf: [{ type: "null" }, closedObject({ lba: decimal, offset: integer, text: { type: "string" } })] },
+    latencyUs: closedObject({ ...timesMembers(PERCENTILES), missing: { type: ["string", "null"] } }),
+    mismatch: mismatchSchema(),
   })]);
 }
