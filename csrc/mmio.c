@@ -120,34 +120,13 @@ void bb_full_barrier(void) { __asm__ volatile("dmb osh" ::: "memory"); }
 #define FAULT_REGISTER "r9"
 #define INSTRUCTION_POINTER(context) ((context)->uc_mcontext.gp_regs[32])
 #define SET_FAULT(context) ((context)->uc_mcontext.gp_regs[9] = 1)
-#define LOAD(type, suffix, mnemonic)                                                                 \
-  static inline int load_##suffix(const void *address, uint64_t *value) {                            \
-    uint64_t result = (type)~(type)0;                                                                \
-    register uint64_t fault __asm__(FAULT_REGISTER) = 0;                                             \
-    __asm__ volatile("1:\t" mnemonic " %0, 0(%2)\n2:\n\t" FAULT_SITE                                          \
-                     : "+r"(result), "+r"(fault)                                                     \
-                     : "b"(address)                                                                  \
-                     : "memory");                                                                    \
-    *value = (type)result;                                                                           \
-    return (int)fault;                                                                               \
-  }
-#define STORE(type, suffix, mnemonic)                                                                \
-  static inline int store_##suffix(void *address, uint64_t value) {                                  \
-    register uint64_t fault __asm__(FAULT_REGISTER) = 0;                                             \
-    __asm__ volatile("1:\t" mnemonic " %2, 0(%1)\n2:\n\t" FAULT_SITE                                          \
-                     : "+r"(fault)                                                                   \
-                     : "b"(address), "r"((uint64_t)(type)value)                                      \
-                     : "memory");                                                                    \
-    return (int)fault;                                                                               \
-  }
-LOAD(uint8_t, 8, "lbz")
-LOAD(uint16_t, 16, "lhz")
-LOAD(uint32_t, 32, "lwz")
-LOAD(uint64_t, 64, "ld")
-STORE(uint8_t, 8, "stb")
-STORE(uint16_t, 16, "sth")
-STORE(uint32_t, 32, "stw")
-STORE(uint64_t, 64, "std")
+/* Register 0 as an address means the number 0: "b" is any other. */
+#define ADDRESS_REGISTER "b"
+#define LOAD_OPERANDS " %0, 0(%2)"
+#define STORE_OPERANDS " %2, 0(%1)"
+#define ACCESS_SITE FAULT_SITE
+#define LOADS(F) F(uint8_t, 8, "lbz") F(uint16_t, 16, "lhz") F(uint32_t, 32, "lwz") F(uint64_t, 64, "ld")
+#define STORES(F) F(uint8_t, 8, "stb") F(uint16_t, 16, "sth") F(uint32_t, 32, "stw") F(uint64_t, 64, "std")
 
 /* Power ISA 3.0 book II 1.7: accesses to memory that is not cached are ordered with each other by eieio, all by sync. */
 void bb_read_barrier(void) { __asm__ volatile("sync" ::: "memory"); }
@@ -159,34 +138,12 @@ void bb_full_barrier(void) { __asm__ volatile("sync" ::: "memory"); }
 #define FAULT_REGISTER "t0"
 #define INSTRUCTION_POINTER(context) ((context)->uc_mcontext.__gregs[0])
 #define SET_FAULT(context) ((context)->uc_mcontext.__gregs[5] = 1)
-#define LOAD(type, suffix, mnemonic)                                                                 \
-  static inline int load_##suffix(const void *address, uint64_t *value) {                            \
-    uint64_t result = (type)~(type)0;                                                                \
-    register uint64_t fault __asm__(FAULT_REGISTER) = 0;                                             \
-    __asm__ volatile("1:\t" mnemonic " %0, 0(%2)\n2:\n\t" FAULT_SITE                                          \
-                     : "+r"(result), "+r"(fault)                                                     \
-                     : "r"(address)                                                                  \
-                     : "memory");                                                                    \
-    *value = (type)result;                                                                           \
-    return (int)fault;                                                                               \
-  }
-#define STORE(type, suffix, mnemonic)                                                                \
-  static inline int store_##suffix(void *address, uint64_t value) {                                  \
-    register uint64_t fault __asm__(FAULT_REGISTER) = 0;                                             \
-    __asm__ volatile("1:\t" mnemonic " %2, 0(%1)\n2:\n\t" FAULT_SITE                                          \
-                     : "+r"(fault)                                                                   \
-                     : "r"(address), "r"((uint64_t)(type)value)                                      \
-                     : "memory");                                                                    \
-    return (int)fault;                                                                               \
-  }
-LOAD(uint8_t, 8, "lbu")
-LOAD(uint16_t, 16, "lhu")
-LOAD(uint32_t, 32, "lwu")
-LOAD(uint64_t, 64, "ld")
-STORE(uint8_t, 8, "sb")
-STORE(uint16_t, 16, "sh")
-STORE(uint32_t, 32, "sw")
-STORE(uint64_t, 64, "sd")
+#define ADDRESS_REGISTER "r"
+#define LOAD_OPERANDS " %0, 0(%2)"
+#define STORE_OPERANDS " %2, 0(%1)"
+#define ACCESS_SITE FAULT_SITE
+#define LOADS(F) F(uint8_t, 8, "lbu") F(uint16_t, 16, "lhu") F(uint32_t, 32, "lwu") F(uint64_t, 64, "ld")
+#define STORES(F) F(uint8_t, 8, "sb") F(uint16_t, 16, "sh") F(uint32_t, 32, "sw") F(uint64_t, 64, "sd")
 
 /* RISC-V ISA 2.7: i and o are accesses to devices, r and w to memory. */
 void bb_read_barrier(void) { __asm__ volatile("fence ir, iorw" ::: "memory"); }
@@ -200,34 +157,12 @@ void bb_full_barrier(void) { __asm__ volatile("fence iorw, iorw" ::: "memory"); 
 #define FAULT_REGISTER "g4"
 #define INSTRUCTION_POINTER(context) ((context)->uc_mcontext.mc_gregs[1])
 #define SET_FAULT(context) (void)0
-#define LOAD(type, suffix, mnemonic)                                                                 \
-  static inline int load_##suffix(const void *address, uint64_t *value) {                            \
-    uint64_t result = (type)~(type)0;                                                                \
-    register uint64_t fault __asm__(FAULT_REGISTER) = 0;                                             \
-    __asm__ volatile("1:\t" mnemonic " [%2] 0x88, %0\n2:\n\t"                                          \
-                     : "+r"(result), "+r"(fault)                                                     \
-                     : "r"(address)                                                                  \
-                     : "memory");                                                                    \
-    *value = (type)result;                                                                           \
-    return (int)fault;                                                                               \
-  }
-#define STORE(type, suffix, mnemonic)                                                                \
-  static inline int store_##suffix(void *address, uint64_t value) {                                  \
-    register uint64_t fault __asm__(FAULT_REGISTER) = 0;                                             \
-    __asm__ volatile("1:\t" mnemonic " %2, [%1] 0x88\n2:\n\t"                                          \
-                     : "+r"(fault)                                                                   \
-                     : "r"(address), "r"((uint64_t)(type)value)                                      \
-                     : "memory");                                                                    \
-    return (int)fault;                                                                               \
-  }
-LOAD(uint8_t, 8, "lduba")
-LOAD(uint16_t, 16, "lduha")
-LOAD(uint32_t, 32, "lduwa")
-LOAD(uint64_t, 64, "ldxa")
-STORE(uint8_t, 8, "stba")
-STORE(uint16_t, 16, "stha")
-STORE(uint32_t, 32, "stwa")
-STORE(uint64_t, 64, "stxa")
+#define ADDRESS_REGISTER "r"
+#define LOAD_OPERANDS " [%2] 0x88, %0"
+#define STORE_OPERANDS " %2, [%1] 0x88"
+#define ACCESS_SITE ""
+#define LOADS(F) F(uint8_t, 8, "lduba") F(uint16_t, 16, "lduha") F(uint32_t, 32, "lduwa") F(uint64_t, 64, "ldxa")
+#define STORES(F) F(uint8_t, 8, "stba") F(uint16_t, 16, "stha") F(uint32_t, 32, "stwa") F(uint64_t, 64, "stxa")
 
 void bb_read_barrier(void) { __asm__ volatile("membar #LoadLoad | #LoadStore" ::: "memory"); }
 void bb_write_barrier(void) { __asm__ volatile("membar #StoreStore" ::: "memory"); }
@@ -235,6 +170,32 @@ void bb_full_barrier(void) { __asm__ volatile("membar #Sync" ::: "memory"); }
 
 #else
 #error "libbusbar knows x86-64, aarch64, ppc64le, riscv64 and sparc64"
+#endif
+
+#ifdef LOADS
+/* Processors whose registers have one name in all widths. */
+#define LOAD(type, suffix, mnemonic)                                                \
+  static inline int load_##suffix(const void *address, uint64_t *value) {           \
+    uint64_t result = (type)~(type)0;                                               \
+    register uint64_t fault __asm__(FAULT_REGISTER) = 0;                            \
+    __asm__ volatile("1:\t" mnemonic LOAD_OPERANDS "\n2:\n\t" ACCESS_SITE           \
+                     : "+r"(result), "+r"(fault)                                    \
+                     : ADDRESS_REGISTER(address)                                    \
+                     : "memory");                                                   \
+    *value = (type)result;                                                          \
+    return (int)fault;                                                              \
+  }
+#define STORE(type, suffix, mnemonic)                                               \
+  static inline int store_##suffix(void *address, uint64_t value) {                 \
+    register uint64_t fault __asm__(FAULT_REGISTER) = 0;                            \
+    __asm__ volatile("1:\t" mnemonic STORE_OPERANDS "\n2:\n\t" ACCESS_SITE          \
+                     : "+r"(fault)                                                  \
+                     : ADDRESS_REGISTER(address), "r"((uint64_t)(type)value)        \
+                     : "memory");                                                   \
+    return (int)fault;                                                              \
+  }
+LOADS(LOAD)
+STORES(STORE)
 #endif
 
 /* A number as the device has it in memory, lowest byte first. */

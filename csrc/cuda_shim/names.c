@@ -2,7 +2,7 @@
 #define _GNU_SOURCE
 #include "shim.h"
 
-#include <string.h>
+#include "api/cuda_names.h"
 
 struct exported {
   const char *name;
@@ -13,15 +13,6 @@ struct exported {
 #define ROW(name, since, older, params, args) {#name, since, (void (*)(void))name},
 #define ROW0(name, since) {#name, since, (void (*)(void))name},
 static const struct exported FUNCTIONS[] = {BB_CUDA_FUNCTIONS(ROW, ROW0)};
-
-/* Whether an exported name is the plain one, perhaps with the suffix of a later version. */
-static bool is_version_of(const char *exported, const char *plain) {
-  const size_t length = strlen(plain);
-  if (strncmp(exported, plain, length) != 0) return false;
-  exported += length;
-  return *exported == '\0' || (exported[0] == '_' && exported[1] == 'v' && exported[2] >= '2' && exported[2] <= '9' &&
-                               exported[3] == '\0');
-}
 
 /* CUdriverProcAddressQueryResult */
 enum { FOUND, NAME_NOT_FOUND, VERSION_TOO_LOW };

@@ -14,6 +14,12 @@ CUresult stream_index(struct context *context, CUstream stream, uint64_t *out) {
   return CUDA_SUCCESS;
 }
 
+/* Enters the context, and finds the number of a stream in it. */
+static CUresult enter_stream(CUstream handle, struct context **context, uint64_t *index) {
+  TRY(enter_context(context));
+  return stream_index(*context, handle, index);
+}
+
 CUresult cuStreamCreateWithPriority(CUstream *out, unsigned int flags, int priority) {
   struct context *context;
   TRY(enter_context(&context));
@@ -26,13 +32,13 @@ CUresult cuStreamCreateWithPriority(CUstream *out, unsigned int flags, int prior
   *out = handle_add(KIND_STREAM, stream);
   return *out == NULL ? CUDA_OUT_OF_MEMORY : CUDA_SUCCESS;
 }
+
 CUresult cuStreamCreate(CUstream *out, unsigned int flags) { return cuStreamCreateWithPriority(out, flags, 0); }
 
 CUresult cuStreamDestroy_v2(CUstream handle) {
   struct context *context;
   uint64_t index;
-  TRY(enter_context(&context));
-  TRY(stream_index(context, handle, &index));
+  TRY(enter_stream(handle, &context, &index));
   REQUIRE(index != 0, CUDA_INVALID_HANDLE);
   free(handle_remove(KIND_STREAM, handle));
   /* The driver lets its work end; the window is not held while it does. */
@@ -43,24 +49,21 @@ CUresult cuStreamDestroy_v2(CUstream handle) {
 CUresult cuStreamSynchronize(CUstream stream) {
   struct context *context;
   uint64_t index;
-  TRY(enter_context(&context));
-  TRY(stream_index(context, stream, &index));
+  TRY(enter_stream(stream, &context, &index));
   return wait_command(context, CMD_STREAM_SYNC, index);
 }
 
 CUresult cuStreamQuery(CUstream stream) {
   struct context *context;
   uint64_t index;
-  TRY(enter_context(&context));
-  TRY(stream_index(context, stream, &index));
+  TRY(enter_stream(stream, &context, &index));
   return run4(context, CMD_STREAM_QUERY, index, 0, 0, 0);
 }
 
 CUresult cuStreamGetFlags(CUstream handle, unsigned int *flags) {
   struct context *context;
   uint64_t index;
-  TRY(enter_context(&context));
-  TRY(stream_index(context, handle, &index));
+  TRY(enter_stream(handle, &context, &index));
   REQUIRE(flags != NULL, CUDA_INVALID_VALUE);
   const struct stream *stream = handle_find(KIND_STREAM, handle);
   *flags = stream == NULL ? 0 : stream->flags;
@@ -70,8 +73,7 @@ CUresult cuStreamGetFlags(CUstream handle, unsigned int *flags) {
 CUresult cuStreamGetPriority(CUstream handle, int *priority) {
   struct context *context;
   uint64_t index;
-  TRY(enter_context(&context));
-  TRY(stream_index(context, handle, &index));
+  TRY(enter_stream(handle, &context, &index));
   REQUIRE(priority != NULL, CUDA_INVALID_VALUE);
   *priority = 0;
   return CUDA_SUCCESS;
@@ -80,8 +82,7 @@ CUresult cuStreamGetPriority(CUstream handle, int *priority) {
 CUresult cuStreamGetCtx(CUstream handle, CUcontext *out) {
   struct context *context;
   uint64_t index;
-  TRY(enter_context(&context));
-  TRY(stream_index(context, handle, &index));
+  TRY(enter_stream(handle, &context, &index));
   REQUIRE(out != NULL, CUDA_INVALID_VALUE);
   *out = context->handle;
   return CUDA_SUCCESS;
@@ -90,8 +91,7 @@ CUresult cuStreamGetCtx(CUstream handle, CUcontext *out) {
 CUresult cuStreamIsCapturing(CUstream handle, CUstreamCaptureStatus *status) {
   struct context *context;
   uint64_t index;
-  TRY(enter_context(&context));
-  TRY(stream_index(context, handle, &index));
+  TRY(enter_stream(handle, &context, &index));
   REQUIRE(status != NULL, CUDA_INVALID_VALUE);
   *status = 0;
   return CUDA_SUCCESS;
@@ -109,8 +109,7 @@ CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode) {
 CUresult cuStreamWaitEvent(CUstream stream, CUevent handle, unsigned int flags) {
   struct context *context;
   uint64_t index;
-  TRY(enter_context(&context));
-  TRY(stream_index(context, stream, &index));
+  TRY(enter_stream(stream, &context, &index));
   REQUIRE(flags <= 1, CUDA_INVALID_VALUE);
   const struct event *event = handle_find(KIND_EVENT, handle);
   REQUIRE(event != NULL && event->context == context, CUDA_INVALID_HANDLE);

@@ -4,6 +4,8 @@
  */
 #include "state.h"
 
+#include "api/cuda_names.h"
+
 #include <string.h>
 
 /* ---- per-thread default streams -------------------------------------------------------------------------------------- */
@@ -57,15 +59,6 @@ static const struct exported FUNCTIONS[] = {BB_CUDA_FUNCTIONS(ROW, ROW0)};
 static const struct exported OF_THREAD[] = {PER_THREAD_NAMES(PER_THREAD_ROW)};
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
-
-/* Whether an exported name is the plain one, perhaps with the suffix of a later version. */
-static bool is_version_of(const char *exported, const char *plain) {
-  const size_t length = strlen(plain);
-  if (strncmp(exported, plain, length) != 0) return false;
-  exported += length;
-  return *exported == '\0' || (exported[0] == '_' && exported[1] == 'v' && exported[2] >= '2' && exported[2] <= '9' &&
-                               exported[3] == '\0');
-}
 
 /* CUdriverProcAddressQueryResult, and the flags of a query */
 enum { FOUND, NAME_NOT_FOUND, VERSION_TOO_LOW };
