@@ -220,7 +220,7 @@ function checkFile(file: Deno.FsFile, path: string, sizeBytes: number): void {
     new BusbarError("malformed", `${path}: ${why}`, {
       operation: "open the shared file",
       path,
-      hint: `cxl_gpu serve --file ${path} makes such a file`,
+      hint: "name the file that cxl_gpu serve --file made",
     });
   if (sizeBytes < FILE_LEAST_BYTES) throw fail(`has ${sizeBytes} bytes: no shared file of a Type 2 GPU is as short`);
   const magic = readWord(file, registerOffset("MAGIC")), extension = readWord(file, registerOffset("EXT_MAGIC"));
