@@ -92,7 +92,6 @@ export function allSuites(): Suite[] {
         "--sanitize-resources",
         "tests/soft",
         "tests/conformance",
-        "tests/consumer",
       ],
       env: {},
       missing: noCompiler(),

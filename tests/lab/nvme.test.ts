@@ -6,7 +6,6 @@ import { pause } from "../../src/core/deadline.ts";
 import { BusbarError } from "../../src/core/error.ts";
 import { CHANNELS } from "../../src/lab/qemu.ts";
 import { dumpBar0SignalTests, dumpBar0Tests } from "./dump_bar0.ts";
-import { gpuNvmeDataTest } from "./gpu_nvme.ts";
 import { machine } from "./lab.ts";
 import { output } from "./programs.ts";
 import { vfioDataTest } from "./vfio_data.ts";
@@ -195,5 +194,4 @@ lab.hostTest("the controller is pulled out and put back", async (guest, qmp) => 
 
 dumpBar0Tests(lab);
 dumpBar0SignalTests(lab, ["SIGINT"]);
-gpuNvmeDataTest(lab, "4 MiB for each way", 4 << 20);
 vfioDataTest(lab, "64 MiB", 64 << 20);

@@ -60,7 +60,7 @@ Deno.test("the daily suites take every test file once, and none of the long ones
   const taken = allSuites().flatMap(argumentsOf).filter((arg) => arg.startsWith("tests/"));
   assertEquals(taken.filter((path) => /[._]full[._]test\.ts$/.test(path)), []);
   assertEquals(new Set(taken).size, taken.length);
-  for (const folder of ["unit", "soft", "consumer"]) {
+  for (const folder of ["unit", "soft"]) {
     for (const { name } of Deno.readDirSync(new URL(`../${folder}`, import.meta.url))) {
       if (!/_test\.ts$/.test(name) || name.endsWith(".full_test.ts")) continue;
       assertEquals(taken.includes(`tests/${folder}/${name}`), true, name);

@@ -1,4 +1,4 @@
-/** busbar used from another folder. The other ways to use it from outside build the libraries: *.full_test.ts. */
+/** busbar used from another folder: types are checked there, under default options. */
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 
