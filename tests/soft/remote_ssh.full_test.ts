@@ -24,9 +24,8 @@ Deno.test({
         ["list"],
       ];
       for (const [tool, ...args] of runs) {
-        const flag = tool === "list" ? "--machine" : "--host";
         const here = await runTool(tool, [...args, "--json"]);
-        const there = await runTool(tool, [...args, "--json", flag, "ssh:lab7"], env);
+        const there = await runTool(tool, [...args, "--json", "--host", "ssh:lab7"], env);
         const plain = ({ code, stdout }: ToolResult): unknown => [code, stdout.replaceAll("ssh:lab7", "this machine")];
         assertEquals(plain(there), plain(here), `${tool}: ${there.stderr}`);
       }

@@ -116,7 +116,7 @@ test("the package unpacks at its first start only, also when two start at once, 
   const { path, list } = await pack(folder, ECHO);
   assertStringIncludes(path, `/dist/busbar-${denoJson.version}-linux-${Deno.build.arch}`);
   for (const name of ["LICENSE", "busbar.js", "deno", "machines/nvme.yaml"]) assertStringIncludes(list, `./${name}`);
-  assertEquals(list.match(/^\.\/(lib.*\.so|nvme_guardian.*)$/gm)?.length, 6);
+  assertEquals(list.match(/^\.\/(lib.*\.so|nvme_guardian.*)$/gm)?.length, 8);
   const cache = `${folder}/with space`;
   const words = ["", "two words", "it's", '"$HOME"', "*"];
   const first = await Promise.all([1, 2, 3].map(() => run(path, words, { BUSBAR_PACKAGE_CACHE: cache })));
