@@ -155,8 +155,12 @@ export function tiersTests(lab: Lab): void {
     async () => {
       await using hog = await Hog.start(16, true, "numactl", "--preferred=1");
       assert(await hog.pagesOn(1) >= 4096);
-      await tool("damon_config", "start", "--promote", "1", "0", ...OFTEN);
-      const counted: Counted = JSON.parse(await tool("numa_stats", "--json", "--during", "sleep 8"));
+      // Counted from before it starts: pages may have moved by the time that another tool has started.
+      const start = [Deno.execPath(), ...toolArgs("damon_config", ["start", "--promote", "1", "0", ...OFTEN])].join(
+        " ",
+      );
+      const during = `${start} >/tmp/start.txt 2>&1 && sleep 8`;
+      const counted: Counted = JSON.parse(await tool("numa_stats", "--json", "--during", during));
       await hog.waitForPages(0, 3_000);
       await tool("damon_config", "stop");
       const [run] = counted.runs;
