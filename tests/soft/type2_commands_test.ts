@@ -273,6 +273,44 @@ Deno.test("limits: 64 modules, 64 streams, 1024 events; what is freed is there a
   await until("SESSION_BEGIN", 63);
 });
 
+Deno.test("memory that another session freed is zero when it is given out, not when a kernel that runs meanwhile ends", async () => {
+  using gpu = openType2("soft:type2?memory=16MiB");
+  const { bar4 } = gpu.transport;
+  assert(bar4 !== null);
+  const size = 64n;
+  const ask = async (name: string, params: bigint[], session = 0, data?: Uint8Array<ArrayBuffer>): Promise<bigint> => {
+    const { result, results } = await raw(gpu, name, params, data, session);
+    assertEquals(result, 0, name);
+    return results[0] ?? 0n;
+  };
+  bar4.fill(0xee, 0, Number(size));
+  const old = await ask("MEM_ALLOC", [size]);
+  await ask("BULK_HTOD", [0n, old, size]);
+  await ask("MEM_FREE", [old]);
+
+  const session = Number(await ask("SESSION_BEGIN", []));
+  const module = await ask("MODULE_LOAD_PTX", [], session, text(KERNELS));
+  const waitFor = await ask("FUNC_GET", [module], session, text("wait_for"));
+  const flag = await ask("MEM_ALLOC", [4n], session);
+  const one = 1n << 32n;
+  const slots = new Uint8Array(BigUint64Array.of(flag).buffer);
+  await ask("LAUNCH_KERNEL", [waitFor, 1n | one, 1n | one, 1n | one, one, 0n], session, slots);
+  // The kernel waits in the default stream; what comes next does not wait for it.
+  const fresh = await ask("MEM_ALLOC", [size], session);
+  const stream = await ask("STREAM_CREATE", [1n], session);
+  const back = 4096;
+  const read = async (): Promise<number[]> => {
+    await ask("BULK_DTOH", [fresh, BigInt(back), size, stream], session);
+    return [...new Set(bar4.subarray(back, back + Number(size)))];
+  };
+  assertEquals(await read(), [0]);
+  bar4.fill(0x11, 0, Number(size));
+  await ask("BULK_HTOD", [0n, fresh, size, stream], session);
+  await ask("BULK_HTOD", [0n, flag, 4n, stream], session);
+  await ask("CTX_SYNC", [], session);
+  assertEquals(await read(), [0x11]);
+});
+
 Deno.test("without a backend memory commands give 3, and what needs none still answers", async () => {
   using gpu = openType2("soft:type2?backend=none");
   for (const row of COMMANDS) {

@@ -4,6 +4,20 @@
 
 #include <string.h>
 
+/* Zeroes memory that nobody has yet. On a stream of its own: a fill of the default stream would be done whenever the kernels
+ * before it end, over what the guest's other streams have written by then. */
+static CUresult clear_new(struct type2 *device, struct session *session, CUdeviceptr address, uint64_t size) {
+  enum { NON_BLOCKING = 1 };
+  const struct backend_functions *f = &device->backend.f;
+  CUresult result = session->clearing == NULL ? f->cuStreamCreate(&session->clearing, NON_BLOCKING) : 0;
+  if (result != 0) {
+    session->clearing = NULL;
+    return result;
+  }
+  result = f->cuMemsetD8Async(address, 0, size, session->clearing);
+  return result != 0 ? result : f->cuStreamSynchronize(session->clearing);
+}
+
 uint32_t command_MEM_ALLOC(struct type2 *device, struct command *command) {
   const uint64_t size = command->params[0];
   if (size == 0) return TYPE2_INVALID_VALUE;
@@ -11,8 +25,15 @@ uint32_t command_MEM_ALLOC(struct type2 *device, struct command *command) {
   const uint32_t failed = session_enter(device, command->session);
   if (failed != 0) return failed;
   CUdeviceptr address = 0;
-  const CUresult result = device->backend.f.cuMemAlloc_v2(&address, size);
+  CUresult result = device->backend.f.cuMemAlloc_v2(&address, size);
   if (result != 0) return result_of(result);
+  /* What another process of the guest left there is none of this one's. */
+  const bool is_new = device->freed_by == 0 || device->freed_by == (uint64_t)command->session->id + 1;
+  if (!is_new) result = clear_new(device, command->session, address, size);
+  if (result != 0) {
+    device->backend.f.cuMemFree_v2(address);
+    return result_of(result);
+  }
   if (!range_add(command->session, address, size, 0)) {
     device->backend.f.cuMemFree_v2(address);
     return TYPE2_OUT_OF_MEMORY;
@@ -20,9 +41,7 @@ uint32_t command_MEM_ALLOC(struct type2 *device, struct command *command) {
   command->session->allocated += size;
   device->allocated += size;
   command->results[0] = address;
-  /* What another process of the guest left there is none of this one's. */
-  if (device->freed_by == 0 || device->freed_by == (uint64_t)command->session->id + 1) return TYPE2_SUCCESS;
-  return result_of(device->backend.f.cuMemsetD8_v2(address, 0, size));
+  return TYPE2_SUCCESS;
 }
 
 uint32_t command_MEM_FREE(struct type2 *device, struct command *command) {

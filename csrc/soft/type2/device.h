@@ -78,6 +78,7 @@ struct session {
   struct module modules[MOST_MODULES];
   struct function functions[MOST_FUNCTIONS];
   CUstream streams[MOST_STREAMS];
+  CUstream clearing; /* NULL until memory that another session freed is given to this one */
   struct event events[MOST_EVENTS];
   uint32_t module_count, function_count;
   uint32_t queued; /* launches since all streams were last seen idle */
