@@ -9,8 +9,9 @@ import { readTopology } from "../../src/pci/topology.ts";
 import { type FunctionSpec, pciMachine, type PciMachineSpec } from "./pci_machine.ts";
 import { comparePairs, compareRandomTrees } from "./random_trees.ts";
 
-Deno.test("on 25 random trees a pair of classes has the verdict of every pair of their members", () =>
-  compareRandomTrees(25));
+Deno.test("on 25 random trees a pair of classes has the verdict of every pair of their members", () => {
+  compareRandomTrees(25);
+});
 
 Deno.test("on every fixture a pair of classes has the verdict of every pair of their members", async () => {
   const folder = new URL("../fixtures/machines/", import.meta.url);

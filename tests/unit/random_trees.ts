@@ -98,8 +98,12 @@ function randomMachine(random: Random): PciMachineSpec {
   return { functions };
 }
 
-/** Compares on so many random trees, with bridges among the peers now and then. */
-export function compareRandomTrees(count: number): void {
+/**
+ * Compares on so many random trees, with bridges among the peers now and then.
+ *
+ * @returns how many functions another one stood for: about one in two trees
+ */
+export function compareRandomTrees(count: number): number {
   const random = new Random("classes of peers");
   let grouped = 0;
   for (let i = 0; i < count; i++) {
@@ -109,5 +113,5 @@ export function compareRandomTrees(count: number): void {
     const classes = comparePairs(topology, peers, `tree ${i}`);
     grouped += peers.length - classes.length;
   }
-  assert(grouped >= count / 5, `only ${grouped} functions stand for another`);
+  return grouped;
 }
