@@ -5,7 +5,6 @@
  */
 
 import { Deadline, yieldToEventLoop } from "../../core/deadline.ts";
-import type { DmaBuffer } from "../../core/dma.ts";
 import { BusbarError } from "../../core/error.ts";
 import { Histogram } from "../../core/histogram.ts";
 import {
@@ -19,6 +18,7 @@ import {
 import { SQE_WORDS } from "../../../ffi/nvme_queue.ts";
 import type { NvmeDriver } from "../driver/driver.ts";
 import { blockMemory, type NamespaceGeometry } from "../tables/identity.ts";
+import { JobMemory, type MemoryPiece } from "./job_memory.ts";
 import type { BlockPattern, Mismatch } from "./pattern.ts";
 import { prpEntries, prpListPages, writePrps } from "../queue/prp.ts";
 import { statusError } from "../tables/status.ts";
@@ -88,11 +88,9 @@ export interface IoJobResult {
   readonly mismatch: Mismatch | null;
 }
 
-/** A transfer's memory. */
+/** A transfer's memory, and its command. */
 interface Slot {
-  readonly buffer: DmaBuffer;
-  readonly list: DmaBuffer | null;
-  readonly metadata: DmaBuffer | null;
+  readonly data: MemoryPiece;
   readonly command: Uint32Array<ArrayBuffer>;
 }
 
@@ -113,10 +111,10 @@ interface Lane {
  * stop; the controller is reset then, so that nothing is left in flight
  */
 export async function runIoJob(driver: NvmeDriver, options: IoJobOptions): Promise<IoJobResult> {
-  const slots: Slot[] = [];
   const lanes: Lane[] = [];
+  using memory = new TransferMemory(driver, options);
   try {
-    makeLanes(driver, options, slots, lanes);
+    makeLanes(driver, options, memory, lanes);
     return await new Job(driver, options, lanes).run();
   } catch (error) {
     // Transfers may still be under way into memory that is about to be freed.
@@ -124,30 +122,21 @@ export async function runIoJob(driver: NvmeDriver, options: IoJobOptions): Promi
     throw error;
   } finally {
     for (const { job } of lanes) job[Symbol.dispose]();
-    for (const slot of slots) {
-      slot.buffer[Symbol.dispose]();
-      slot.list?.[Symbol.dispose]();
-      slot.metadata?.[Symbol.dispose]();
-    }
   }
 }
 
-/** Adds to `slots` and `lanes` as they are made, so that the caller frees what there is when one cannot be made. */
-function makeLanes(driver: NvmeDriver, options: IoJobOptions, slots: Slot[], lanes: Lane[]): void {
+/** Adds to `lanes` as they are made, so that the caller frees what there is when one cannot be made. */
+function makeLanes(driver: NvmeDriver, options: IoJobOptions, from: TransferMemory, lanes: Lane[]): void {
   const { queues, depth, places = null } = options;
   const pairs = driver.ioQueues.slice(0, queues);
   planQueues(driver, queues, depth);
   const words = jobWords(driver, options);
   for (const [index, pair] of pairs.entries()) {
     const share = Math.floor(depth / queues) + (index < depth % queues ? 1 : 0);
-    const own = Array.from({ length: share }, () => {
-      const slot = makeSlot(driver, options);
-      slots.push(slot);
-      return slot;
-    });
+    const own = Array.from({ length: share }, () => from.slot());
     const commands = new Uint32Array(share * SQE_WORDS);
     for (const [id, slot] of own.entries()) commands.set(slot.command, id * SQE_WORDS);
-    const memory = own.map(({ buffer }) => buffer.pointer);
+    const memory = own.map(({ data }) => data.pointer);
     const job = new NvmeJob(driver.name, pair.raw, words(index), commands, memory, places);
     lanes.push({ job, slots: own, isRunning: true, state: job.state(), movedAt: performance.now() });
   }
@@ -231,26 +220,56 @@ function zipfWords(count: number, theta: number): NvmeJobWords {
   return { ZIPF_THETA: word(theta), ZIPF_ZETA: word(zeta), ZIPF_ETA: word(eta) };
 }
 
-function makeSlot(driver: NvmeDriver, { namespace, transferBlocks }: IoJobOptions): Slot {
-  const block = blockMemory(namespace);
-  const sizeBytes = transferBlocks * block.dataBytes;
-  const buffer = driver.allocDma(sizeBytes);
-  const entries = prpEntries([{ iova: buffer.iova, sizeBytes }], driver.pageBytes);
-  const listPages = prpListPages(entries.length, driver.pageBytes);
-  const list = listPages === 0 ? null : driver.allocDma(listPages * driver.pageBytes);
-  const pages = list === null ? [] : Array.from({ length: listPages }, (_, i) => ({
-    iova: list.iova + BigInt(i * driver.pageBytes),
-    entries: new BigUint64Array(list.bytes.buffer, list.bytes.byteOffset + i * driver.pageBytes, driver.pageBytes / 8),
-  }));
-  const { prp1, prp2 } = writePrps(entries, pages, driver.pageBytes);
-  const metadata = block.metadataBytes === 0 ? null : driver.allocDma(transferBlocks * block.metadataBytes);
-  const command = new Uint32Array(SQE_WORDS);
-  command[1] = namespace.id;
-  for (const [at, value] of [[4, metadata?.iova ?? 0n], [6, prp1], [8, prp2]] as const) {
-    command[at] = Number(value & 0xffff_ffffn);
-    command[at + 1] = Number(value >> 32n);
+/** What the transfers of a job need: data, PRP lists, metadata. */
+class TransferMemory implements Disposable {
+  readonly #driver: NvmeDriver;
+  readonly #nsid: number;
+  readonly #dataBytes: number;
+  readonly #listPages: number;
+  readonly #data: JobMemory;
+  readonly #lists: JobMemory | null;
+  readonly #metadata: JobMemory | null;
+
+  constructor(driver: NvmeDriver, { namespace, transferBlocks, depth }: IoJobOptions) {
+    const { dataBytes, metadataBytes } = blockMemory(namespace);
+    const { pageBytes } = driver;
+    this.#driver = driver;
+    this.#nsid = namespace.id;
+    this.#dataBytes = transferBlocks * dataBytes;
+    // Each piece begins at a page.
+    this.#listPages = prpListPages(Math.ceil(this.#dataBytes / pageBytes), pageBytes);
+    const pieces = (sizeBytes: number): JobMemory | null =>
+      sizeBytes === 0 ? null : new JobMemory((bytes) => driver.allocDma(bytes), sizeBytes, pageBytes, depth);
+    this.#data = new JobMemory((bytes) => driver.allocDma(bytes), this.#dataBytes, pageBytes, depth);
+    this.#lists = pieces(this.#listPages * pageBytes);
+    this.#metadata = pieces(transferBlocks * metadataBytes);
   }
-  return { buffer, list, metadata, command };
+
+  slot(): Slot {
+    const { pageBytes } = this.#driver;
+    const data = this.#data.take();
+    const entries = prpEntries([{ iova: data.iova, sizeBytes: this.#dataBytes }], pageBytes);
+    const list = this.#lists?.take();
+    const pages = list === undefined ? [] : Array.from({ length: this.#listPages }, (_, i) => ({
+      iova: list.iova + BigInt(i * pageBytes),
+      entries: new BigUint64Array(list.bytes.buffer, list.bytes.byteOffset + i * pageBytes, pageBytes / 8),
+    }));
+    const { prp1, prp2 } = writePrps(entries, pages, pageBytes);
+    const metadata = this.#metadata?.take();
+    const command = new Uint32Array(SQE_WORDS);
+    command[1] = this.#nsid;
+    for (const [at, value] of [[4, metadata?.iova ?? 0n], [6, prp1], [8, prp2]] as const) {
+      command[at] = Number(value & 0xffff_ffffn);
+      command[at + 1] = Number(value >> 32n);
+    }
+    return { data, command };
+  }
+
+  [Symbol.dispose](): void {
+    this.#data[Symbol.dispose]();
+    this.#lists?.[Symbol.dispose]();
+    this.#metadata?.[Symbol.dispose]();
+  }
 }
 
 class Job {
@@ -369,7 +388,7 @@ class Job {
     if (end !== "handed") return;
     for (const id of lane.job.handed()) {
       const { lba, blocks, isRead } = lane.job.slot(id);
-      const bytes = lane.slots[id]?.buffer.bytes.subarray(0, blocks * this.#bytesPerBlock);
+      const bytes = lane.slots[id]?.data.bytes.subarray(0, blocks * this.#bytesPerBlock);
       if (bytes === undefined) throw new BusbarError("bug", "a transfer has no slot");
       if (isRead) this.#options.onRead?.(lba, bytes);
       else this.#options.fill?.(lba, bytes);
@@ -382,7 +401,7 @@ class Job {
       const { WRONG_SLOT } = job.state();
       if (WRONG_SLOT === NVME_JOB_NONE) continue;
       const { lba, blocks } = job.slot(Number(WRONG_SLOT));
-      const bytes = slots[Number(WRONG_SLOT)]?.buffer.bytes.subarray(0, blocks * this.#bytesPerBlock);
+      const bytes = slots[Number(WRONG_SLOT)]?.data.bytes.subarray(0, blocks * this.#bytesPerBlock);
       const found = bytes === undefined ? null : this.#options.pattern?.check(bytes, lba);
       if (found) return found;
       throw new BusbarError("bug", "the loops in C and here disagree about a pattern");
