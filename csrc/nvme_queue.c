@@ -77,11 +77,12 @@ int32_t bb_nvme_reap(bb_nvme_queue *queue, void *completions, uint32_t room, uin
         taken += take(queue, (uint8_t *)completions + (size_t)taken * BB_NVME_CQE_BYTES, room - taken);
         relax();
       }
-      if (taken >= wanted || taken >= room || now >= end) break;
-      if (now < next_look) continue;
+      if (taken >= wanted || taken >= room) break;
+      /* At the limit too: a process that did not run until then has not looked yet. */
+      if (now < next_look && now < end) continue;
       next_look = now + LOOK_US;
       problem = look_at_status(queue);
-      if (problem != 0) break;
+      if (problem != 0 || now >= end) break;
     }
   }
   if (taken == 0) return problem;

@@ -117,10 +117,11 @@ Deno.test("a rate is kept to: no more transfers begin than it allows", async () 
   await using one = await openController("size=4MiB", { ioQueues: 2 });
   const { transfers, elapsedMs } = await runIoJob(
     one.driver,
-    await jobOn(one, { durationMs: 500, queues: 2, ratePerSecond: 1000 }),
+    await jobOn(one, { transfers: 300, queues: 2, ratePerSecond: 1000 }),
   );
-  // One is due at once in each queue.
-  assert(transfers <= elapsedMs + 2 && transfers > 100, `${transfers} in ${elapsedMs} ms`);
+  assertEquals(transfers, 300);
+  // One is due at once in each queue. How many a busy machine manages below the rate is not judged.
+  assert(transfers <= elapsedMs + 2, `${transfers} in ${elapsedMs} ms`);
 });
 
 Deno.test("a doorbell that waits leaves room for every completion that may come before the next look", () => {

@@ -135,14 +135,18 @@ Deno.test("completions are new by their phase, which turns at the end of the rin
 
 Deno.test("a wait for completions ends with a fatal status and with a device that is gone", () => {
   using ring = new Ring();
-  const wait = (): number => ring.queue.exchange(new Uint32Array(0), 0, new Uint32Array(4), 1, 5000);
-  assertEquals(wait(), 0);
-  ring.registers.write32(CSTS, 1 | 2);
-  assertEquals(assertThrows(wait, BusbarError).code, "device-failed");
-  ring.registers.write32(CSTS, 0xffff_ffff);
-  assertEquals(assertThrows(wait, BusbarError).code, "device-gone");
-  ring.registers.write32(CSTS, 1);
-  assertEquals(wait(), 0);
+  // The second is over before the status is looked at for the first time on the way, as one is that the machine had no time for.
+  for (const limitUs of [5000, 1]) {
+    const wait = (): number => ring.queue.exchange(new Uint32Array(0), 0, new Uint32Array(4), 1, limitUs);
+    ring.registers.write32(CSTS, 1);
+    assertEquals(wait(), 0);
+    ring.registers.write32(CSTS, 1 | 2);
+    assertEquals(assertThrows(wait, BusbarError).code, "device-failed");
+    ring.registers.write32(CSTS, 0xffff_ffff);
+    assertEquals(assertThrows(wait, BusbarError).code, "device-gone");
+    ring.registers.write32(CSTS, 1);
+    assertEquals(wait(), 0);
+  }
 });
 
 Deno.test("a queue that was reset begins anew, and its first phase is 1 again", () => {

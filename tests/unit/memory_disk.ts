@@ -32,6 +32,8 @@ export class MemoryDisk implements JournalDisk {
   readonly files: Map<string, Inode> = new Map();
   /** Bytes that fit on it. */
   capacityBytes: number = Infinity;
+  /** Whose the files are. */
+  uid: number | null = Deno.uid();
   /** Calls so far. */
   calls: number = 0;
   /** Whether the call of a number fails. */
@@ -106,7 +108,7 @@ export class MemoryDisk implements JournalDisk {
     this.#enter("lstat");
     const inode = this.files.get(path);
     if (inode === undefined) throw notFound();
-    return statusOf(inode);
+    return statusOf(inode, this.uid);
   }
 
   link(from: string, to: string): void {
@@ -159,13 +161,13 @@ export class MemoryDisk implements JournalDisk {
         lock.exclusive = exclusive;
         return true;
       },
-      status: () => statusOf(inode),
+      status: () => statusOf(inode, this.uid),
       close: (): void => void inode.lock.owners.delete(owner),
     };
   }
 }
 
-function statusOf(inode: Inode): Deno.FileInfo {
+function statusOf(inode: Inode, uid: number | null): Deno.FileInfo {
   return {
     isFile: true,
     isDirectory: false,
@@ -179,7 +181,7 @@ function statusOf(inode: Inode): Deno.FileInfo {
     ino: inode.ino,
     mode: 0o100600,
     nlink: 1,
-    uid: Deno.uid(),
+    uid,
     gid: Deno.gid(),
     rdev: 0,
     blksize: 4096,

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 
 import { BusbarError } from "../../src/core/error.ts";
 import { UndoJournal } from "../../src/core/undo/journal.ts";
@@ -139,4 +139,36 @@ Deno.test("a journal that another restore removes before the lock is had is gone
   };
   const error = assertThrows(() => UndoJournal.restore(kept, machine, disk), BusbarError);
   assertEquals([error.code, machine.turned, path === kept], ["absent", ["/sys/knob1"], false] as unknown[]);
+});
+
+Deno.test("a journal that belongs to another user is not played back", () => {
+  const disk = new MemoryDisk();
+  const machine = new Knobs();
+  const journal = new UndoJournal(machine, { command: "one", folder: FOLDER, disk });
+  journal.change({ what: "knob 1", write: { path: "/sys/knob1", text: "x" } });
+  journal.keepAs("name");
+  const kept = [...disk.files.keys()][0] ?? "";
+  const owner = disk.uid ?? 0;
+  disk.uid = owner + 1;
+  const error = assertThrows(() => UndoJournal.restore(kept, machine, disk), BusbarError);
+  assertEquals([error.code, machine.turned], ["permission", ["/sys/knob1"]] as unknown[]);
+  assertStringIncludes(error.message, `it belongs to user ${owner + 1}`);
+  disk.uid = owner;
+  UndoJournal.restore(kept, machine, disk);
+  assertEquals(machine.turned, []);
+});
+
+Deno.test("changes are not kept under a name that holds others; both stay on disk, and the hint puts the first back", () => {
+  const disk = new MemoryDisk();
+  const machine = new Knobs();
+  const [first, second] = ["one", "two"].map((command) => new UndoJournal(machine, { command, folder: FOLDER, disk }));
+  assert(first !== undefined && second !== undefined);
+  first.change({ what: "knob 1", write: { path: "/sys/knob1", text: "x" } });
+  first.keepAs("name");
+  second.change({ what: "knob 2", write: { path: "/sys/knob2", text: "x" } });
+  const error = assertThrows(() => second.keepAs("name"), BusbarError);
+  assertEquals([error.code, error.hint], ["busy", "busbar restore --kept name puts those back first"]);
+  assertEquals(disk.files.size, 2);
+  second[Symbol.dispose]();
+  assertEquals([machine.turned, disk.files.size], [["/sys/knob1"], 1] as unknown[]);
 });
