@@ -21,10 +21,12 @@ export type NeedName =
   | "blkid"
   | "chromium"
   | "cpio"
+  | "debugfs"
   | "fish"
   | "groff"
   | "lspci"
   | "man"
+  | "mcopy"
   | "mkfs.btrfs"
   | "mkfs.ext2"
   | "mkfs.ext4"
@@ -36,6 +38,7 @@ export type NeedName =
   | "readelf"
   | "script"
   | "setpriv"
+  | "sfdisk"
   | "aarch64-linux-gnu-gcc"
   | "powerpc64le-linux-gnu-gcc"
   | "riscv64-linux-gnu-gcc"
@@ -60,6 +63,8 @@ export const NEEDS: Readonly<Record<NeedName, Need>> = {
   script: { programs: ["script"], package: "bsdutils", suites: ["unit"] },
   cpio: { programs: ["cpio"], package: "cpio", suites: ["unit"] },
   blkid: { programs: ["blkid"], package: "util-linux", suites: ["unit"] },
+  debugfs: { programs: ["debugfs"], package: "e2fsprogs", suites: ["unit"] },
+  mcopy: { programs: ["mcopy"], package: "mtools", suites: ["unit"] },
   "mkfs.ext4": { programs: ["mkfs.ext4"], package: "e2fsprogs", suites: ["unit"] },
   "mkfs.ext2": { programs: ["mkfs.ext2"], package: "e2fsprogs", suites: ["unit"] },
   "mkfs.xfs": { programs: ["mkfs.xfs"], package: "xfsprogs", suites: ["unit"] },
@@ -82,6 +87,7 @@ export const NEEDS: Readonly<Record<NeedName, Need>> = {
   "qemu-sparc64-static": { programs: ["qemu-sparc64-static"], package: "qemu-user-static", suites: ["full"] },
   // Not a package of any suite: it would start a service. The tests unpack it themselves.
   sshd: { programs: ["sshd"], package: "openssh-server", suites: [] },
+  sfdisk: { programs: ["sfdisk"], package: "fdisk", suites: ["unit"] },
   setpriv: { programs: ["setpriv"], package: "util-linux", suites: ["full"] },
   spin: { programs: ["spin"], package: "spin", suites: ["full"] },
   valgrind: { programs: ["valgrind"], package: "valgrind", suites: ["soft", "full"] },
