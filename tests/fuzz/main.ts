@@ -6,7 +6,8 @@
  */
 
 import { findFuzzer, fuzz } from "./fuzz.ts";
-import { fuzzScript, SCRIPT_TARGETS } from "./scripts.ts";
+import { fuzzGuided } from "./guided.ts";
+import { SCRIPT_TARGETS } from "./scripts.ts";
 import { FUZZ_TARGETS } from "./targets.ts";
 
 const minutesAt = Deno.args.indexOf("--minutes");
@@ -14,18 +15,19 @@ const minutes = minutesAt < 0 ? 1 : Number(Deno.args[minutesAt + 1]);
 const [name] = Deno.args.filter((word, at) => !word.startsWith("-") && (minutesAt < 0 || at !== minutesAt + 1));
 const compiler = findFuzzer();
 const names = [...Object.keys(FUZZ_TARGETS), ...Object.keys(SCRIPT_TARGETS)];
-const isScript = name !== undefined && Object.hasOwn(SCRIPT_TARGETS, name);
+const script = name !== undefined && Object.hasOwn(SCRIPT_TARGETS, name) ? SCRIPT_TARGETS[name] : undefined;
 if (name === undefined || !names.includes(name) || !(minutes >= 0)) {
   console.error(`usage: deno task fuzz TARGET [--minutes N]; targets: ${names.join(", ")}`);
   Deno.exitCode = 2;
-} else if (!isScript && compiler === null) {
+} else if (script === undefined && compiler === null) {
   console.error("there is no clang with libFuzzer; the packages clang and libclang-rt-dev have it");
   Deno.exitCode = 3;
 } else {
   const folder = await Deno.makeTempDir({ prefix: `busbar-fuzz-${name}-` });
-  const { ok, words } = isScript
-    ? await fuzzScript(name, Math.round(minutes * 60), folder)
-    : await fuzz(name, compiler ?? "", Math.round(minutes * 60), folder);
+  const seconds = Math.round(minutes * 60);
+  const { ok, words } = script === undefined
+    ? await fuzz(name, compiler ?? "", seconds, folder)
+    : await fuzzGuided(name, script, { seconds }, folder);
   console.log(words);
   console.log(ok ? `${name}: nothing found` : `${name}: found something, see ${folder}`);
   if (ok) await Deno.remove(folder, { recursive: true });

@@ -1,31 +1,40 @@
 /**
- * Fuzz targets in TypeScript: a seeded generator makes and changes bytes, and the target may throw nothing but a
- * BusbarError. The seed is printed, and `BUSBAR_SEED` repeats a run.
+ * Fuzz targets in TypeScript. Everything a target decides comes from the input, so that an input is a test of its own.
  * @module
  */
 
-import { BusbarError } from "../../src/core/error.ts";
 import { findSignatures } from "../../src/nvme/jobs/signature.ts";
 import { decodePage, fitsPage, guessPage, NVME_PAGES } from "../../src/nvme/tables/pages.ts";
-import { Random } from "../unit/random.ts";
-import type { FuzzResult } from "./fuzz.ts";
 
-interface ScriptTarget {
-  /** Takes any bytes. Throws, or returns what is wrong. */
-  readonly run: (bytes: Uint8Array, random: Random) => Promise<string | null>;
+/** What came of one input. */
+export interface Tried {
+  /** What is wrong, or null. */
+  readonly problem: string | null;
+  /** What was found where tables decide, not code: no block of code is new there. */
+  readonly features: readonly string[];
+}
+
+/** A fuzz target in TypeScript, with the corpus `tests/fuzz/corpus/NAME`. */
+export interface ScriptTarget {
+  /** Takes any bytes. May throw nothing but a BusbarError. */
+  readonly run: (bytes: Uint8Array) => Promise<Tried>;
   /** Longest input in bytes. */
   readonly maxBytes: number;
   /** Words that make an input interesting, as text or hexadecimal digits behind `0x`. */
   readonly words: readonly string[];
+  /** Offsets in bytes where words matter. */
+  readonly places: readonly number[];
 }
 
-/** The limit of one input: nothing that is read here is long work. */
-const LIMIT_MS = 2000;
+/** Bytes at the beginning of an input that are choices, not data. */
+const HEAD_BYTES = 4;
 
-async function signatures(bytes: Uint8Array, random: Random): Promise<string | null> {
-  const blockBytes = random.pick([512, 4096]);
+async function signatures(input: Uint8Array): Promise<Tried> {
+  const [size = 0, more = 0] = input;
+  const bytes = input.subarray(HEAD_BYTES);
+  const blockBytes = size % 2 === 0 ? 512 : 4096;
   // A drive of any whole number of blocks, of which the input is the beginning and the end.
-  const blocks = Math.max(1, Math.floor(bytes.length / blockBytes)) + random.pick([0, 1, 7, 100_000]);
+  const blocks = Math.max(1, Math.floor(bytes.length / blockBytes)) + ([0, 1, 7, 100_000][more % 4] ?? 0);
   const capacity = BigInt(blocks * blockBytes);
   const reads: string[] = [];
   const found = await findSignatures(
@@ -42,18 +51,26 @@ async function signatures(bytes: Uint8Array, random: Random): Promise<string | n
     blockBytes,
   );
   const outside = found.find(({ offset }) => offset < 0n || offset >= capacity);
-  return reads[0] ?? (outside === undefined ? null : `${outside.name} at ${outside.offset} of ${capacity}`);
+  return {
+    problem: reads[0] ?? (outside === undefined ? null : `${outside.name} at ${outside.offset} of ${capacity}`),
+    features: found.map(({ name }) => name),
+  };
 }
 
-function pages(bytes: Uint8Array, random: Random): Promise<string | null> {
-  for (const page of [random.pick(NVME_PAGES), random.pick(NVME_PAGES)]) {
-    fitsPage(page, bytes.length);
-    const { rows } = decodePage(page, bytes);
-    const texts = JSON.stringify(rows, (_, value) => typeof value === "bigint" ? `${value}` : value);
-    if (texts.includes("NaN")) return Promise.resolve(`${page.name} shows NaN`);
-  }
-  guessPage(bytes);
-  return Promise.resolve(null);
+function pages(input: Uint8Array): Promise<Tried> {
+  const [which = 0, isHoled = 0, at = 0, sizeBytes = 0] = input;
+  const bytes = input.subarray(HEAD_BYTES);
+  const page = NVME_PAGES[which % NVME_PAGES.length];
+  if (page === undefined) throw new Error("there are no pages");
+  const fits = fitsPage(page, bytes.length);
+  const missing = isHoled % 2 === 0 ? [] : [{ offset: 8 * at, end: 8 * at + sizeBytes }];
+  const { rows } = decodePage(page, bytes, missing);
+  const texts = JSON.stringify(rows, (_, value) => typeof value === "bigint" ? `${value}` : value);
+  const guess = guessPage(bytes);
+  return Promise.resolve({
+    problem: texts.includes("NaN") ? `${page.name} shows NaN` : null,
+    features: [`${page.name} ${fits}`, `taken for ${guess?.page.name ?? "nothing"}`],
+  });
 }
 
 /** The targets by name. */
@@ -71,62 +88,20 @@ export const SCRIPT_TARGETS: Readonly<Record<string, ScriptTarget>> = {
       "0x53ef",
       "0x0cb1ba0000000000",
       "SWAPSPACE2",
+      "_BHRfS_M",
+      "NTFS    ",
+      "CD001",
+      "0x80",
     ],
+    places: [0, 3, 446, 510, 512, 1024, 1080, 4086, 4096, 0x8001, 0x10040].map((place) => HEAD_BYTES + place).concat(
+      0,
+      1,
+    ),
   },
   pages: {
     run: pages,
     maxBytes: 8192,
     words: ["0xffffffffffffffff", "0x80", "0x00010400", "nqn.2014-08", "0x7f", "0x0100000000000000"],
+    places: [0, 1, 2, 3, HEAD_BYTES, HEAD_BYTES + 8],
   },
 };
-
-function wordBytes(word: string): Uint8Array {
-  return word.startsWith("0x") ? Uint8Array.fromHex(word.slice(2)) : new TextEncoder().encode(word);
-}
-
-function nextInput(random: Random, target: ScriptTarget, kept: readonly Uint8Array[]): Uint8Array {
-  const base = kept.length > 0 && random.below(2) === 0
-    ? random.pick(kept).slice()
-    : random.bytes(random.below(random.pick([64, 600, 4200, target.maxBytes])));
-  for (let i = random.below(8); i > 0 && base.length > 0; i--) {
-    const word = wordBytes(random.pick(target.words));
-    const places = [0, 510, 512, 1024, 1080, 4096, random.below(base.length)];
-    const at = random.pick(places);
-    if (at + word.length <= base.length) base.set(word, at);
-    else base[random.below(base.length)] = random.below(256);
-  }
-  return base;
-}
-
-/**
- * Runs a target for a time. Some inputs are kept and changed further.
- *
- * @param seconds 0 runs a hundred inputs
- */
-export async function fuzzScript(name: string, seconds: number, folder: string): Promise<FuzzResult> {
-  const target = SCRIPT_TARGETS[name];
-  if (target === undefined) throw new Error(`no target '${name}'`);
-  const random = new Random(`fuzz ${name}`);
-  const end = performance.now() + 1000 * seconds;
-  const kept: Uint8Array[] = [];
-  let count = 0;
-  for (; count < 100 || performance.now() < end; count++) {
-    const bytes = nextInput(random, target, kept);
-    const began = performance.now();
-    let problem: string | null;
-    try {
-      problem = await target.run(bytes, random);
-    } catch (error) {
-      problem = error instanceof BusbarError ? null : String(error instanceof Error ? error.stack : error);
-    }
-    const tookMs = performance.now() - began;
-    if (problem === null && tookMs > LIMIT_MS) problem = `it took ${Math.round(tookMs)} ms`;
-    if (problem !== null) {
-      await Deno.writeFile(`${folder}/crash`, bytes);
-      return { ok: false, words: `seed ${random.seed}, input ${count}: ${problem}` };
-    }
-    if (random.below(20) === 0) kept.splice(kept.length < 200 ? kept.length : random.below(200), 1, bytes);
-    if (count % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 0));
-  }
-  return { ok: true, words: `${name}: ${count} inputs` };
-}

@@ -3,7 +3,8 @@
 import { assertEquals } from "@std/assert";
 
 import { findFuzzer, fuzz } from "../fuzz/fuzz.ts";
-import { fuzzScript, SCRIPT_TARGETS } from "../fuzz/scripts.ts";
+import { fuzzGuided } from "../fuzz/guided.ts";
+import { SCRIPT_TARGETS } from "../fuzz/scripts.ts";
 import { FUZZ_TARGETS } from "../fuzz/targets.ts";
 
 const compiler = findFuzzer();
@@ -22,10 +23,10 @@ for (const name of Object.keys(FUZZ_TARGETS)) {
   });
 }
 
-for (const name of Object.keys(SCRIPT_TARGETS)) {
+for (const [name, target] of Object.entries(SCRIPT_TARGETS)) {
   Deno.test(`fuzzing ${name} for 20 seconds finds nothing`, async () => {
     const folder = await Deno.makeTempDir({ prefix: "busbar-fuzz-" });
-    const { ok, words } = await fuzzScript(name, 20, folder);
+    const { ok, words } = await fuzzGuided(name, target, { seconds: 20 }, folder);
     assertEquals(ok, true, words);
     await Deno.remove(folder, { recursive: true });
   });
