@@ -44,4 +44,11 @@ export const FUZZ_TARGETS: Readonly<Record<string, FuzzTarget>> = {
     libraries: ["-pthread", "-lm"],
     maxBytes: 2048,
   },
+  // The driver is part of the program, so its functions are exported; each library says its ABI's version.
+  type2: {
+    sources: ["csrc/soft/type2", "csrc/soft/cuda", "csrc/ptx"],
+    includes: ["csrc", "csrc/api"],
+    libraries: ["-rdynamic", "-Wl,--allow-multiple-definition", "-ldl", "-lm", "-pthread"],
+    maxBytes: 8192,
+  },
 };

@@ -9,6 +9,7 @@ import { readBarrier } from "../../ffi/mmio.ts";
 import { SoftCoherency, SoftType2 } from "../../ffi/soft_type2.ts";
 import { Type2Gpu } from "../../src/type2/client.ts";
 import { openType2, serveSharedFile } from "../../src/type2/open.ts";
+import { toolArgs } from "./tool.ts";
 
 /** Opens the libraries before a file's tests, and closes them after. */
 export function withType2Libraries(): void {
@@ -48,6 +49,20 @@ export class Served implements AsyncDisposable {
     this.device[Symbol.dispose]();
     await Deno.remove(this.path.slice(0, this.path.lastIndexOf("/")), { recursive: true });
   }
+}
+
+/** A server as a process. */
+export async function startServer(path: string, ...more: string[]): Promise<Deno.ChildProcess> {
+  const args = toolArgs("cxl_gpu", ["serve", "--file", `${path},size=16MiB`, "--memory", "16MiB", ...more]);
+  const child = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "null" }).spawn();
+  const reader = child.stdout.getReader();
+  for (let text = ""; !text.includes("qemu");) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error(`the server ended: ${text}`);
+    text += new TextDecoder().decode(value);
+  }
+  await reader.cancel();
+  return child;
 }
 
 /** Kernels for the tests. */

@@ -7,8 +7,8 @@ import { BusbarError } from "../../src/core/error.ts";
 import { openType2, serveSharedFile } from "../../src/type2/open.ts";
 import type { Type2Gpu } from "../../src/type2/client.ts";
 import { fatbin, Workshop } from "./ptx/programs.ts";
-import { runTool, toolArgs } from "./tool.ts";
-import { KERNELS, Served, withType2Libraries } from "./type2_device.ts";
+import { runTool } from "./tool.ts";
+import { KERNELS, Served, startServer, withType2Libraries } from "./type2_device.ts";
 
 withType2Libraries();
 
@@ -75,20 +75,6 @@ Deno.test("a kernel sums what was written into the pool: no copy is among the co
   assertEquals([...words], [15, 25, 35, 45]);
   for (const code of [0x22, 0x23, 0x24, 0x70, 0x71, 0x72]) assertEquals(served.device.count(code), 0);
 });
-
-/** A server as a process. */
-async function startServer(path: string, ...more: string[]): Promise<Deno.ChildProcess> {
-  const args = toolArgs("cxl_gpu", ["serve", "--file", `${path},size=16MiB`, "--memory", "16MiB", ...more]);
-  const child = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "null" }).spawn();
-  const reader = child.stdout.getReader();
-  for (let text = ""; !text.includes("qemu");) {
-    const { value, done } = await reader.read();
-    if (done) throw new Error(`the server ended: ${text}`);
-    text += new TextDecoder().decode(value);
-  }
-  await reader.cancel();
-  return child;
-}
 
 Deno.test("serve killed in a kernel: an error within 2 s; the next takes the file over, handles are void, and it leaves nothing", async () => {
   const folder = await Deno.makeTempDir({ dir: "/dev/shm" });

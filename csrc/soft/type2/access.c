@@ -2,19 +2,15 @@
 #define _GNU_SOURCE
 #include "device.h"
 
-#include <string.h>
-
 static bool is_width(uint32_t width) { return width == 1 || width == 2 || width == 4 || width == 8; }
 
 uint64_t bb_type2_read(struct type2 *device, uint64_t offset, uint32_t width) {
   if (device == NULL || !is_width(width)) return 0;
   uint64_t value = 0;
-  if (range_in(offset, width, REGISTER_BYTES)) {
-    for (uint32_t i = 0; i < width; i++) {
-      value |= (uint64_t)__atomic_load_n(device->registers + offset + i, __ATOMIC_RELAXED) << 8 * i;
-    }
-  } else if (offset >= REGISTER_BYTES && range_in(offset - REGISTER_BYTES, width, device->data_bytes)) {
-    memcpy(&value, device->data + (offset - REGISTER_BYTES), width);
+  /* A whole register by one access: another thread's command may be writing it. */
+  if (range_in(offset, width, REGISTER_BYTES)) copy_from_guest(&value, device->registers + offset, width);
+  else if (offset >= REGISTER_BYTES && range_in(offset - REGISTER_BYTES, width, device->data_bytes)) {
+    copy_from_guest(&value, device->data + (offset - REGISTER_BYTES), width);
   }
   return value;
 }
@@ -44,6 +40,6 @@ void bb_type2_write(struct type2 *device, uint64_t offset, uint32_t width, uint6
       __atomic_store_n(device->registers + offset + i, (uint8_t)(value >> 8 * i), __ATOMIC_RELAXED);
     }
   } else if (offset >= REGISTER_BYTES && range_in(offset - REGISTER_BYTES, width, device->data_bytes)) {
-    memcpy(device->data + (offset - REGISTER_BYTES), &value, width);
+    copy_to_guest(device->data + (offset - REGISTER_BYTES), &value, width);
   }
 }

@@ -2,8 +2,6 @@
 #define _GNU_SOURCE
 #include "device.h"
 
-#include <string.h>
-
 /* Zeroes memory that nobody has yet. On a stream of its own: a fill of the default stream would be done whenever the kernels
  * before it end, over what the guest's other streams have written by then. */
 static CUresult clear_new(struct type2 *device, struct session *session, CUdeviceptr address, uint64_t size) {
@@ -95,7 +93,7 @@ uint32_t command_MEM_COPY_DTOH(struct type2 *device, struct command *command) {
   if (size == 0) return TYPE2_SUCCESS;
   const uint32_t result = copy_out(device, command);
   /* What was in DATA before is nothing that was copied. */
-  if (result != 0) memset(device->data, 0, size);
+  if (result != 0) clear_for_guest(device->data, size);
   return result;
 }
 

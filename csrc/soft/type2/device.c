@@ -54,12 +54,12 @@ static void *map_memory(uint64_t size) {
 static void set_registers(struct type2 *device) {
   const struct backend *backend = &device->backend;
   const struct settings *settings = &device->settings;
-  memset(device->registers, 0, sizeof device->registers);
+  clear_for_guest(device->registers, sizeof device->registers);
   put32(device, REG_MAGIC, TYPE2_MAGIC);
   put32(device, REG_VERSION, TYPE2_VERSION);
   put32(device, REG_CAPS, device->caps);
   const char *name = settings->name[0] != '\0' ? settings->name : backend->name;
-  memcpy(device->registers + TYPE2_NAME_OFFSET, name, strnlen(name, TYPE2_NAME_BYTES - 1));
+  copy_to_guest(device->registers + TYPE2_NAME_OFFSET, name, strnlen(name, TYPE2_NAME_BYTES - 1));
   const uint64_t limit = settings->memory_bytes;
   put64(device, REG_TOTAL_MEM, limit != 0 && limit < backend->total_bytes ? limit : backend->total_bytes);
   put32(device, REG_CC_MAJOR, backend->major);

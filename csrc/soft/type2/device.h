@@ -235,6 +235,7 @@ char *copy_text(const uint8_t *from, uint64_t room);
 /* Copies memory that a guest may be writing. */
 void copy_from_guest(void *to, const uint8_t *from, uint64_t size);
 void copy_to_guest(uint8_t *to, const void *from, uint64_t size);
+void clear_for_guest(uint8_t *to, uint64_t size);
 bool range_in(uint64_t offset, uint64_t size, uint64_t limit);
 
 #endif
