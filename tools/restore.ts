@@ -6,20 +6,24 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { BusbarError, isBusbarError } from "../src/core/error.ts";
-import { type FoundJournal, keptName, listJournals } from "../src/core/undo/found_journals.ts";
+import { type Machine, unsupportedBy } from "../src/core/machine.ts";
+import { type FoundJournal, keptName } from "../src/core/undo/found_journals.ts";
+import { localJournals, type MachineJournals } from "../src/core/undo/machine_journals.ts";
 import type { Restored } from "../src/core/undo/roll_back.ts";
-import { UndoJournal } from "../src/core/undo/journal.ts";
+import { HOST_OPTION, machineFrom } from "./cli/machine.ts";
 import { print, printJson } from "./cli/output.ts";
 import { raiseExitStatus, run } from "./cli/run.ts";
 
 /** The command line of `restore`. */
 export const command: CommandUnknownOpts = new Command("restore")
   .description("Put back what earlier runs changed on this machine and could not put back because they were killed.")
+  .option(...HOST_OPTION)
   .option("--kept <name>", "put back what a command meant to stay kept under this name")
   .option("--dry-run", "list the journals and what would be put back; change nothing")
   .option("--json", "print one JSON document")
   .action((options) => {
-    const { journals: found, refused } = listJournals();
+    const journals = options.host === undefined ? localJournals : journalsOf(machineFrom(options.host));
+    const { journals: found, refused } = journals.list();
     if (options.kept !== undefined && !found.some((journal) => keptName(journal) === options.kept)) {
       throw new BusbarError("absent", `nothing is kept under the name '${options.kept}'`, {
         operation: "restore",
@@ -28,7 +32,7 @@ export const command: CommandUnknownOpts = new Command("restore")
     }
     const results = found.map((journal) => ({
       journal,
-      ...(options.dryRun || !isWanted(journal, options.kept) ? NOT_TRIED : tryToRestore(journal)),
+      ...(options.dryRun || !isWanted(journal, options.kept) ? NOT_TRIED : tryToRestore(journals, journal)),
     }));
     if (options.json) {
       printJson({
@@ -59,12 +63,17 @@ interface Result {
   readonly error: string | null;
 }
 
+function journalsOf(machine: Machine): MachineJournals {
+  if (machine.journals === undefined) throw unsupportedBy(machine, "put anything back", machine.name);
+  return machine.journals;
+}
+
 const NOT_TRIED = { restored: null, error: null } as const;
 
 /** Puts one journal back. What goes wrong there stops no other one. */
-function tryToRestore({ path }: FoundJournal): Pick<Result, "restored" | "error"> {
+function tryToRestore(journals: MachineJournals, { path }: FoundJournal): Pick<Result, "restored" | "error"> {
   try {
-    return { restored: UndoJournal.restore(path), error: null };
+    return { restored: journals.restore(path), error: null };
   } catch (error) {
     // Another restore was faster, and has removed it.
     if (isBusbarError(error, "absent")) return { restored: [], error: null };

@@ -91,7 +91,15 @@ int path_reopen(int fd, int flags);
 /* The path of a descriptor, without the root before it. */
 int path_of(int fd, char *to, size_t room);
 
+/* files.c, for paths that something else than a frame names. 0, or -errno. */
+int file_read(const char *path, uint64_t offset, uint64_t size, struct buffer *out);
+int file_write(const char *path, int flags, uint64_t offset, const uint8_t *bytes, size_t size);
+int link_read(const char *path, struct buffer *out);
+int folder_make(const char *path);
+int folder_remove(const char *path);
+
 /* journal.c */
+/* The connection is gone: puts back what its journals list. */
 void journal_lost(void);
 int journal_command(int argc, char **argv);
 

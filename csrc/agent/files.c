@@ -33,14 +33,17 @@ static int32_t put_contents(int fd, uint64_t offset, uint64_t size, struct buffe
   return 0;
 }
 
-int32_t operation_read_file(struct call *call) {
-  const uint64_t size = call->arg[2].number;
+int file_read(const char *path, uint64_t offset, uint64_t size, struct buffer *out) {
   if (size > MAX_READ) return -EMSGSIZE;
-  const int fd = path_open_regular(path_in(call), O_RDONLY);
+  const int fd = path_open_regular(path, O_RDONLY);
   if (fd < 0) return fd;
-  const int32_t result = put_contents(fd, call->arg[1].number, size, call->out);
+  const int result = put_contents(fd, offset, size, out);
   close(fd);
   return result;
+}
+
+int32_t operation_read_file(struct call *call) {
+  return file_read(path_in(call), call->arg[1].number, call->arg[2].number, call->out);
 }
 
 static int is_dots(const char *name) { return strcmp(name, ".") == 0 || strcmp(name, "..") == 0; }
@@ -78,15 +81,17 @@ static int32_t put_link(int folder, const char *name, struct buffer *out) {
   return 0;
 }
 
-int32_t operation_read_link(struct call *call) {
-  const int fd = path_open(path_in(call), O_PATH | O_NOFOLLOW);
+int link_read(const char *path, struct buffer *out) {
+  const int fd = path_open(path, O_PATH | O_NOFOLLOW);
   if (fd < 0) return fd;
   struct stat info;
-  int32_t result = fstat(fd, &info) < 0 ? -errno : 0;
-  if (result == 0) result = S_ISLNK(info.st_mode) ? put_link(fd, "", call->out) : -EINVAL;
+  int result = fstat(fd, &info) < 0 ? -errno : 0;
+  if (result == 0) result = S_ISLNK(info.st_mode) ? put_link(fd, "", out) : -EINVAL;
   close(fd);
   return result;
 }
+
+int32_t operation_read_link(struct call *call) { return link_read(path_in(call), call->out); }
 
 int32_t operation_real_path(struct call *call) {
   const int fd = path_open(path_in(call), O_PATH);
@@ -176,35 +181,43 @@ int32_t operation_is_dax(struct call *call) {
   return result;
 }
 
-static int32_t write_once(struct call *call, int flags, uint64_t offset, const struct value *bytes) {
+int file_write(const char *path, int flags, uint64_t offset, const uint8_t *bytes, size_t size) {
   if (offset > INT64_MAX) return -EINVAL;
-  const int fd = path_open_regular(path_in(call), O_WRONLY | flags);
+  const int fd = path_open_regular(path, O_WRONLY | flags);
   if (fd < 0) return fd;
   /* One call: a file of the kernel takes a value whole or not at all. */
-  const ssize_t count = offset == 0 ? write(fd, bytes->bytes, bytes->size) : pwrite(fd, bytes->bytes, bytes->size, (off_t)offset);
-  const int32_t result = count < 0 ? -errno : (uint64_t)count == bytes->size ? 0 : -EIO;
+  const ssize_t count = offset == 0 ? write(fd, bytes, size) : pwrite(fd, bytes, size, (off_t)offset);
+  const int result = count < 0 ? -errno : (size_t)count == size ? 0 : -EIO;
   close(fd);
   return result;
 }
 
-int32_t operation_write_text(struct call *call) { return write_once(call, O_TRUNC, 0, &call->arg[1]); }
-int32_t operation_write_bytes(struct call *call) { return write_once(call, 0, call->arg[1].number, &call->arg[2]); }
+int32_t operation_write_text(struct call *call) {
+  return file_write(path_in(call), O_TRUNC, 0, call->arg[1].bytes, call->arg[1].size);
+}
 
-int32_t operation_make_folder(struct call *call) {
+int32_t operation_write_bytes(struct call *call) {
+  return file_write(path_in(call), 0, call->arg[1].number, call->arg[2].bytes, call->arg[2].size);
+}
+
+int folder_make(const char *path) {
   const char *name;
-  const int folder = path_parent(path_in(call), &name);
+  const int folder = path_parent(path, &name);
   if (folder < 0) return folder;
-  const int32_t result = mkdirat(folder, name, 0777) < 0 ? -errno : 0;
+  const int result = mkdirat(folder, name, 0777) < 0 ? -errno : 0;
   close(folder);
   return result;
 }
 
-int32_t operation_remove_folder(struct call *call) {
+int folder_remove(const char *path) {
   const char *name;
-  const int folder = path_parent(path_in(call), &name);
+  const int folder = path_parent(path, &name);
   if (folder < 0) return folder;
   /* rmdir of a cgroup works although files are in it; those go with it. */
-  const int32_t result = unlinkat(folder, name, AT_REMOVEDIR) < 0 ? -errno : 0;
+  const int result = unlinkat(folder, name, AT_REMOVEDIR) < 0 ? -errno : 0;
   close(folder);
   return result;
 }
+
+int32_t operation_make_folder(struct call *call) { return folder_make(path_in(call)); }
+int32_t operation_remove_folder(struct call *call) { return folder_remove(path_in(call)); }

@@ -12,9 +12,13 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Reads exactly so much. 1, or 0 at the end of the input. */
+static volatile sig_atomic_t is_ended;
+static void end(int number) { (void)number, is_ended = 1; }
+
+/* Reads exactly so much. 1, or 0 at the end of the input or after a signal that ends the agent. */
 static int read_all(int fd, void *to, size_t size) {
   for (size_t done = 0; done < size;) {
+    if (is_ended) return 0;
     const ssize_t got = read(fd, (char *)to + done, size - done);
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) return 0;
@@ -68,7 +72,7 @@ static int serve(int in, int out_fd) {
 }
 
 static int usage(void) {
-  fprintf(stderr, "busbar-agent [--write] [--accelerator] [--root FOLDER] [--step-by-step] | --version | restore [JOURNAL]\n");
+  fprintf(stderr, "busbar-agent [--write] [--accelerator] [--root FOLDER] [--step-by-step] | --version | restore [--root FOLDER] [JOURNAL]\n");
   return 2;
 }
 
@@ -90,10 +94,15 @@ int main(int argc, char **argv) {
   /* A reader that is gone is an error of write, and the end: what was changed is put back before the agent ends. */
   signal(SIGPIPE, SIG_IGN);
   signal(SIGHUP, SIG_IGN);
+  /* Without SA_RESTART, so that a read comes back. */
+  const struct sigaction ending = {.sa_handler = end};
+  sigaction(SIGTERM, &ending, NULL);
+  sigaction(SIGINT, &ending, NULL);
   bb_guard_install();
   /* What the shell printed before this line is not for us: the other side looks for it. */
-  static const char ready[] = "\nbusbar-agent ready 1\n";
-  int status = write_all(STDOUT_FILENO, ready, sizeof ready - 1) ? serve(STDIN_FILENO, STDOUT_FILENO) : 1;
+  char ready[40];
+  const int length = snprintf(ready, sizeof ready, "\nbusbar-agent ready %d\n", AGENT_PROTOCOL_VERSION);
+  const int status = write_all(STDOUT_FILENO, ready, (size_t)length) ? serve(STDIN_FILENO, STDOUT_FILENO) : 1;
   handle_close_all();
   journal_lost();
   return status;

@@ -2,7 +2,7 @@
 #ifndef BUSBAR_AGENT_OPERATIONS_H
 #define BUSBAR_AGENT_OPERATIONS_H
 
-#define AGENT_PROTOCOL_VERSION 1
+#define AGENT_PROTOCOL_VERSION 2
 
 #define AGENT_OPERATIONS(OPERATION) \
   OPERATION(1, hello, RIGHT_READ, "") \
@@ -20,10 +20,11 @@
   OPERATION(13, make_folder, RIGHT_WRITE, "p") \
   OPERATION(14, remove_folder, RIGHT_WRITE, "p") \
   OPERATION(15, journal_open, RIGHT_WRITE, "b") \
-  OPERATION(16, journal_append, RIGHT_WRITE, "b") \
-  OPERATION(17, journal_end, RIGHT_WRITE, "b") \
+  OPERATION(16, journal_append, RIGHT_WRITE, "wb") \
+  OPERATION(17, journal_end, RIGHT_WRITE, "wb") \
   OPERATION(18, journal_list, RIGHT_READ, "") \
   OPERATION(19, journal_restore, RIGHT_WRITE, "p") \
+  OPERATION(29, journal_undone, RIGHT_WRITE, "wq") \
   OPERATION(20, map_registers, RIGHT_READ, "pqqw") \
   OPERATION(21, close, RIGHT_READ, "w") \
   OPERATION(22, read_register, RIGHT_READ, "wqw") \

@@ -8,6 +8,7 @@ import { BusbarError, isBusbarError, systemError } from "./error.ts";
 import { type Fact, Unknown } from "./fact.ts";
 import type { HostAnswer, HostRequest, HostTree, TreeRequest } from "./host_requests.ts";
 import { type TreeSource, walkTree } from "./host_tree.ts";
+import type { OpenJournal } from "./undo/open_journal.ts";
 
 /** Files larger than this are cut: no text interface of the kernel comes near it. */
 const MAX_READ_BYTES = 16 << 20;
@@ -63,6 +64,11 @@ export interface Host {
   makeFolder(path: string): void;
   /** Removes an empty folder. Only the undo journal may call it. */
   removeFolder(path: string): void;
+  /**
+   * Begins an undo journal that the machine keeps of itself, so that it can put its changes back when it is not reached any
+   * more. Absent where journals lie in this machine's files. Only the undo journal may call it.
+   */
+  openJournal?(command: string): OpenJournal;
 }
 
 /** This machine. */

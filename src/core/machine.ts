@@ -13,6 +13,7 @@ import type { HostPart } from "./host_part.ts";
 import type { MachineMemory } from "./memory_loops.ts";
 import type { Mmio, WritableMmio } from "./mmio.ts";
 import type { OradaxDriver } from "./oradax_driver.ts";
+import type { MachineJournals } from "./undo/machine_journals.ts";
 
 /** Which registers are wanted. */
 export interface RegisterRange {
@@ -62,6 +63,8 @@ export interface Machine {
   readonly host: Host;
   /** What stat and open say about its paths. */
   readonly files: Files;
+  /** Its undo journals; absent of a recording. */
+  readonly journals?: MachineJournals;
   /** Its memory, to be mapped and measured. */
   readonly memory: MachineMemory;
   /**

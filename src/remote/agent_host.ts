@@ -7,6 +7,8 @@ import { BusbarError, errnoError } from "../core/error.ts";
 import type { Host } from "../core/host.ts";
 import type { HostAnswer, HostRequest, HostTree, TreeRequest } from "../core/host_requests.ts";
 import { MAX_TREE_BYTES, MAX_TREE_DEPTH, MAX_TREE_ENTRIES } from "../core/host_requests.ts";
+import type { OpenJournal } from "../core/undo/open_journal.ts";
+import { openAgentJournal } from "./agent_journal.ts";
 import type { AgentConnection } from "./connection.ts";
 import { type Ask, ask, type Reply, ReplyReader } from "./wire.ts";
 
@@ -86,6 +88,10 @@ export class AgentHost implements Host {
 
   removeFolder(path: string): void {
     this.#write(ask("removeFolder", path), "remove folder", path);
+  }
+
+  openJournal(command: string): OpenJournal {
+    return openAgentJournal(this.#writer(), command);
   }
 
   #one(request: HostRequest): HostAnswer {

@@ -10,7 +10,9 @@ import type { Machine, NvmeAdmin, RegisterRange } from "../core/machine.ts";
 import type { MachineMemory } from "../core/memory_loops.ts";
 import type { Mmio, WritableMmio } from "../core/mmio.ts";
 import type { OradaxDriver } from "../core/oradax_driver.ts";
+import type { MachineJournals } from "../core/undo/machine_journals.ts";
 import { AgentHost } from "./agent_host.ts";
+import { agentJournals } from "./agent_journal.ts";
 import { agentMemory } from "./agent_memory.ts";
 import { openAgentOradax } from "./agent_oradax.ts";
 import { AgentRegisters } from "./agent_registers.ts";
@@ -30,21 +32,19 @@ export class AgentMachine implements Machine, Disposable {
   readonly name: string;
   readonly host: Host;
   readonly files: Files;
+  readonly journals: MachineJournals;
   readonly memory: MachineMemory;
   readonly #connect: Connector;
   readonly #connections = new Map<Right, AgentConnection>();
 
-  /**
-   * Connects to nothing yet.
-   *
-   * @param changesFiles false: nothing is written to its files, because no journal there would put it back
-   */
-  constructor(name: string, connect: Connector, changesFiles: boolean = true) {
+  /** Connects to nothing yet. */
+  constructor(name: string, connect: Connector) {
     this.name = name;
     this.#connect = connect;
     const reader = (): AgentConnection => this.connection("read");
     const writer = (): AgentConnection => this.connection("write");
-    this.host = new AgentHost(name, reader, changesFiles ? writer : () => refuseChange(name));
+    this.host = new AgentHost(name, reader, writer);
+    this.journals = agentJournals(name, reader, writer);
     this.files = agentFiles(reader);
     this.memory = agentMemory(reader, writer);
   }
@@ -83,14 +83,6 @@ export class AgentMachine implements Machine, Disposable {
     for (const connection of this.#connections.values()) connection[Symbol.dispose]();
     this.#connections.clear();
   }
-}
-
-function refuseChange(name: string): never {
-  throw new BusbarError("unsupported", `${name}: its files are not changed over a connection`, {
-    operation: "write",
-    path: name,
-    hint: "run it on that machine itself: there a journal puts everything back",
-  });
 }
 
 const KINDS: Readonly<Record<number, FileKind>> = {

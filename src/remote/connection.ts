@@ -324,8 +324,9 @@ export class AgentConnection implements Disposable {
     return new BusbarError("unreachable", `${this.name}: the connection ended${because(errors)}`, {
       operation: "ask the agent",
       path: this.name,
-      hint: "the agent was killed, the machine was restarted, or the network broke; busbar restore on that machine " +
-        "puts back what was being changed",
+      hint:
+        "the agent was killed, the machine was restarted, or the network broke: what was being changed is put back " +
+        `there by the agent, or by busbar restore --host ${this.name}`,
     });
   }
 

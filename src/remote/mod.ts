@@ -41,7 +41,7 @@ export function closeAgents(): void {
 function machineBySsh(host: HostPart): AgentMachine {
   const known = machines.get(host.text);
   if (known !== undefined) return known;
-  const machine = new AgentMachine(host.text, (right) => AgentConnection.open(launchBySsh(host, right)), false);
+  const machine = new AgentMachine(host.text, (right) => AgentConnection.open(launchBySsh(host, right)));
   machines.set(host.text, machine);
   return machine;
 }

@@ -44,7 +44,7 @@ const bytes = (name: string): Argument => ({ name, type: "bytes" });
 const part: readonly Argument[] = [handle, offset, u64("size")];
 
 /** The version of the protocol. Raised whenever a row changes that an agent may have been built with. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** The name of an operation. */
 export type OperationName =
@@ -67,6 +67,7 @@ export type OperationName =
   | "journalEnd"
   | "journalList"
   | "journalRestore"
+  | "journalUndone"
   | "mapRegisters"
   | "close"
   | "readRegister"
@@ -155,31 +156,37 @@ export const OPERATIONS: Readonly<Record<OperationName, Operation>> = {
     right: "write",
     arguments: [bytes("command")],
     title:
-      "Begins an undo journal in the user's folder there; its path. What it lists is put back when the connection ends.",
+      "Begins an undo journal in the user's folder there: its number and path. What it lists is put back when the connection ends.",
   },
   journalAppend: {
     number: 16,
     right: "write",
-    arguments: [bytes("line")],
-    title: "Adds a line to the journal and returns when it is on disk.",
+    arguments: [u32("journal"), bytes("line")],
+    title: "Adds a change or its result to the journal and returns when it is on disk.",
   },
   journalEnd: {
     number: 17,
     right: "write",
-    arguments: [bytes("name")],
+    arguments: [u32("journal"), bytes("name")],
     title: "Ends the journal: removes it, or keeps it under a name until somebody restores it.",
   },
   journalList: {
     number: 18,
     right: "read",
     arguments: [],
-    title: "The user's journals there: a path, a zero byte, contents, each.",
+    title: "The user's journals there: path, state, each with a zero byte behind it, and contents.",
   },
   journalRestore: {
     number: 19,
     right: "write",
     arguments: [path],
     title: "Puts back what a journal of a dead process lists; a line of JSON for each entry.",
+  },
+  journalUndone: {
+    number: 29,
+    right: "write",
+    arguments: [u32("journal"), u64("change")],
+    title: "Notes in the journal that a change is not there any more.",
   },
   mapRegisters: {
     number: 20,

@@ -167,6 +167,14 @@ export class ReplyReader {
     return this.#bytes.subarray(start, start + size);
   }
 
+  /** Text up to a zero byte, which is skipped. */
+  untilZero(): string {
+    const end = this.#bytes.indexOf(0, this.#at);
+    const text = this.text((end < 0 ? this.#bytes.length : end) - this.#at);
+    this.#skip(1);
+    return text;
+  }
+
   /** So many bytes as text. */
   text(size?: number): string {
     return new TextDecoder().decode(this.bytes(size));

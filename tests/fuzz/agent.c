@@ -1,6 +1,6 @@
 /*
- * libFuzzer target: any bytes as a frame for an agent that may only read. It looks at a folder of its own; nothing may
- * crash, and nothing in the folder or beside it may change.
+ * libFuzzer target: any bytes as a frame for an agent that looks at a folder of its own. Nothing may crash. Where it may
+ * only read, nothing in the folder or beside it may change; where it may write, nothing beside it.
  */
 #define _GNU_SOURCE
 #include "agent.h"
@@ -18,10 +18,17 @@ static char folder[] = "/tmp/busbar-agent-fuzz-XXXXXX";
 static char names[FILES][64];
 static struct stat before[FILES];
 
-static void put(unsigned i, const char *name, const char *text, size_t size) {
-  snprintf(names[i], sizeof names[i], "%s/%s", folder, name);
-  const int fd = open(names[i], O_CREAT | O_WRONLY | O_EXCL, 0600);
-  if (fd < 0 || write(fd, text, strlen(text)) < 0 || ftruncate(fd, (off_t)size) < 0 || close(fd) < 0) abort();
+static const struct {
+  const char *name, *text;
+  size_t size;
+} FILE_TABLE[FILES] = {{"secret", "secret\n", 7}, {"sys/f", "one\n", 4}, {"sys/d/resource0", "registers", 8192}};
+
+static void put(unsigned i, int how) {
+  const char *text = FILE_TABLE[i].text;
+  snprintf(names[i], sizeof names[i], "%s/%s", folder, FILE_TABLE[i].name);
+  const int fd = open(names[i], O_WRONLY | how, 0600);
+  if (fd < 0 || write(fd, text, strlen(text)) < 0 || ftruncate(fd, (off_t)FILE_TABLE[i].size) < 0) abort();
+  if (fstat(fd, &before[i]) < 0 || close(fd) < 0) abort();
 }
 
 static void make_folder(const char *name) {
@@ -43,22 +50,21 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
   make_folder("sys");
   make_folder("sys/d");
   make_folder("dev");
-  put(0, "secret", "secret\n", 7);
-  put(1, "sys/f", "one\n", 4);
-  put(2, "sys/d/resource0", "registers", 8192);
+  for (unsigned i = 0; i < FILES; i++) put(i, O_CREAT | O_EXCL);
   char link[64];
   snprintf(link, sizeof link, "%s/sys/up", folder);
   if (symlink("../secret", link) < 0) abort();
-  for (unsigned i = 0; i < FILES; i++) {
-    if (stat(names[i], &before[i]) < 0) abort();
-  }
   atexit(remove_all);
   options.root = folder;
+  char journals[64];
+  snprintf(journals, sizeof journals, "%s/journals", folder);
+  setenv("BUSBAR_JOURNAL_DIR", journals, 1);
   return path_begin();
 }
 
-static void check_unchanged(void) {
-  for (unsigned i = 0; i < FILES; i++) {
+/* Of the files from the first on; the first one lies where no path leads. */
+static void check_unchanged(unsigned count) {
+  for (unsigned i = 0; i < count; i++) {
     struct stat now;
     if (stat(names[i], &now) < 0 || now.st_size != before[i].st_size) abort();
     if (now.st_mtim.tv_sec != before[i].st_mtim.tv_sec || now.st_mtim.tv_nsec != before[i].st_mtim.tv_nsec) abort();
@@ -71,12 +77,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static unsigned count;
   out.size = 0;
   out.failed = 0;
-  /* Both ways to resolve paths. */
+  /* Both ways to resolve paths; one frame in eight may write. */
   options.step_by_step = size > 0 && (data[size - 1] & 1);
+  const int writes = size > 0 && (data[size - 1] & 0xe) == 0xe;
+  options.rights = 1u << RIGHT_READ | (writes ? 1u << RIGHT_WRITE : 0);
   answer(data, size, &out);
   /* What was outside must not be in an answer. */
   if (out.size > 0 && memmem(out.bytes, out.size, "secret\n", 7) != NULL) abort();
   handle_close_all();
-  if (++count % 16 == 0) check_unchanged();
+  if (writes) {
+    journal_lost();
+    check_unchanged(1);
+    /* What was written is not there for the next frame. */
+    for (unsigned i = 1; i < FILES; i++) put(i, O_TRUNC);
+  } else if (++count % 16 == 0) {
+    check_unchanged(FILES);
+  }
   return 0;
 }

@@ -22,8 +22,8 @@ export const FUZZ_TARGETS: Readonly<Record<string, FuzzTarget>> = {
   },
   agent: {
     sources: [
-      ...["accelerator", "buffer", "devices", "dispatch", "files", "handles", "hello", "journal", "memory_loops"],
-      ...["path", "rights", "tree"],
+      ...["accelerator", "buffer", "devices", "dispatch", "files", "handles", "hello", "journal"],
+      ...["journal_file", "journal_lines", "json", "memory_loops", "path", "rights", "roll_back", "tree"],
     ].map((name) => `csrc/agent/${name}.c`).concat(
       ["fd", "membench", "memory", "mmio", "nvme_ioctl", "oradax"].map((name) => `csrc/${name}.c`),
     ),

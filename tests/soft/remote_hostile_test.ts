@@ -23,7 +23,7 @@ function shell(script: string): Launch {
 }
 
 /** Says that it is there, and takes the 14 bytes of the first question, so that what follows is an answer. */
-const READY = "printf '\\nbusbar-agent ready 1\\n'; head -c 14 >/dev/null";
+const READY = "printf '\\nbusbar-agent ready 2\\n'; head -c 14 >/dev/null";
 function fails(script: string, codes: readonly string[]): void {
   const began = performance.now();
   const error = assertThrows(() => {

@@ -126,6 +126,7 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [purpose: stri
   ],
   restore: [
     ["see what would be put back", "restore --dry-run"],
+    ["do it on another machine whose agent was killed", "restore --host ssh:lab7"],
     ["put back what was meant to stay, as a profile of tiering", "restore --kept tiering"],
   ],
   soft_cuda: [

@@ -4,18 +4,11 @@
  */
 
 import { BusbarError, isBusbarError } from "../error.ts";
-import { ifReadable, thisMachine } from "../host.ts";
-import { bootId, processStartTime } from "../process.ts";
+import { thisMachine } from "../host.ts";
+import { processStartTime } from "../process.ts";
 import { type JournalDisk, localDisk } from "./disk.ts";
-import { journalFolder, lookAtJournal, type SeenJournal } from "./journal_file.ts";
-
-const KEPT_PREFIX = "kept-";
-
-/** The file for changes that are kept under a name. @throws {BusbarError} `usage` for what is no such name */
-export function keptPath(name: string, folder: string): string {
-  if (!/^[\w.:-]+$/.test(name)) throw new BusbarError("usage", `'${name}' is no name for kept changes`);
-  return `${folder}/${KEPT_PREFIX}${name}.jsonl`;
-}
+import type { JournalContents } from "./journal_reader.ts";
+import { isOfEarlierBoot, journalFolder, KEPT_PREFIX, lookAtJournal, type SeenJournal } from "./journal_file.ts";
 
 /** The name that a journal's changes are kept under, or null. */
 export function keptName(journal: Pick<FoundJournal, "path">): string | null {
@@ -103,7 +96,19 @@ export function findJournal(path: string, disk: JournalDisk = localDisk): FoundJ
     throw error;
   }
   if (typeof seen === "string") return seen;
-  const { header, entries, damaged, sizeBytes } = seen.contents;
+  return describeJournal(path, seen.contents, (writer) => stateOf(path, seen, writer));
+}
+
+/**
+ * What the contents of a journal tell; null when it holds no change, or why it is no journal.
+ *
+ * @param state whose it is, once it is known who wrote it
+ */
+export function describeJournal(
+  path: string,
+  { header, entries, damaged, sizeBytes }: JournalContents,
+  state: (writer: { pid: number; startTime: string }) => FoundJournal["state"],
+): FoundJournal | string | null {
   // Killed before its header was whole: it changed nothing.
   if (sizeBytes === 0) return null;
   if (header === null && entries.length === 0 && damaged.length === 1) return `it is no journal: ${damaged[0]?.reason}`;
@@ -113,7 +118,7 @@ export function findJournal(path: string, disk: JournalDisk = localDisk): FoundJ
     pid: writer.pid,
     command: header?.command ?? "(its command line cannot be read)",
     createdAt: header?.createdAt ?? "(at a time that cannot be read)",
-    state: stateOf(path, seen, writer),
+    state: state(writer),
     changes: entries.toReversed().map((entry) => ({ what: entry.what, path: entry.probe.path, old: entry.old })),
     damaged: damaged.map(({ line, reason }) => `line ${line}: ${reason}`),
   };
@@ -126,8 +131,7 @@ function writerByName(path: string): { pid: number; startTime: string } {
 }
 
 function stateOf(path: string, seen: SeenJournal, writer: { pid: number; startTime: string }): FoundJournal["state"] {
-  const { header } = seen.contents;
-  if (header === null ? isOlderThanBoot(seen.writtenAtMs) : header.bootId !== bootId()) return "earlier boot";
+  if (isOfEarlierBoot(seen)) return "earlier boot";
   if (seen.isLocked) return isAlive(writer) ? "alive" : "locked";
   if (keptName({ path }) !== null) return "kept";
   return isAlive(writer) ? "alive" : "dead";
@@ -135,10 +139,4 @@ function stateOf(path: string, seen: SeenJournal, writer: { pid: number; startTi
 
 function isAlive(writer: { pid: number; startTime: string }): boolean {
   return writer.pid > 0 && processStartTime(writer.pid) === writer.startTime;
-}
-
-/** True when a time is before this boot of the machine (proc(5), btime). Not known is not older. */
-function isOlderThanBoot(timeMs: number | null): boolean {
-  const [, seconds] = /^btime (\d+)$/m.exec(ifReadable(() => thisMachine.readText("/proc/stat")) ?? "") ?? [];
-  return timeMs !== null && seconds !== undefined && timeMs < Number(seconds) * 1000;
 }

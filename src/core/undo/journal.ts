@@ -9,7 +9,7 @@
  */
 
 import { type Deadline, waitFor } from "../deadline.ts";
-import { BusbarError, systemError } from "../error.ts";
+import { BusbarError } from "../error.ts";
 import { type Host, ifPresent, ifReadable, thisMachine } from "../host.ts";
 import {
   type Change,
@@ -21,9 +21,10 @@ import {
   type UndoWrite,
 } from "./change.ts";
 import { type JournalDisk, localDisk } from "./disk.ts";
-import { findJournal, keptPath } from "./found_journals.ts";
-import { JournalFile, journalFolder, removeJournal } from "./journal_file.ts";
+import { findJournal } from "./found_journals.ts";
+import { JournalFile, journalFolder, keptPath, removeJournal } from "./journal_file.ts";
 import type { JournalEntry } from "./journal_reader.ts";
+import type { OpenJournal } from "./open_journal.ts";
 import { makeWrite, readState } from "./probe.ts";
 import { putBack, type Restored, rollBackError } from "./roll_back.ts";
 
@@ -38,7 +39,7 @@ export function rollBackAll(): Restored[] {
 export interface JournalOptions {
   /** The command line that it belongs to, shown by `busbar restore`. */
   readonly command: string;
-  /** Where the file lives; {@linkcode journalFolder} by default. */
+  /** Where the file lives; by default where the machine keeps its own, or {@linkcode journalFolder}. */
   readonly folder?: string;
   /** Called with one line for each change, which is then not made. */
   readonly dryRun?: (line: string) => void;
@@ -63,7 +64,7 @@ export class UndoJournal implements Disposable {
   readonly #host: Host;
   readonly #options: JournalOptions;
   #entries: JournalEntry[] = [];
-  #file: JournalFile | null = null;
+  #file: OpenJournal | null = null;
   #damaged: readonly Restored[] = [];
   #seq = 0;
 
@@ -259,20 +260,8 @@ export class UndoJournal implements Disposable {
    * @throws {BusbarError} `busy` when there are kept changes of that name already
    */
   keepAs(name: string): void {
-    const { path } = this;
-    if (path === null || this.#entries.length === 0) return;
-    const kept = keptPath(name, path.slice(0, path.lastIndexOf("/")));
-    const earlier = findJournal(kept, this.#disk);
-    if (earlier !== null && typeof earlier !== "string" && earlier.state === "earlier boot") {
-      removeJournal(kept, this.#disk);
-    }
-    try {
-      this.#file?.rename(kept);
-    } catch (cause) {
-      if (cause instanceof Deno.errors.AlreadyExists) throw alreadyKept(name);
-      throw systemError(cause, "keep the undo journal as", kept);
-    }
-    this.#file?.close();
+    if (this.#entries.length === 0) return;
+    this.#file?.keepAs(name);
     this.#file = null;
     this.#entries = [];
   }
@@ -313,17 +302,19 @@ export class UndoJournal implements Disposable {
     this.#file = null;
   }
 
-  get #disk(): JournalDisk {
-    return this.#options.disk ?? localDisk;
-  }
-
-  #openFile(): JournalFile {
-    this.#file ??= JournalFile.create(
+  #openFile(): OpenJournal {
+    this.#file ??= this.#openElsewhere() ?? JournalFile.create(
       this.#options.folder ?? journalFolder(),
       this.#options.command,
-      this.#disk,
+      this.#options.disk ?? localDisk,
     );
     return this.#file;
+  }
+
+  /** A machine that keeps journals of itself has the journal, unless the options say where it lies here. */
+  #openElsewhere(): OpenJournal | null {
+    const { command, folder, disk } = this.#options;
+    return folder === undefined && disk === undefined ? this.#host.openJournal?.(command) ?? null : null;
   }
 
   #removeIfEmpty(): void {
@@ -336,11 +327,4 @@ export class UndoJournal implements Disposable {
 function damagedLine(path: string, line: number, reason: string): Restored {
   const error = `line ${line} of ${path} cannot be read: ${reason}; what it changed is not known`;
   return { what: `line ${line}`, path, outcome: "damaged", old: null, left: null, found: null, error };
-}
-
-function alreadyKept(name: string): BusbarError {
-  return new BusbarError("busy", `changes are kept under the name '${name}' already`, {
-    operation: "keep changes",
-    hint: `busbar restore --kept ${name} puts those back first`,
-  });
 }

@@ -5,9 +5,11 @@
  */
 
 import { BusbarError, systemError } from "../error.ts";
+import { ifPresent, ifReadable, thisMachine } from "../host.ts";
 import { bootId, processStartTime } from "../process.ts";
 import { whyOpenToOthers } from "../trust.ts";
 import { type JournalDisk, localDisk, type OpenJournalFile } from "./disk.ts";
+import type { OpenJournal } from "./open_journal.ts";
 import {
   BACK,
   type JournalContents,
@@ -42,7 +44,7 @@ function absolute(path: string): string {
 }
 
 /** A journal file that is open and locked. */
-export class JournalFile {
+export class JournalFile implements OpenJournal {
   /** Where it is. */
   readonly path: string;
   readonly #file: OpenJournalFile;
@@ -182,10 +184,19 @@ export class JournalFile {
     }
   }
 
-  /** Gives the file another name. @throws {Deno.errors.AlreadyExists} where there is one of that name */
-  rename(to: string): void {
-    this.#disk.link(this.path, to);
-    this.#disk.remove(this.path);
+  /** {@inheritDoc OpenJournal.keepAs} */
+  keepAs(name: string): void {
+    const kept = keptPath(name, this.path.slice(0, this.path.lastIndexOf("/")));
+    const earlier = ifPresent(() => lookAtJournal(kept, this.#disk));
+    if (earlier !== null && typeof earlier !== "string" && isOfEarlierBoot(earlier)) removeJournal(kept, this.#disk);
+    try {
+      this.#disk.link(this.path, kept);
+      this.#disk.remove(this.path);
+    } catch (cause) {
+      if (cause instanceof Deno.errors.AlreadyExists) throw alreadyKept(name);
+      throw systemError(cause, "keep the undo journal as", kept);
+    }
+    this.close();
   }
 
   /** Closes it; the file stays. */
@@ -280,6 +291,34 @@ export function lookAtJournal(path: string, disk: JournalDisk = localDisk): Seen
   } finally {
     file?.close();
   }
+}
+
+/** True when a journal was written before this boot, which undid its changes. */
+export function isOfEarlierBoot({ contents: { header }, writtenAtMs }: SeenJournal): boolean {
+  return header === null ? isOlderThanBoot(writtenAtMs) : header.bootId !== bootId();
+}
+
+/** True when a time is before this boot of the machine (proc(5), btime). Not known is not older. */
+function isOlderThanBoot(timeMs: number | null): boolean {
+  const [, seconds] = /^btime (\d+)$/m.exec(ifReadable(() => thisMachine.readText("/proc/stat")) ?? "") ?? [];
+  return timeMs !== null && seconds !== undefined && timeMs < Number(seconds) * 1000;
+}
+
+/** The beginning of the name of a journal that is kept. */
+export const KEPT_PREFIX = "kept-";
+
+/** The file for changes that are kept under a name. @throws {BusbarError} `usage` for what is no such name */
+export function keptPath(name: string, folder: string): string {
+  if (!/^[\w.:-]+$/.test(name)) throw new BusbarError("usage", `'${name}' is no name for kept changes`);
+  return `${folder}/${KEPT_PREFIX}${name}.jsonl`;
+}
+
+/** The error for a name that is taken. */
+export function alreadyKept(name: string): BusbarError {
+  return new BusbarError("busy", `changes are kept under the name '${name}' already`, {
+    operation: "keep changes",
+    hint: `busbar restore --kept ${name} puts those back first`,
+  });
 }
 
 /** Removes a journal file, and its folder when that was the last one. */

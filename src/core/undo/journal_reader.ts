@@ -120,6 +120,7 @@ export function readJournal(bytes: Uint8Array): JournalContents {
     if (entry !== undefined) entry.after = after;
     else if (!known.has(seq)) damaged.push({ line, reason: `it is the result of change ${seq}, which cannot be read` });
   }
+  damaged.sort((one, other) => one.line - other.line);
   return { header, entries: [...entries.values()], offsets, damaged, sizeBytes: start };
 }
 
