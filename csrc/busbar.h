@@ -309,6 +309,8 @@ enum bb_nvme_job_word {
   BB_NVME_JOB_PATTERN_SEED,    /* of the pattern, 32 bits */
   BB_NVME_JOB_IS_HANDED,       /* 1: the caller fills what is written and looks at what was read */
   BB_NVME_JOB_PERIOD_NS,       /* nanoseconds from one transfer to the next; 0: as fast as can be */
+  BB_NVME_JOB_INTERRUPT,       /* 1 + the number of an eventfd that counts the queue's interrupts; 0: poll */
+  BB_NVME_JOB_SPIN_NS,         /* with an eventfd: poll so long after the last completion before waiting for it */
   BB_NVME_JOB_WORDS
 };
 
@@ -325,6 +327,8 @@ enum bb_nvme_state_word {
   BB_NVME_STATE_FAILED_BLOCKS,
   BB_NVME_STATE_FAILED_IS_READ,
   BB_NVME_STATE_WRONG_SLOT, /* slot whose data is not as the pattern says, kept as it is; UINT64_MAX: none */
+  BB_NVME_STATE_OLDEST_NS,  /* how long ago the oldest of the transfers in flight was submitted */
+  BB_NVME_STATE_WAITS,      /* how often it waited for an interrupt */
   BB_NVME_JOB_STATE_WORDS
 };
 

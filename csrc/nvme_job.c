@@ -6,8 +6,10 @@
 
 #include <errno.h>
 #include <math.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
   OPC_WRITE = 1,
@@ -26,6 +28,7 @@ struct slot {
   uint64_t submitted_ns, lba;
   uint8_t *memory;
   uint32_t blocks;
+  uint16_t identifier;
   uint8_t state, is_read;
   uint8_t command[BB_NVME_SQE_BYTES];
 };
@@ -38,8 +41,9 @@ struct bb_nvme_job {
   uint32_t *handed, handed_count; /* slots that the caller fills or looks at before the next call */
   uint32_t *fresh, fresh_count;   /* slots put into the queue since the doorbell was rung */
   uint32_t depth, in_flight, unrung;
+  uint32_t slot_mask; /* the bits of a command identifier that say which slot; the others change from use to use */
   uint32_t random_place, random_kind;
-  uint64_t issued, done, blocks_done, next_due_ns, last_ns;
+  uint64_t issued, done, blocks_done, next_due_ns, last_ns, waits;
   uint64_t failed_status, failed_lba, failed_blocks, failed_is_read;
   uint64_t wrong_slot; /* a slot whose data is not as the pattern says, or UINT64_MAX */
   uint64_t bins[BB_HISTOGRAM_BINS];
@@ -139,6 +143,13 @@ static int is_pattern(const bb_nvme_job *job, const struct slot *slot) {
   return 1;
 }
 
+/* An identifier that the slot did not have before: so a completion that comes twice does not end the command that took the
+ * place of its own. FFFFh is not used: in the Error Information log it means no command. */
+static uint16_t next_identifier(const bb_nvme_job *job, uint16_t before) {
+  const uint16_t next = (uint16_t)(before + job->slot_mask + 1);
+  return next == UINT16_MAX ? (uint16_t)(next + job->slot_mask + 1) : next;
+}
+
 /* Chooses the place of a transfer and writes it into the slot's command. */
 static void choose(bb_nvme_job *job, uint32_t id) {
   struct slot *slot = &job->slots[id];
@@ -150,7 +161,8 @@ static void choose(bb_nvme_job *job, uint32_t id) {
   /* The share of reads in 2^-32; 2^32 is all of them. */
   const uint64_t share = w[BB_NVME_JOB_READ_SHARE];
   slot->is_read = share > UINT32_MAX || (share > 0 && next_random(&job->random_kind) < share);
-  const uint32_t dword0 = (slot->is_read ? OPC_READ : OPC_WRITE) | id << 16;
+  slot->identifier = next_identifier(job, slot->identifier);
+  const uint32_t dword0 = (slot->is_read ? OPC_READ : OPC_WRITE) | (uint32_t)slot->identifier << 16;
   const uint32_t dword12 = (slot->blocks - 1) | (uint32_t)w[slot->is_read ? BB_NVME_JOB_READ_FLAGS : BB_NVME_JOB_WRITE_FLAGS];
   const uint32_t tag = (uint32_t)slot->lba;
   memcpy(slot->command, &dword0, 4);
@@ -230,8 +242,9 @@ static void count_latency(bb_nvme_job *job, uint64_t ns) {
 /* Takes one completion. Each has the time at which it was seen, not that of its batch. */
 static int32_t complete(bb_nvme_job *job, const uint32_t *entry) {
   const uint64_t now = now_ns();
-  const uint32_t id = entry[CQE_STATUS] & 0xffff, status = entry[CQE_STATUS] >> 17;
-  if (id >= job->depth || job->slots[id].state != IN_FLIGHT) return -EPROTO;
+  const uint32_t identifier = entry[CQE_STATUS] & 0xffff, status = entry[CQE_STATUS] >> 17;
+  const uint32_t id = identifier & job->slot_mask;
+  if (id >= job->depth || job->slots[id].state != IN_FLIGHT || job->slots[id].identifier != identifier) return -EPROTO;
   struct slot *slot = &job->slots[id];
   job->in_flight--;
   job->last_ns = now;
@@ -292,6 +305,23 @@ static int32_t take_completions(bb_nvme_job *job, uint32_t *taken) {
   return ring_completions(job, 0);
 }
 
+/* Sleeps until an interrupt comes, at most until the time `until`. The counter holds an interrupt that came after the queue
+ * was looked at last, so none is missed. */
+static int32_t wait_for_interrupt(bb_nvme_job *job, uint64_t now, uint64_t until) {
+  /* What was taken is told first: a controller need not interrupt again before. */
+  if (ring_completions(job, 1) != 0) return -EFAULT;
+  if (next_completion(job->queue) != NULL || until <= now) return 0;
+  const uint64_t left = until - now;
+  struct pollfd event = {.fd = (int)(job->words[BB_NVME_JOB_INTERRUPT] - 1), .events = POLLIN};
+  const struct timespec limit = {.tv_sec = (time_t)(left / 1000000000u), .tv_nsec = (long)(left % 1000000000u)};
+  job->waits++;
+  const int ready = ppoll(&event, 1, &limit, NULL);
+  if (ready < 0 && errno != EINTR) return -errno;
+  uint64_t count;
+  if (ready > 0 && read(event.fd, &count, sizeof count) < 0 && errno != EAGAIN) return -errno;
+  return 0;
+}
+
 int32_t bb_nvme_job_run(bb_nvme_job *job, uint32_t limit_us, uint32_t is_stopping) {
   if (job == NULL || limit_us > 50000) return -EINVAL;
   if (take_back(job) != 0) return -EFAULT;
@@ -315,9 +345,18 @@ int32_t bb_nvme_job_run(bb_nvme_job *job, uint32_t limit_us, uint32_t is_stoppin
     /* The clock is only looked at when nothing came, or now and then: a busy queue reads it for each command anyway. */
     const uint64_t now = taken > 0 ? job->last_ns : now_ns();
     if (now >= end) return BB_NVME_JOB_RUNS;
-    if (taken > 0 || now < next_look) continue;
-    next_look = now + LOOK_NS;
-    problem = look_at_status(job->queue);
+    if (taken > 0) continue;
+    if (now >= next_look) {
+      next_look = now + LOOK_NS;
+      problem = look_at_status(job->queue);
+      if (problem != 0) return problem;
+    }
+    const uint64_t *w = job->words;
+    if (w[BB_NVME_JOB_INTERRUPT] == 0 || now - job->last_ns < w[BB_NVME_JOB_SPIN_NS]) continue;
+    uint64_t until = end < next_look ? end : next_look;
+    /* A transfer may be due before an interrupt comes. */
+    if (w[BB_NVME_JOB_PERIOD_NS] != 0 && job->free_count > 0 && job->next_due_ns < until) until = job->next_due_ns;
+    problem = wait_for_interrupt(job, now, until);
     if (problem != 0) return problem;
   }
 }
@@ -350,10 +389,12 @@ int32_t bb_nvme_job_open(bb_nvme_queue *queue, const uint64_t *words, const void
   job->depth = depth;
   memcpy(job->words, words, sizeof job->words);
   job->wrong_slot = UINT64_MAX;
+  while (job->slot_mask < depth - 1) job->slot_mask = job->slot_mask << 1 | 1;
   job->random_place = (uint32_t)words[BB_NVME_JOB_SEED] | 1;
   job->random_kind = (uint32_t)(words[BB_NVME_JOB_SEED] >> 32) | 1;
   for (uint32_t id = 0; id < depth; id++) {
     memcpy(job->slots[id].command, (const uint8_t *)commands + (size_t)id * BB_NVME_SQE_BYTES, BB_NVME_SQE_BYTES);
+    job->slots[id].identifier = (uint16_t)id;
     job->slots[id].memory = (uint8_t *)(uintptr_t)memory[id];
     /* The first transfer takes the first slot. */
     job->free_ids[depth - 1 - id] = id;
@@ -374,6 +415,12 @@ void bb_nvme_job_close(bb_nvme_job *job) {
 
 int32_t bb_nvme_job_state(const bb_nvme_job *job, uint64_t *state) {
   if (job == NULL || state == NULL) return -EINVAL;
+  uint64_t oldest_ns = 0;
+  const uint64_t now = now_ns();
+  for (uint32_t id = 0; id < job->depth; id++) {
+    const struct slot *slot = &job->slots[id];
+    if (slot->state == IN_FLIGHT && now - slot->submitted_ns > oldest_ns) oldest_ns = now - slot->submitted_ns;
+  }
   const uint64_t values[BB_NVME_JOB_STATE_WORDS] = {
       [BB_NVME_STATE_ISSUED] = job->issued,
       [BB_NVME_STATE_DONE] = job->done,
@@ -384,6 +431,8 @@ int32_t bb_nvme_job_state(const bb_nvme_job *job, uint64_t *state) {
       [BB_NVME_STATE_FAILED_BLOCKS] = job->failed_blocks,
       [BB_NVME_STATE_FAILED_IS_READ] = job->failed_is_read,
       [BB_NVME_STATE_WRONG_SLOT] = job->wrong_slot,
+      [BB_NVME_STATE_OLDEST_NS] = oldest_ns,
+      [BB_NVME_STATE_WAITS] = job->waits,
   };
   memcpy(state, values, sizeof values);
   return 0;

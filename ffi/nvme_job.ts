@@ -70,6 +70,8 @@ export const NVME_JOB_WORDS = [
   "PATTERN_SEED",
   "IS_HANDED",
   "PERIOD_NS",
+  "INTERRUPT",
+  "SPIN_NS",
 ] as const;
 
 /** How the places of transfers follow one another, in the order of `enum bb_nvme_order`. */
@@ -86,6 +88,8 @@ export const NVME_STATE_WORDS = [
   "FAILED_BLOCKS",
   "FAILED_IS_READ",
   "WRONG_SLOT",
+  "OLDEST_NS",
+  "WAITS",
 ] as const;
 
 /** What a job does; words that are left out are 0. csrc/busbar.h says what each means. */
@@ -201,6 +205,8 @@ export class NvmeJob implements Disposable {
       FAILED_BLOCKS: word("FAILED_BLOCKS"),
       FAILED_IS_READ: word("FAILED_IS_READ"),
       WRONG_SLOT: word("WRONG_SLOT"),
+      OLDEST_NS: word("OLDEST_NS"),
+      WAITS: word("WAITS"),
     };
   }
 

@@ -13,6 +13,8 @@ export interface PciInterrupts extends Disposable {
   readonly vectors: number;
   /** Waits for a vector, at most `limitMs` (up to 50). True when it came since the last wait. */
   wait(vector: number, limitMs: number): boolean;
+  /** The number of a vector's event counter, for C loops. Valid until dispose. */
+  counter(vector: number): number;
 }
 
 /**

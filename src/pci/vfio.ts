@@ -405,11 +405,17 @@ class VfioInterrupts implements PciInterrupts {
   }
 
   wait(vector: number, limitMs: number): boolean {
+    return this.#counter(vector).waitEvent(limitMs);
+  }
+
+  counter(vector: number): number {
+    return this.#counter(vector).number;
+  }
+
+  #counter(vector: number): Descriptor {
     const counter = this.#counters[vector];
-    if (counter === undefined) {
-      throw new BusbarError("out-of-range", `${this.#device.name}: no interrupt vector ${vector}`);
-    }
-    return counter.waitEvent(limitMs);
+    if (counter !== undefined) return counter;
+    throw new BusbarError("out-of-range", `${this.#device.name}: no interrupt vector ${vector}`);
   }
 
   [Symbol.dispose](): void {

@@ -7,6 +7,7 @@ import { assertEquals } from "@std/assert";
 import { createHash } from "node:crypto";
 
 import type { NvmeController } from "../../src/nvme/driver/controller.ts";
+import { type IoJobOptions, runIoJob } from "../../src/nvme/jobs/io_job.ts";
 import type { Random } from "../unit/random.ts";
 import { must } from "./controllers.ts";
 
@@ -56,9 +57,31 @@ function* pieces(random: Random, sizeBytes: number, blockBytes: number): Generat
   }
 }
 
+/** Three windows of four go through the loop of jobs, the others by single transfers. */
+function isForLoop(windowAt: number): boolean {
+  return windowAt / WINDOW_BYTES % 4 !== 3;
+}
+
+/** One job over a window: 16 transfers in flight, at random places first, so that many come twice, then in order. */
+async function throughLoop(
+  controller: NvmeController,
+  nsid: number,
+  first: number,
+  sizeBytes: number,
+  data: Pick<IoJobOptions, "readShare" | "fill" | "onRead">,
+): Promise<void> {
+  const namespace = await controller.namespace(nsid).geometry();
+  const { blockBytes } = namespace;
+  const transferBlocks = Math.min(65_536, await controller.maxTransferBytes()) / blockBytes;
+  const range = { lba: BigInt(first), blocks: BigInt(sizeBytes / blockBytes), transferBlocks, depth: 16, queues: 1 };
+  for (const order of [{ randomSeed: first, transfers: 8 }, { randomSeed: null }]) {
+    await runIoJob(controller.driver, { namespace, ...range, ...order, ...data });
+  }
+}
+
 /**
- * Writes `sizeBytes` from a random place on through our driver and reads them through the kernel, then the other way round.
- * Lengths of transfers are random.
+ * Writes `sizeBytes` from a random place on through our driver and reads them through the kernel, then the other way round:
+ * by the loop of jobs, and by single transfers of random lengths.
  */
 export async function comparePaths(path: DataPath, nsid: number, sizeBytes: number, random: Random): Promise<void> {
   const start = KERNEL_BLOCK_BYTES * random.below(64);
@@ -70,8 +93,17 @@ export async function comparePaths(path: DataPath, nsid: number, sizeBytes: numb
     for (const window of windows(sizeBytes)) {
       const data = ours.window(window.at, window.sizeBytes);
       written.update(data);
+      const first = (start + window.at) / blockBytes;
+      if (isForLoop(window.at)) {
+        const fill = (lba: bigint, to: Uint8Array): void => {
+          const at = (Number(lba) - first) * blockBytes;
+          to.set(data.subarray(at, at + to.length));
+        };
+        await throughLoop(controller, nsid, first, window.sizeBytes, { readShare: 0, fill });
+        continue;
+      }
       for (const [at, end] of pieces(random, window.sizeBytes, blockBytes)) {
-        await namespace.write((start + window.at + at) / blockBytes, data.subarray(at, end));
+        await namespace.write(first + at / blockBytes, data.subarray(at, end));
       }
     }
     await namespace.flush();
@@ -102,8 +134,14 @@ export async function comparePaths(path: DataPath, nsid: number, sizeBytes: numb
     const { blockBytes } = await namespace.geometry();
     for (const window of windows(sizeBytes)) {
       const data = new Uint8Array(window.sizeBytes);
-      for (const [at, end] of pieces(random, window.sizeBytes, blockBytes)) {
-        await namespace.read((start + window.at + at) / blockBytes, data.subarray(at, end));
+      const first = (start + window.at) / blockBytes;
+      if (isForLoop(window.at)) {
+        const onRead = (lba: bigint, from: Uint8Array): void => data.set(from, (Number(lba) - first) * blockBytes);
+        await throughLoop(controller, nsid, first, window.sizeBytes, { readShare: 1, onRead });
+      } else {
+        for (const [at, end] of pieces(random, window.sizeBytes, blockBytes)) {
+          await namespace.read(first + at / blockBytes, data.subarray(at, end));
+        }
       }
       read.update(data);
     }

@@ -6,6 +6,8 @@ import { Mapping } from "../../ffi/memory.ts";
 import { MappedMmio, type RegisterPointer } from "../../ffi/mmio.ts";
 import { NVME_JOB_NONE, NvmeJob } from "../../ffi/nvme_job.ts";
 import { NvmeQueue } from "../../ffi/nvme_queue.ts";
+import { pause } from "../../src/core/deadline.ts";
+import type { ErrorCode } from "../../src/core/error.ts";
 import type { IoJobOptions } from "../../src/nvme/jobs/io_job.ts";
 import { runIoJob } from "../../src/nvme/jobs/io_job.ts";
 import { BlockPattern } from "../../src/nvme/jobs/pattern.ts";
@@ -196,6 +198,85 @@ Deno.test("a broken controller ends a job: fatal status, gone, a completion that
       await failsWith(code, fault, runIoJob(one.driver, await jobOn(one, { queues: 2, isThreaded })));
     }
   }
+});
+
+/** Each fault that happens to commands, and how a job that meets it once ends; null when it does not mind. */
+const FAULTS: readonly (readonly [fault: string, code: ErrorCode | null])[] = [
+  ["drop", "timeout"],
+  ["hang", "timeout"],
+  ["phase", "timeout"],
+  ["late=3000000", "timeout"],
+  ["cid=7777", "device-failed"],
+  // The identifier of the first command: of one that has ended long before.
+  ["cid=1,after=500", "device-failed"],
+  ["duplicate", "device-failed"],
+  ["sqhd=65535", null],
+  ["latency=20000", null],
+  ["no_interrupt", null],
+  ["status=0x281", "device-failed"],
+  ["status=0x4082", "device-failed"],
+  ["cfs", "device-failed"],
+  ["gone", "device-gone"],
+  ["gone=bar", "device-gone"],
+  ["gone=config", "device-gone"],
+  ["gone=sigbus", "device-gone"],
+];
+
+for (const [fault, code] of FAULTS) {
+  Deno.test(`a job that meets '${fault}' ends in ${code ?? "success"}, in bounded time`, async () => {
+    // A queue that was closed while it waited ends its wait, of at most 10 ms.
+    await using _ended = { [Symbol.asyncDispose]: () => pause(20) };
+    await using one = await openController("size=4MiB");
+    const pattern = new BlockPattern(9, 512);
+    const job = await jobOn(one, { pattern, timeoutMs: 200, transferBlocks: 4 });
+    await runIoJob(one.driver, { ...job, readShare: 0 });
+    one.soft.fault(`${fault.includes("after") ? fault : `${fault},after=100`},times=1,opcode=2`);
+    const started = performance.now();
+    // Long enough for the look at configuration space, every 100 ms.
+    const reads = runIoJob(one.driver, { ...job, durationMs: 400 });
+    if (code === null) assertEquals((await reads).mismatch, null);
+    else await failsWith(code, fault, reads);
+    // 200 ms to notice, 400 ms of work, and a reset: the rest is for slow machines.
+    assert(performance.now() - started < 10_000, `took ${performance.now() - started} ms`);
+    assert(one.soft.counter("faults") > 0n, "the fault happened");
+    if (code === "device-gone") return;
+    if (fault === "cfs") await one.controller.reset();
+    const { transfers, mismatch } = await runIoJob(one.driver, { ...job, transfers: 2048 });
+    assertEquals([transfers, mismatch], [2048, null]);
+  });
+}
+
+Deno.test("data that a controller changes on its way is found, and the block is named", async () => {
+  await using one = await openController("size=4MiB");
+  const pattern = new BlockPattern(9, 512);
+  const job = await jobOn(one, { pattern });
+  await runIoJob(one.driver, { ...job, readShare: 0 });
+  one.soft.fault("corrupt=3,lba=777,opcode=2");
+  const { mismatch } = await runIoJob(one.driver, job);
+  assertEquals(mismatch?.lba, 777n);
+});
+
+Deno.test("with interrupts a job sleeps until a completion comes; with polling first it does when that is in vain", async () => {
+  await using one = await openController("size=4MiB", { wait: "interrupt", ioQueues: 2 });
+  const pattern = new BlockPattern(4, 512);
+  await runIoJob(one.driver, await jobOn(one, { pattern, readShare: 0, transferBlocks: 8 }));
+  const reads = { pattern, transferBlocks: 8, transfers: 64, depth: 2 };
+  one.soft.fault("latency=3000,opcode=2");
+  for (const more of [{ pollFirstUs: 0 }, { pollFirstUs: 200 }, { pollFirstUs: 0, queues: 2 }]) {
+    const { transfers, mismatch, waits } = await runIoJob(one.driver, await jobOn(one, { ...reads, ...more }));
+    assertEquals([transfers, mismatch], [64, null]);
+    // 32 rounds of 3 ms, in which it looks at the controller every millisecond.
+    assert(waits >= 32, `${waits} waits`);
+  }
+  assertEquals((await runIoJob(one.driver, await jobOn(one, reads))).waits, 0);
+  one.soft.fault("clear;no_interrupt");
+  // Interrupts that do not come cost time, not the job.
+  assertEquals((await runIoJob(one.driver, await jobOn(one, { ...reads, pollFirstUs: 0 }))).transfers, 64);
+});
+
+Deno.test("a controller without interrupts refuses a job that waits for them", async () => {
+  await using one = await openController();
+  await failsWith("unsupported", "interrupts", runIoJob(one.driver, await jobOn(one, { pollFirstUs: 0 })));
 });
 
 Deno.test("an interruption ends a job within a slice, and nothing is left in flight", async () => {

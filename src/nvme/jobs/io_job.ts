@@ -20,6 +20,7 @@ import type { NvmeDriver } from "../driver/driver.ts";
 import { blockMemory, type NamespaceGeometry } from "../tables/identity.ts";
 import { JobMemory, type MemoryPiece } from "./job_memory.ts";
 import type { BlockPattern, Mismatch } from "./pattern.ts";
+import type { QueuePair } from "../queue/queue_pair.ts";
 import { prpEntries, prpListPages, writePrps } from "../queue/prp.ts";
 import { statusError } from "../tables/status.ts";
 import { planQueues } from "./transfer_plan.ts";
@@ -30,7 +31,7 @@ const PROTECTION_ACTION = 1 << 29;
 /** One call into C waits at most this long, so that signals and progress get their turn. */
 const SLICE_US = 10_000;
 const YIELD_MS = 20;
-const LOST_MS = 30_000;
+const USUAL_TIMEOUT_MS = 30_000;
 
 /** What a job does. */
 export interface IoJobOptions {
@@ -62,6 +63,13 @@ export interface IoJobOptions {
   readonly transfers?: number;
   /** Ends after this time in milliseconds. */
   readonly durationMs?: number;
+  /**
+   * Waits for interrupts, after polling for so many microseconds since the last completion: 0 waits at once. Polls on by
+   * default. The driver has to be opened with `wait: "interrupt"`.
+   */
+  readonly pollFirstUs?: number;
+  /** Milliseconds after which a command that has not come back counts as lost; 30 s by default. */
+  readonly timeoutMs?: number;
   /** Makes what is written, and checks what is read. */
   readonly pattern?: BlockPattern;
   /** Gets what was read, block address and bytes; the memory is reused afterwards. */
@@ -82,6 +90,8 @@ export interface IoJobResult {
   readonly bytes: number;
   /** Wall time in milliseconds. */
   readonly elapsedMs: number;
+  /** How often a queue slept until an interrupt came. */
+  readonly waits: number;
   /** Nanoseconds from submission to completion. */
   readonly latency: Histogram;
   /** The first block that was not as the pattern says, or null. */
@@ -101,7 +111,6 @@ interface Lane {
   isRunning: boolean;
   /** Where the loop stood when it returned last: while it runs on a thread, nobody may look. */
   state: NvmeJobState;
-  movedAt: number;
 }
 
 /**
@@ -137,8 +146,15 @@ function makeLanes(driver: NvmeDriver, options: IoJobOptions, from: TransferMemo
     const commands = new Uint32Array(share * SQE_WORDS);
     for (const [id, slot] of own.entries()) commands.set(slot.command, id * SQE_WORDS);
     const memory = own.map(({ data }) => data.pointer);
-    const job = new NvmeJob(driver.name, pair.raw, words(index), commands, memory, places);
-    lanes.push({ job, slots: own, isRunning: true, state: job.state(), movedAt: performance.now() });
+    const job = new NvmeJob(
+      driver.name,
+      pair.raw,
+      { ...words(index), ...interruptWords(pair, options) },
+      commands,
+      memory,
+      places,
+    );
+    lanes.push({ job, slots: own, isRunning: true, state: job.state() });
   }
 }
 
@@ -192,6 +208,19 @@ function jobWords(driver: NvmeDriver, options: IoJobOptions): (index: number) =>
     IS_HANDED: options.onRead === undefined && options.fill === undefined ? 0n : 1n,
     PERIOD_NS: ratePerSecond === undefined ? 0n : BigInt(Math.max(1, Math.round(1e9 * queues / ratePerSecond))),
   });
+}
+
+/** What a queue's loop is told of its interrupt. */
+function interruptWords(pair: QueuePair, { pollFirstUs }: IoJobOptions): NvmeJobWords {
+  if (pollFirstUs === undefined) return {};
+  const counter = pair.interruptCounter;
+  if (counter === null) {
+    throw new BusbarError("unsupported", `queue ${pair.id} has no interrupt`, {
+      operation: "run I/O",
+      hint: "leave --interrupts out: then it is polled",
+    });
+  }
+  return { INTERRUPT: BigInt(counter) + 1n, SPIN_NS: BigInt(Math.round(pollFirstUs * 1000)) };
 }
 
 /** Two numbers of 32 bits for a queue, from the seed of all: splitmix64. */
@@ -291,7 +320,9 @@ class Job {
 
   async run(): Promise<IoJobResult> {
     const started = performance.now();
-    if (this.#options.isThreaded === true) await this.#runThreads();
+    // A queue that sleeps in C lets no other of this thread go on.
+    const sleeps = this.#options.pollFirstUs !== undefined && this.#lanes.length > 1;
+    if (this.#options.isThreaded === true || sleeps) await this.#runThreads();
     else await this.#runHere();
     const elapsedMs = performance.now() - started;
     const states = this.#lanes.map(({ job }) => job.state());
@@ -310,6 +341,7 @@ class Job {
       transfers: Number(states.reduce((sum, { DONE }) => sum + DONE, 0n)),
       bytes: Number(states.reduce((sum, { BLOCKS }) => sum + BLOCKS, 0n)) * this.#options.namespace.blockBytes,
       elapsedMs,
+      waits: Number(states.reduce((sum, { WAITS }) => sum + WAITS, 0n)),
       latency,
       mismatch: this.#mismatch(),
     };
@@ -366,20 +398,26 @@ class Job {
 
   /** Notes how far a queue has come, and that all are to stop. */
   #look(lane: Lane): void {
-    const now = performance.now();
     const state = lane.job.state();
     if (state.FAILED_STATUS !== 0n || state.WRONG_SLOT !== NVME_JOB_NONE) this.#isStopping = true;
-    if (state.DONE !== lane.state.DONE || state.IN_FLIGHT === 0n) lane.movedAt = now;
     lane.state = state;
-    if (lane.isRunning && now - lane.movedAt > LOST_MS) throw this.#lost();
+    if (lane.isRunning && Number(state.OLDEST_NS) > this.#timeoutMs * 1e6) throw this.#lost();
+  }
+
+  get #timeoutMs(): number {
+    return this.#options.timeoutMs ?? USUAL_TIMEOUT_MS;
   }
 
   #lost(): BusbarError {
-    return new BusbarError("timeout", `${this.#driver.name}: no completion within ${LOST_MS / 1000} s`, {
-      operation: "run I/O",
-      path: this.#driver.name,
-      hint: "the controller was reset; its error log may say why",
-    });
+    return new BusbarError(
+      "timeout",
+      `${this.#driver.name}: a command did not come back within ${this.#timeoutMs / 1000} s`,
+      {
+        operation: "run I/O",
+        path: this.#driver.name,
+        hint: "the controller was reset; its error log may say why",
+      },
+    );
   }
 
   /** What is to be done after a slice: fill what will be written, look at what was read. */

@@ -118,6 +118,12 @@ export class QueuePair implements Disposable {
     return this.#queue;
   }
 
+  /** The number of the event counter of its interrupt; null where it has none. */
+  get interruptCounter(): number | null {
+    const { interrupts } = this.#options;
+    return interrupts === null ? null : interrupts.from.counter(interrupts.vector);
+  }
+
   /**
    * Issues a command and waits for its completion.
    *
