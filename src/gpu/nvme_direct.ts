@@ -16,7 +16,14 @@ import type { GpuBuffer, PinnedBuffer, RegisteredMemory } from "./memory.ts";
 import type { GpuFunction, GpuModule } from "./module.ts";
 import type { GpuStream } from "./stream.ts";
 import nvmePtx from "./kernels/nvme.ptx" with { type: "text" };
-import type { DirectDriver, DirectJob, DirectOptions, DirectQueue, DirectResult } from "./nvme/direct_job.ts";
+import type {
+  DirectDriver,
+  DirectJob,
+  DirectMode,
+  DirectOptions,
+  DirectQueue,
+  DirectResult,
+} from "./nvme/direct_job.ts";
 import { DirectRun } from "./nvme/direct_run.ts";
 import { type LaunchShape, launchShape } from "./nvme/launch_shape.ts";
 import { type Doorbells, KernelQueue, type QueueState, type UnansweredCommand } from "./nvme/kernel_queue.ts";
@@ -38,6 +45,7 @@ export class NvmeDirect implements AsyncDisposable {
   readonly #driver: DirectDriver;
   readonly #gpu: Gpu;
   readonly #shape: LaunchShape;
+  readonly #mode: DirectMode;
   readonly #lent: DirectQueue[] = [];
   readonly #queues: KernelQueue[] = [];
   readonly #resources: Disposable[] = [];
@@ -55,6 +63,7 @@ export class NvmeDirect implements AsyncDisposable {
     const { mode = "warp", depth = 32, queues = 1 } = options;
     this.#driver = driver;
     this.#gpu = gpu;
+    this.#mode = mode;
     this.#shape = launchShape(driver, mode, depth, queues);
     const module: GpuModule = this.#own(gpu.module(options.ptx ?? nvmePtx));
     this.#kernel = module.function(`nvme_job_${mode}`);
@@ -114,6 +123,43 @@ export class NvmeDirect implements AsyncDisposable {
   #own<T extends Disposable>(one: T): T {
     this.#resources.push(one);
     return one;
+  }
+
+  /** The controller. */
+  get driver(): DirectDriver {
+    return this.#driver;
+  }
+
+  /** The GPU. */
+  get gpu(): Gpu {
+    return this.#gpu;
+  }
+
+  /** Who submits. */
+  get mode(): DirectMode {
+    return this.#mode;
+  }
+
+  /** How its kernels are launched. */
+  get shape(): LaunchShape {
+    return this.#shape;
+  }
+
+  /** Queue pairs. */
+  get queueCount(): number {
+    return this.#queues.length;
+  }
+
+  /** Device address of the array of `bb_nvme_queue`. */
+  get queuesAddress(): bigint {
+    return this.#blocks.address;
+  }
+
+  /**
+   * Device address of `bb_nvme_control`: a kernel that runs for long looks there for the host's stop, and counts `done` up.
+   */
+  get controlAddress(): bigint {
+    return this.#control.address;
   }
 
   /** Commands that can be in flight, over all queues. */
@@ -226,6 +272,7 @@ export class NvmeDirect implements AsyncDisposable {
       pattern_seed: pattern?.seed ?? 0,
       is_linear: isLinear,
       lanes,
+      page_bytes: this.#driver.pageBytes,
       is_timed: true,
     });
     await this.#job.write(block);
@@ -248,7 +295,7 @@ export class NvmeDirect implements AsyncDisposable {
    */
   async runKernel(
     launch: (queues: bigint, stream: GpuStream) => void,
-    options: Pick<DirectJob, "timeoutMs" | "signal"> = {},
+    options: Pick<DirectJob, "timeoutMs" | "signal" | "onProgress"> = {},
   ): Promise<void> {
     this.#check();
     const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;

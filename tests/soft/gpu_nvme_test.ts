@@ -77,3 +77,20 @@ for (const { nvme = "", bytes = 4096, ...options } of CASES) {
     assertEquals([one.soft.counter("doorbell_errors"), one.soft.counter("dma_errors")], [0n, 0n]);
   });
 }
+
+for (const pages of [1, 2, 3]) {
+  Deno.test(`the last transfer of a range has ${pages} pages, where the others have a PRP list`, async () => {
+    await using one = await openDirect("size=1MiB", { mode: "warp", depth: 4 });
+    const { geometry } = one;
+    const [transferBlocks, lastBlocks] = [8 * 4096, pages * 4096].map((bytes) => bytes / geometry.blockBytes);
+    assert(transferBlocks !== undefined && lastBlocks !== undefined);
+    const blocks = BigInt(3 * transferBlocks + lastBlocks);
+    const pattern = new BlockPattern(SEED, geometry.blockBytes);
+    const range = { namespace: geometry, lba: 0n, blocks, transferBlocks };
+    await one.direct.run({ ...range, operation: "write", pattern });
+    const seen = new Uint8Array(Number(blocks) * geometry.blockBytes);
+    await one.controller.namespace(1).read(0, seen);
+    assertEquals(pattern.check(seen, 0n), null);
+    assertEquals((await one.direct.run({ ...range, operation: "read", pattern })).mismatch, null);
+  });
+}

@@ -200,9 +200,11 @@ export class Fat32 {
     return entry;
   }
 
-  /** The first cluster of a file; 0 for an empty one. */
-  async firstClusterOf(path: string): Promise<number> {
-    return (await this.#lookUp(path)).firstCluster;
+  /** What the directory says of a file. Its first cluster is 0 where it is empty. */
+  async entryOf(
+    path: string,
+  ): Promise<{ readonly firstCluster: number; readonly sizeBytes: number; readonly changeTime: string }> {
+    return await this.#lookUp(path);
   }
 
   /**

@@ -114,7 +114,7 @@ struct __align__(16) bb_nvme_job {
   unsigned int failed_status; /* status field of the command that failed */
   unsigned int failed_blocks; /* blocks of the transfer that failed */
   unsigned int is_timed; /* 1: write times */
-  unsigned int reserved; /* 0 */
+  unsigned int page_bytes; /* bytes of a page of PRPs */
   unsigned long long failed_piece; /* device address of the data of the transfer that failed */
 };
 static_assert(sizeof(bb_nvme_job) == 160, "bb_nvme_job");

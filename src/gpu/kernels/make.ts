@@ -5,6 +5,7 @@
  */
 
 import { BusbarError } from "../../core/error.ts";
+import { fileLayoutHeader } from "../nvme/file_layout.ts";
 import { layoutHeader } from "../nvme/layout.ts";
 
 const FOLDER = new URL(".", import.meta.url).pathname;
@@ -49,11 +50,13 @@ export async function compileKernels(source: string = `${FOLDER}nvme.cu`): Promi
 /** The kernels: the library's own, and one that tests the header as others use it. */
 export const KERNEL_SOURCES: readonly string[] = [
   `${FOLDER}nvme.cu`,
+  `${FOLDER}files.cu`,
   `${FOLDER}../../../tests/fixtures/gpu_nvme/own_kernel.cu`,
 ];
 
 if (import.meta.main) {
   await Deno.writeTextFile(`${FOLDER}busbar_nvme_layout.cuh`, layoutHeader());
+  await Deno.writeTextFile(`${FOLDER}busbar_files_layout.cuh`, fileLayoutHeader());
   for (const source of KERNEL_SOURCES) {
     await Deno.writeTextFile(source.replace(/cu$/, "ptx"), await compileKernels(source));
   }

@@ -90,10 +90,18 @@ static __device__ __forceinline__ void fail_job(bb_nvme_job *job, bb_u32 outcome
   job->failed_piece = one->piece == 0 ? 0 : one->piece->data;
 }
 
+/* The second PRP of a transfer: its piece may have a list, of which the last transfer of a range, which is shorter, takes no
+ * more than the second page, or none. */
+static __device__ __forceinline__ bb_u64 prp2_of(const bb_nvme_job *job, const struct transfer *one) {
+  const bb_u64 bytes = (bb_u64)one->blocks * job->block_bytes;
+  if (bytes <= job->page_bytes) return 0;
+  return bytes <= 2 * (bb_u64)job->page_bytes ? one->piece->prp1 + job->page_bytes : one->piece->prp2;
+}
+
 template <int DRIVER>
 static __device__ __forceinline__ void store(const bb_nvme_job *job, bb_nvme_queue *queue, struct transfer *one) {
   if (job->opcode == BB_NVME_WRITE && job->has_pattern) fill_blocks(job, one->piece->data, one->lba, one->blocks);
-  bb_nvme_store<DRIVER>(queue, one->ticket, job->opcode, job->namespace_id, one->piece->prp1, one->piece->prp2, one->lba,
+  bb_nvme_store<DRIVER>(queue, one->ticket, job->opcode, job->namespace_id, one->piece->prp1, prp2_of(job, one), one->lba,
                         one->blocks);
   bb_nvme_slot *slot = bb_nvme_slot_of(queue, one->ticket);
   slot->begun_ns = one->begun_ns;

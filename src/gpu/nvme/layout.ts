@@ -36,9 +36,11 @@ export interface BlockLayout {
   readonly sizeBytes: number;
 }
 
-type Row = readonly [name: string, sizeBytes: 4 | 8, meaning: string];
+/** A field of a block to be laid out. */
+export type BlockRow = readonly [name: string, sizeBytes: 4 | 8, meaning: string];
 
-function block(name: string, meaning: string, rows: readonly Row[]): BlockLayout {
+/** Lays fields out one after the other. @throws {BusbarError} `bug` for a field that is not aligned */
+export function block(name: string, meaning: string, rows: readonly BlockRow[]): BlockLayout {
   let end = 0;
   const fields = rows.map(([field, sizeBytes, text]) => {
     if (end % sizeBytes !== 0) throw new BusbarError("bug", `${name}.${field} is not aligned`);
@@ -145,7 +147,7 @@ export const JOB_BLOCK: BlockLayout = block("bb_nvme_job", "Transfers over a ran
   ["failed_status", 4, "status field of the command that failed"],
   ["failed_blocks", 4, "blocks of the transfer that failed"],
   ["is_timed", 4, "1: write times"],
-  ["reserved", 4, "0"],
+  ["page_bytes", 4, "bytes of a page of PRPs"],
   ["failed_piece", 8, "device address of the data of the transfer that failed"],
 ]);
 
@@ -194,15 +196,29 @@ export const NVME_STOPS = {
   now: 2,
 } as const;
 
-function enumText(name: string, meaning: string, values: Readonly<Record<string, number>>): string {
+/** An enumeration for C. */
+export function enumText(name: string, meaning: string, values: Readonly<Record<string, number>>): string {
   const rows = Object.entries(values).map(([key, value]) => `  ${name.toUpperCase()}_${key.toUpperCase()} = ${value},`);
   return `/* ${meaning} */\nenum ${name} {\n${rows.join("\n")}\n};`;
 }
 
 /** The header for kernels. */
 export function layoutHeader(): string {
+  return blocksHeader("BUSBAR_NVME_LAYOUT_CUH", "layout.ts", NVME_BLOCKS, [
+    enumText("bb_nvme_failure", "Why a kernel ended early.", NVME_FAILURES),
+    enumText("bb_nvme_stop", "What the host asks of a kernel that runs.", NVME_STOPS),
+  ]);
+}
+
+/** A header of blocks. @param source the file of `src/gpu/nvme` that has their table */
+export function blocksHeader(
+  guard: string,
+  source: string,
+  blocks: readonly BlockLayout[],
+  enumerations: readonly string[],
+): string {
   const types = { 4: "unsigned int", 8: "unsigned long long" } as const;
-  const structs = NVME_BLOCKS.map(({ name, meaning, fields, sizeBytes }) => {
+  const structs = blocks.map(({ name, meaning, fields, sizeBytes }) => {
     const used = fields.reduce((sum, field) => sum + field.sizeBytes, 0);
     const rows = fields.map((field) => `  ${types[field.sizeBytes]} ${field.name}; /* ${field.meaning} */`);
     if (used < sizeBytes) rows.push(`  unsigned int padding[${(sizeBytes - used) / 4}];`);
@@ -211,11 +227,10 @@ export function layoutHeader(): string {
     }\n};\nstatic_assert(sizeof(${name}) == ${sizeBytes}, "${name}");`;
   });
   return [
-    "/* Made from src/gpu/nvme/layout.ts by src/gpu/kernels/make.ts: do not edit. */",
-    "#ifndef BUSBAR_NVME_LAYOUT_CUH",
-    "#define BUSBAR_NVME_LAYOUT_CUH",
-    enumText("bb_nvme_failure", "Why a kernel ended early.", NVME_FAILURES),
-    enumText("bb_nvme_stop", "What the host asks of a kernel that runs.", NVME_STOPS),
+    `/* Made from src/gpu/nvme/${source} by src/gpu/kernels/make.ts: do not edit. */`,
+    `#ifndef ${guard}`,
+    `#define ${guard}`,
+    ...enumerations,
     ...structs,
     "#endif",
     "",
