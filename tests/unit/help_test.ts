@@ -76,6 +76,23 @@ Deno.test({
   },
 });
 
+Deno.test({
+  ...withNeeds("busbar man TOOL shows the formatted page on a terminal", "man", "script"),
+  fn: async () => {
+    const typed = `'${Deno.execPath()}' run -A --no-check '${ROOT}/tools/busbar.ts' man mmio`;
+    const { code, stdout } = await new Deno.Command("script", {
+      args: ["--quiet", "--return", "--command", typed, "/dev/null"],
+      env: { MANPAGER: "cat", PAGER: "cat", MANWIDTH: "80", LC_ALL: "C.UTF-8", TERM: "dumb" },
+      stdin: "null",
+    }).output();
+    // deno-lint-ignore no-control-regex -- what a terminal is sent for bold and underlined text
+    const text = new TextDecoder().decode(stdout).replace(/\x1b\[[\d;]*m|.\x08/g, "");
+    assertMatch(text, /^BUSBAR-MMIO\(1\) +busbar manual +BUSBAR-MMIO\(1\)/m);
+    assertMatch(text, /^EXAMPLES\r?\n/m);
+    assertEquals(code, 0);
+  },
+});
+
 Deno.test("examples are read from a page's table, without its Markdown; the first code span is what is typed", () => {
   const page =
     "# x\n\n## More uses\n\n| to | type |\n|---|---|\n| see [all](y.md) | `x --json \\| jq`, or `x` |\n| stop | `x -h` |\n\nText.\n";
