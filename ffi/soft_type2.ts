@@ -106,7 +106,7 @@ export class SoftType2 implements Disposable {
           operation: "start the software Type 2 GPU",
           path: file?.path ?? name,
           hint: result === -EBUSY
-            ? "end that server, or serve another file"
+            ? "end that server, or serve another file or socket"
             : result === -EEXIST
             ? "delete it if nobody needs it, or serve another file"
             : undefined,

@@ -42,6 +42,7 @@ export const SOFT_TYPE2_OPTIONS: OptionTable = {
     max: 2048n,
   },
   memory: { type: "size", title: "device memory", default: "1GiB", min: 4096n, max: 1n << 40n },
+  cache: { type: "size", title: "the least size of BAR2 behind vfio-user", default: "0", max: 1n << 40n },
   bar4: { type: "size", title: "BAR4, when it is not part of a file", default: "64MiB", min: 4096n, max: 1n << 36n },
   limit: { type: "integer", title: "milliseconds that a kernel may run", default: "10000", min: 1n, max: 3_600_000n },
   strict: { type: "integer", title: "1: commands without INIT or a context fail", default: "0", max: 1n },
@@ -52,6 +53,12 @@ export const SOFT_TYPE2_OPTIONS: OptionTable = {
   mhsld: { type: "integer", title: "heads", default: "0", max: 32n },
   name: { type: "text", title: "what DEV_NAME says; the GPU's own name by default", default: "", max: 63n },
 };
+
+/** What C is told as it is said here; the last four are for programs that serve. */
+const C_SETTINGS = [
+  ...["bar4", "strict", "filter", "peers", "dcd", "gfam", "mhsld", "name", "memory", "cache"],
+  ...["adopt", "doorbell", "vfio_user", "trap_bar4"],
+];
 
 /** The profiles of a software device. */
 export type SoftProfile = "v1" | "v2" | "v2-J";
@@ -75,7 +82,7 @@ export function softType2Settings(options: ReadonlyMap<string, string>): SoftTyp
     throw new BusbarError("usage", `there is no profile '${profile}'`, { hint: "it is v1, v2 or v2-J" });
   }
   const settings = new Map<string, string>([["profile", profile]]);
-  for (const key of ["bar4", "strict", "filter", "peers", "dcd", "gfam", "mhsld", "name", "memory", "adopt"]) {
+  for (const key of C_SETTINGS) {
     const value = options.get(key);
     if (value !== undefined && value !== "") settings.set(key, value);
   }
@@ -114,6 +121,16 @@ function backendSettings(backend: string, memory: string | undefined, limitMs: s
 /** Starts a software device that serves a shared file; see {@linkcode SoftType2.open}. */
 export function serveSharedFile(options: ReadonlyMap<string, string>, file: SharedFile): SoftType2 {
   return SoftType2.open(file.path, softType2Settings(options).settings, file);
+}
+
+/**
+ * Starts a software device that serves a Unix socket by the vfio-user protocol, for QEMU's `vfio-user-pci`.
+ *
+ * @param path the socket; its folder is made with mode 0700 where there is none
+ * @throws {BusbarError} `busy` when another server has the socket; `permission` for a folder that others may enter
+ */
+export function serveVfioUser(options: ReadonlyMap<string, string>, path: string): SoftType2 {
+  return SoftType2.open(path, softType2Settings(new Map([...options, ["vfio_user", path]])).settings);
 }
 
 /** What {@linkcode openType2} takes. */

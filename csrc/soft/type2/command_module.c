@@ -9,13 +9,21 @@
 enum { ERROR_LOG = 5, ERROR_LOG_SIZE = 6 };
 enum { ATTRIBUTE_MOST_THREADS = 0, ATTRIBUTE_SHARED = 1, ATTRIBUTE_LOCAL = 3 };
 
+/* Only PTX text: drivers know a fat binary (50 ED 55 BA, or B1 43 62 46) and machine code (7F 45) by their first bytes, and
+ * would read it by lengths that it states itself. */
+static bool is_text(const char *text) {
+  for (int i = 0; i < 4 && text[i] != '\0'; i++) {
+    if (text[i] == '\x7f' || (unsigned char)text[i] >= 0x80) return false;
+  }
+  return true;
+}
+
 static uint32_t load(struct type2 *device, struct command *command, char *text) {
   struct session *session = command->session;
   if (text == NULL) return TYPE2_INVALID_PTX;
   uint32_t result = session_enter(device, session);
   if (result == 0 && session->module_count == MOST_MODULES) result = TYPE2_OUT_OF_MEMORY;
-  /* Only PTX text: a fat binary would be read by lengths that it states itself. */
-  if (result == 0 && (text[0] == '\x7f' || (unsigned char)text[0] >= 0x80)) result = TYPE2_INVALID_PTX;
+  if (result == 0 && !is_text(text)) result = TYPE2_INVALID_PTX;
   if (result == 0) {
     CUmodule module = NULL;
     session->load_log[0] = '\0';

@@ -3,10 +3,12 @@
 #include "device.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum { ABI_VERSION = 2, PEER_BYTES = 16 << 20, POOL_BYTES = 256 << 20 };
 
@@ -51,6 +53,38 @@ static void *map_memory(uint64_t size) {
   return place == MAP_FAILED ? NULL : place;
 }
 
+/* Memory that another process maps by its descriptor. */
+static void *map_shareable(const char *name, uint64_t size, int *fd) {
+  *fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  /* Sealed: nobody can cut it short under the device. */
+  if (*fd < 0 || ftruncate(*fd, (off_t)size) != 0 || fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+    return NULL;
+  }
+  void *place = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, *fd, 0);
+  return place == MAP_FAILED ? NULL : place;
+}
+
+static bool map_parts(struct type2 *device) {
+  device->bar4_bytes = device->settings.bar4_bytes;
+  if (device->settings.vfio_user[0] == '\0') {
+    device->bar4 = map_memory(device->bar4_bytes);
+    device->data = map_memory(device->data_bytes);
+  } else {
+    device->bar4 = map_shareable("type2-bar4", device->bar4_bytes, &device->bar4_fd);
+    uint8_t *window = map_shareable("type2-data", REGISTER_BYTES + device->data_bytes, &device->data_fd);
+    device->data = window == NULL ? NULL : window + REGISTER_BYTES;
+  }
+  return device->bar4 != NULL && device->data != NULL;
+}
+
+static void unmap_parts(struct type2 *device) {
+  const uint64_t before = device->data_fd >= 0 ? REGISTER_BYTES : 0;
+  if (device->bar4 != NULL) munmap(device->bar4, device->bar4_bytes);
+  if (device->data != NULL) munmap(device->data - before, before + device->data_bytes);
+  if (device->bar4_fd >= 0) close(device->bar4_fd);
+  if (device->data_fd >= 0) close(device->data_fd);
+}
+
 static void set_registers(struct type2 *device) {
   const struct backend *backend = &device->backend;
   const struct settings *settings = &device->settings;
@@ -82,6 +116,7 @@ static void set_registers(struct type2 *device) {
   put64(device, REG_BAR4_SIZE, device->bar4_bytes);
   put32(device, REG_EPOCH, device->epoch);
   put64(device, REG_BAR4_POINTER, device->bar4_pointer);
+  shared_registers(device);
   registers_refresh(device);
 }
 
@@ -112,12 +147,7 @@ static int open_parts(struct type2 *device, char *why, uint32_t why_size) {
   const struct settings *settings = &device->settings;
   device->data_bytes = settings->profile == PROFILE_V1 ? TYPE2_V1_DATA_BYTES : TYPE2_V2_DATA_BYTES;
   device->caps = caps_of(settings);
-  if (device->bar4 == NULL) {
-    device->bar4_bytes = settings->bar4_bytes;
-    device->bar4 = map_memory(device->bar4_bytes);
-    device->data = map_memory(device->data_bytes);
-  }
-  if (device->bar4 == NULL || device->data == NULL) return -ENOMEM;
+  if (device->bar4 == NULL && !map_parts(device)) return -ENOMEM;
   device->pool_bytes = POOL_BYTES > device->bar4_bytes / 2 ? device->bar4_bytes / 4 / 4096 * 4096 : POOL_BYTES;
   device->pool_base = device->bar4_bytes - device->pool_bytes;
   if (settings->profile == PROFILE_V1) device->pool_bytes = 0;
@@ -141,7 +171,9 @@ static int open_parts(struct type2 *device, char *why, uint32_t why_size) {
 }
 
 static void free_device(struct type2 *device) {
+  vfio_user_close(device);
   shared_close(device);
+  doorbell_close(device);
   for (uint32_t i = 0; i < MOST_SESSIONS; i++) {
     if (device->sessions[i] != NULL) session_close(device, device->sessions[i]);
   }
@@ -154,10 +186,7 @@ static void free_device(struct type2 *device) {
   for (uint32_t i = 0; i < MOST_PEERS; i++) {
     if (device->peers[i].memory != NULL) munmap(device->peers[i].memory, PEER_BYTES);
   }
-  if (device->shared == NULL) {
-    if (device->bar4 != NULL) munmap(device->bar4, device->bar4_bytes);
-    if (device->data != NULL) munmap(device->data, device->data_bytes);
-  }
+  if (device->shared == NULL) unmap_parts(device);
   blocks_clear(&device->pool);
   blocks_clear(&device->extents);
   bb_type2_engine_close(device->engine);
@@ -175,12 +204,16 @@ int32_t bb_type2_open(const char *settings, const char *path, uint64_t size, cha
   if (device == NULL) return -ENOMEM;
   pthread_mutex_init(&device->lock, NULL);
   device->epoch = 1;
+  device->data_fd = device->bar4_fd = -1;
   int failed = type2_settings(settings, &device->settings, why, why_size);
   if (failed == 0 && path != NULL) failed = shared_open(device, path, size, why, why_size);
   if (failed == 0) failed = open_parts(device, why, why_size);
   if (failed == 0) {
     set_registers(device);
-    if (path != NULL) failed = shared_start(device);
+    const struct settings *chosen = &device->settings;
+    if (chosen->doorbell[0] != '\0') failed = doorbell_start(device, chosen->doorbell, why, why_size);
+    if (failed == 0 && path != NULL) failed = shared_start(device);
+    if (failed == 0 && chosen->vfio_user[0] != '\0') failed = vfio_user_start(device, chosen->vfio_user, why, why_size);
   }
   if (failed != 0) {
     free_device(device);

@@ -90,9 +90,9 @@ struct session {
 
 struct settings {
   enum profile profile;
-  char driver[1024], driver_settings[4096], name[64];
-  bool has_driver, has_driver_settings, is_strict, adopts;
-  uint64_t bar4_bytes, memory_bytes, dcd_bytes, filter_lines, peers, gfam_hosts, mhsld_heads, ordinal, limit_ms;
+  char driver[1024], driver_settings[4096], name[64], doorbell[1024], vfio_user[1024];
+  bool has_driver, has_driver_settings, is_strict, adopts, traps_bar4;
+  uint64_t bar4_bytes, memory_bytes, dcd_bytes, filter_lines, peers, gfam_hosts, mhsld_heads, ordinal, limit_ms, cache_bytes;
 };
 
 /* A block of the pool, or an extent. */
@@ -155,6 +155,9 @@ struct type2 {
   uint64_t ignored; /* commands while one was running */
   atomic_bool is_running, is_ending;
   struct shared *shared; /* the file, if there is one */
+  struct doorbell *doorbell;
+  struct vfio_user *vfio_user;
+  int data_fd, bar4_fd; /* what DATA, behind a page, and BAR4 lie in where others map them; -1 */
 };
 
 /* ---- run.c ---- */
@@ -217,11 +220,30 @@ int type2_settings(const char *text, struct settings *out, char *why, uint32_t w
 
 int shared_open(struct type2 *device, const char *path, uint64_t size, char *why, uint32_t why_size);
 int shared_start(struct type2 *device);
+/* The registers that say how the file is used. */
+void shared_registers(struct type2 *device);
 void shared_close(struct type2 *device); /* ends its threads */
 void shared_free(struct type2 *device);
 /* After a reset from outside: tells the guest. */
 void shared_publish(struct type2 *device);
 int32_t shared_state(const struct type2 *device);
+int shared_descriptor(const struct type2 *device);
+
+/* ---- doorbell.c ---- */
+
+/* What a guest writes to ring: the device's number among the peers, and vector 0. */
+enum { DOORBELL_VALUE = 2 << 16 };
+
+/* Offers the shared file by the ivshmem server protocol. */
+int doorbell_start(struct type2 *device, const char *path, char *why, uint32_t why_size);
+/* Sleeps until the guest rings. */
+void doorbell_wait(const struct type2 *device, uint32_t limit_ms);
+void doorbell_close(struct type2 *device);
+
+/* ---- vfio_user.c ---- */
+
+int vfio_user_start(struct type2 *device, const char *path, char *why, uint32_t why_size);
+void vfio_user_close(struct type2 *device);
 
 /* Commands: command_NAME, in the file of their kind. */
 typedef uint32_t command_function(struct type2 *device, struct command *command);

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 enum { SPIN_US = 50, LEAST_REST_US = 50, MOST_REST_US = 1000, HEARTBEAT_US = 50000, MOST_FILES = 64 };
+enum { AWAKE_US = 20000, DOORBELL_MS = 50 };
 
 struct shared {
   char path[4096];
@@ -239,6 +240,11 @@ static void *serve(void *argument) {
 #endif
       continue;
     }
+    /* A guest with a doorbell rings it. Processes of this machine cannot, so for a while after a command it looks by itself. */
+    if (device->doorbell != NULL && now_us() - idle_since > AWAKE_US) {
+      doorbell_wait(device, DOORBELL_MS);
+      continue;
+    }
     rest_for(rest_us);
     rest_us = rest_us < MOST_REST_US ? 2 * rest_us : MOST_REST_US;
     if (rest_us > MOST_REST_US) rest_us = MOST_REST_US;
@@ -266,10 +272,16 @@ static void *beat(void *argument) {
   return NULL;
 }
 
+void shared_registers(struct type2 *device) {
+  if (device->shared == NULL) return;
+  put32(device, REG_EXT_FLAGS, EXT_SHARED_MEMORY | (device->doorbell == NULL ? 0 : EXT_DOORBELL));
+  put32(device, REG_DOORBELL, device->doorbell == NULL ? 0 : DOORBELL_VALUE);
+  put64(device, REG_BAR4_OFFSET, TYPE2_FILE_BAR4_OFFSET);
+}
+
 int shared_start(struct type2 *device) {
   struct shared *shared = device->shared;
-  put32(device, REG_EXT_FLAGS, EXT_SHARED_MEMORY);
-  put64(device, REG_BAR4_OFFSET, TYPE2_FILE_BAR4_OFFSET);
+  shared_registers(device);
   /* A command that was handed over to an earlier server is not this one's: nobody waits for it any more. */
   shared->done = __atomic_load_n(word(shared, REG_SUBMIT), __ATOMIC_RELAXED);
   __atomic_store_n(word(shared, REG_CMD), 0, __ATOMIC_RELAXED);
@@ -291,6 +303,8 @@ void shared_close(struct type2 *device) {
   if (shared->has_heart) pthread_join(shared->heart, NULL);
   shared->has_server = shared->has_heart = false;
 }
+
+int shared_descriptor(const struct type2 *device) { return device->shared == NULL ? -1 : device->shared->fd; }
 
 int32_t shared_state(const struct type2 *device) {
   return device->shared == NULL ? 0 : atomic_load_explicit(&device->shared->state, memory_order_relaxed);

@@ -124,9 +124,11 @@ char *copy_text(const uint8_t *from, uint64_t room) {
   /* The length is only a hint, for a guest may change the text meanwhile: what counts is what was copied. */
   const uint64_t length = length_of(from, room);
   if (length == room) return NULL;
-  char *copy = malloc(length + 1);
+  /* Drivers look at the first bytes as words, however short the text is. */
+  enum { BEHIND = 16 };
+  char *copy = malloc(length + BEHIND);
   if (copy == NULL) return NULL;
   copy_from_guest(copy, from, length);
-  copy[length] = '\0';
+  memset(copy + length, 0, BEHIND);
   return copy;
 }

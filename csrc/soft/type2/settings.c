@@ -43,6 +43,9 @@ static int set(struct settings *out, const char *key, const char *value) {
     return set_text(value, out->driver_settings, sizeof out->driver_settings);
   }
   if (strcmp(key, "name") == 0) return set_text(value, out->name, sizeof out->name);
+  if (strcmp(key, "doorbell") == 0) return set_text(value, out->doorbell, sizeof out->doorbell);
+  if (strcmp(key, "vfio_user") == 0) return set_text(value, out->vfio_user, sizeof out->vfio_user);
+  if (strcmp(key, "cache") == 0) return set_number(value, UINT64_C(1) << 40, &out->cache_bytes);
   if (strcmp(key, "bar4") == 0) return set_number(value, UINT64_C(1) << 40, &out->bar4_bytes);
   if (strcmp(key, "memory") == 0) return set_number(value, UINT64_MAX, &out->memory_bytes);
   if (strcmp(key, "ordinal") == 0) return set_number(value, 999, &out->ordinal);
@@ -55,6 +58,11 @@ static int set(struct settings *out, const char *key, const char *value) {
   if (strcmp(key, "adopt") == 0) {
     const int failed = set_number(value, 1, &flag);
     out->adopts = flag != 0;
+    return failed;
+  }
+  if (strcmp(key, "trap_bar4") == 0) {
+    const int failed = set_number(value, 1, &flag);
+    out->traps_bar4 = flag != 0;
     return failed;
   }
   if (strcmp(key, "strict") == 0) {
@@ -79,6 +87,11 @@ int type2_settings(const char *text, struct settings *out, char *why, uint32_t w
   }
   if (failed == 0 && (out->filter_lines == 0 || out->bar4_bytes % 4096 != 0 || out->bar4_bytes == 0)) {
     snprintf(why, why_size, "filter and bar4 are at least one line and one page");
+    failed = -EINVAL;
+  }
+  /* A guest sees a BAR whose size is a power of two. */
+  if (failed == 0 && out->vfio_user[0] != '\0' && (out->bar4_bytes & (out->bar4_bytes - 1)) != 0) {
+    snprintf(why, why_size, "bar4 behind vfio-user is a power of two");
     failed = -EINVAL;
   }
   free(copy);

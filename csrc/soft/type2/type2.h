@@ -31,6 +31,10 @@ BB_TYPE2_API uint32_t bb_abi_version(void);
  *   filter=4096         lines of the snoop filter
  *   peers=0             other devices, of 16 MiB each, types 2 and 3 in turn
  *   dcd=0               bytes of dynamic capacity; gfam=0 hosts of fabric memory; mhsld=0 heads
+ *   doorbell=           a socket at which the file is offered by the ivshmem server protocol; with path only
+ *   vfio_user=          a socket at which the device is offered by the vfio-user protocol; without path only
+ *   trap_bar4=0         1: behind vfio-user BAR4 traps too, so that the engine sees the CPU's accesses
+ *   cache=0             the least bytes of BAR2 behind vfio-user; the window's by default
  *
  * With path, registers and BAR4 lie in that file, which is `size` bytes long: see file.c. Else path is NULL.
  * why receives a sentence when it fails.
