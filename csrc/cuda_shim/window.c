@@ -20,6 +20,9 @@ struct window window = {.fd = -1};
 /* flock belongs to the open file, which threads share. */
 static pthread_mutex_t exchange = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t mapped_bytes;
+/* The register by which a doorbell is rung, where the function has one. */
+static uint8_t *bell;
+enum { BELL_BAR_BYTES = 256, BELL_OFFSET = 12 };
 static int is_debug = -1;
 static bool is_gone;
 
@@ -119,7 +122,20 @@ static CUresult map_function(const char *name) {
     close(fd);
   }
   snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/resource2", name);
-  return map_file(path);
+  TRY(map_file(path));
+  snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/resource0", name);
+  const int registers = open(path, O_RDWR | O_CLOEXEC);
+  void *place = registers < 0 ? MAP_FAILED
+                              : mmap(NULL, BELL_BAR_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, registers, 0);
+  if (registers >= 0) close(registers);
+  /* Without it the device looks by itself, only later. */
+  bell = place == MAP_FAILED ? NULL : place;
+  return CUDA_SUCCESS;
+}
+
+static void ring(void) {
+  if (bell == NULL || (window_read32(REG_EXT_FLAGS) & EXT_DOORBELL) == 0) return;
+  __atomic_store_n((uint32_t *)(void *)(bell + BELL_OFFSET), window_read32(REG_DOORBELL), __ATOMIC_RELEASE);
 }
 
 CUresult window_open(void) {
@@ -145,6 +161,8 @@ CUresult window_open(void) {
 void window_close(void) {
   if (window.base != NULL) munmap(window.base, mapped_bytes);
   if (window.bar4 != NULL) munmap(window.bar4, window.bar4_bytes);
+  if (bell != NULL) munmap(bell, BELL_BAR_BYTES);
+  bell = NULL;
   if (window.fd >= 0) close(window.fd);
   memset(&window, 0, sizeof window);
   window.fd = -1;
@@ -195,6 +213,7 @@ static CUresult hand_over(struct request *request) {
   write32(REG_CMD, request->code);
   /* Release: the device sees all of the above once it sees the number. */
   __atomic_store_n(word(REG_SUBMIT), before + 1, __ATOMIC_RELEASE);
+  ring();
   TRY(wait_done(before + 1));
   const uint32_t result = window_read32(REG_CMD_RESULT);
   for (uint32_t i = 0; i < 4; i++) request->results[i] = window_read64(REG_RESULT0 + 8 * i);

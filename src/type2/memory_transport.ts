@@ -17,6 +17,8 @@ const PARAM0 = registerOffset("PARAM0"), RESULT0 = registerOffset("RESULT0");
 const CMD_STATUS = registerOffset("CMD_STATUS"), CMD_RESULT = registerOffset("CMD_RESULT");
 const EPOCH = registerOffset("EPOCH"), HEARTBEAT = registerOffset("HEARTBEAT");
 const SUBMIT = registerOffset("SUBMIT"), DONE = registerOffset("DONE");
+const EXT_FLAGS = registerOffset("EXT_FLAGS"), DOORBELL = registerOffset("DOORBELL");
+const EXT_DOORBELL = 2;
 
 /** How long a device may be silent. It says that it lives at least every 100 ms. */
 const SILENT_MS = 1000;
@@ -44,6 +46,8 @@ export interface MappedDevice {
   readonly lock: ExchangeLock;
   /** SUBMIT and DONE hand commands over; else a write to CMD does. */
   readonly isShared: boolean;
+  /** Wakes a device that sleeps; null where there is no doorbell. */
+  readonly ring: (() => void) | null;
   /** Unmaps. */
   readonly release: () => void;
 }
@@ -142,6 +146,7 @@ export class MemoryTransport implements Type2Transport {
     // Whatever was written is there before the command is handed over.
     fullBarrier();
     registers.write32(SUBMIT, number);
+    this.#device.ring?.();
     await this.#waitDone(number, deadline, signal);
     // Nothing of the results is read before DONE was.
     fullBarrier();
@@ -196,6 +201,9 @@ function readBytes(registers: MappedMmio, sizeBytes: number): Uint8Array<ArrayBu
   return padded === 0 ? new Uint8Array(0) : registers.readBlock(DATA_OFFSET, padded, 8).slice(0, sizeBytes);
 }
 
+/** The register of an ivshmem function that rings a peer's doorbell, in BAR0. */
+const BELL_OFFSET = 12, BELL_BAR_BYTES = 256;
+
 /** Maps a shared file as a device. The file stays open for its lock. */
 export function mapSharedFile(
   name: string,
@@ -204,9 +212,12 @@ export function mapSharedFile(
   sizeBytes: number,
   bar4Offset: number,
   dataBytes: number,
+  bellPath: string | null = null,
 ): MappedDevice {
   const mapping = Mapping.file(path, sizeBytes, { writable: true });
   const registers = new MappedMmio(name, mapping.registers, Math.min(sizeBytes, bar4Offset));
+  const hasBell = bellPath !== null && (registers.read32(EXT_FLAGS) & EXT_DOORBELL) !== 0;
+  const bell = hasBell ? mapBell(name, bellPath) : null;
   return {
     name,
     registers,
@@ -214,12 +225,20 @@ export function mapSharedFile(
     bar4: mapping.bytes(bar4Offset, sizeBytes - bar4Offset),
     lock: fileLock(file),
     isShared: true,
+    ring: bell === null ? null : () => bell.registers.write32(BELL_OFFSET, registers.read32(DOORBELL)),
     release: () => {
+      bell?.registers[Symbol.dispose]();
+      bell?.mapping[Symbol.dispose]();
       registers[Symbol.dispose]();
       mapping[Symbol.dispose]();
       file.close();
     },
   };
+}
+
+function mapBell(name: string, path: string): { mapping: Mapping; registers: MappedMmio } {
+  const mapping = Mapping.file(path, BELL_BAR_BYTES, { writable: true });
+  return { mapping, registers: new MappedMmio(`${name}, doorbell`, mapping.registers, BELL_BAR_BYTES) };
 }
 
 /**
@@ -253,7 +272,7 @@ export function mapFunction(name: string, folder: string, file: Deno.FsFile, isT
       registers[Symbol.dispose]();
       caps[Symbol.dispose]();
     }
-    return mapSharedFile(name, `${folder}/resource2`, file, size, FILE_BAR4_OFFSET, dataBytes);
+    return mapSharedFile(name, `${folder}/resource2`, file, size, FILE_BAR4_OFFSET, dataBytes, `${folder}/resource0`);
   }
   const window = Mapping.file(`${folder}/resource2`, size, { writable: true });
   const registers = new MappedMmio(name, window.registers, size);
@@ -266,6 +285,7 @@ export function mapFunction(name: string, folder: string, file: Deno.FsFile, isT
     bar4: bar4?.bytes() ?? null,
     lock: fileLock(file),
     isShared: false,
+    ring: null,
     release: () => {
       registers[Symbol.dispose]();
       window[Symbol.dispose]();

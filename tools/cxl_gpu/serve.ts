@@ -7,87 +7,111 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 
 import { pause } from "../../src/core/deadline.ts";
 import { BusbarError } from "../../src/core/error.ts";
-import { parseBytes } from "../../src/core/units.ts";
-import { serveSharedFile } from "../../src/type2/open.ts";
-import { FILE_LEAST_BYTES } from "../../src/type2/registers.ts";
+import { parseLocator } from "../../src/core/locator.ts";
+import { serveSharedFile, serveVfioUser } from "../../src/type2/open.ts";
 import type { SoftType2 } from "../../ffi/soft_type2.ts";
 import { sizeBytes, timeOption, wholeNumber } from "../cli/arguments.ts";
 import { note, print } from "../cli/output.ts";
 import { interruption } from "../cli/run.ts";
+import { cxlType2Option, parseSocket, type Place, placeParser, qemuDevices, qemuOptions } from "./places.ts";
 
 const LOOK_MS = 200;
-const DEFAULT_BYTES = 256 << 20;
-
-/** A file to serve, with what is said of it alone. */
-interface ServedFile {
-  readonly path: string;
-  readonly sizeBytes: number;
-  readonly profile: string | null;
-}
-
-/** `PATH[,profile=v1][,size=256MiB]` */
-function parseFile(text: string, before: readonly ServedFile[]): ServedFile[] {
-  const [path = "", ...settings] = text.split(",");
-  let size = DEFAULT_BYTES, profile: string | null = null;
-  if (path === "") throw new BusbarError("usage", `'${text}' names no file`);
-  for (const setting of settings) {
-    if (setting.startsWith("size=")) size = Number(parseBytes(setting.slice("size=".length)));
-    else if (setting.startsWith("profile=")) profile = setting.slice("profile=".length);
-    else {throw new BusbarError("usage", `'${setting}' in '${text}' is no setting`, {
-        hint: "it takes profile= and size=",
-      });}
-  }
-  if (size < FILE_LEAST_BYTES || (size & (size - 1)) !== 0 || !Number.isSafeInteger(size)) {
-    throw new BusbarError("usage", `${path}: a file of ${size} bytes`, {
-      hint: "the size is a power of two, at least 16 MiB: size=64MiB",
-    });
-  }
-  return [...before, { path, sizeBytes: size, profile }];
-}
-
-/** The options of QEMU that give the file to a guest. */
-function qemuOptions(file: ServedFile, index: number): string {
-  const path = file.path.startsWith("/") ? file.path : `${Deno.cwd()}/${file.path}`;
-  return `-object memory-backend-file,id=gpu${index},mem-path=${path},size=${file.sizeBytes},share=on ` +
-    `-device ivshmem-plain,memdev=gpu${index}`;
-}
 
 /** The command line of `cxl_gpu serve`. */
 export const serve: CommandUnknownOpts = new Command("serve")
   .description("Be a CXL Type 2 GPU for guests, and for programs of this machine, until interrupted.")
   .addOption(
     new Option("--file <path>", "a shared file, as in /dev/shm/gpu,profile=v1,size=64MiB; once for each guest")
-      .argParser(parseFile).default([] as ServedFile[], "none"),
+      .argParser(placeParser("file")).default([] as Place[], "none"),
+  )
+  .addOption(
+    new Option(
+      "--doorbell <socket>",
+      "a socket at which a --file is offered as ivshmem-doorbell; the first is the first file's",
+    )
+      .argParser(parseSocket).default([] as string[], "none"),
+  )
+  .addOption(
+    new Option(
+      "--vfio-user <socket>",
+      "a socket for vfio-user-pci of QEMU 10.1, as in gpu.socket,size=64MiB; once for each guest",
+    )
+      .argParser(placeParser("vfio-user")).default([] as Place[], "none"),
+  )
+  .addOption(
+    new Option("--bar4 <access>", "whether guests of --vfio-user map BAR4").choices(["map", "trap"]).default("map"),
   )
   .option("--backend <locator>", "what runs kernels: soft:cuda?…, cuda:LIBRARY?device=N, or none", "soft:cuda")
   .option("--profile <generation>", "v1, v2 or v2-J", "v2")
   .addOption(
     new Option("--memory <size>", "device memory of each guest").argParser(sizeBytes).default(1n << 30n, "1GiB"),
   )
+  .addOption(
+    new Option("--cache <size>", "what BAR2 of --vfio-user is large for").argParser(sizeBytes).default(
+      0n,
+      "the window",
+    ),
+  )
   .addOption(timeOption("--limit <time>", "how long a kernel may run", "10s"))
   .option("--filter <lines>", "lines of the snoop filter", wholeNumber, 4096)
   .option("--name <text>", "what the device says it is called", "")
   .action(async (options) => {
-    if (options.file.length === 0) {
-      throw new BusbarError("usage", "there is nothing to serve", { hint: "--file /dev/shm/gpu gives a guest one" });
+    const places = [...options.file, ...options.vfioUser];
+    if (places.length === 0) {
+      throw new BusbarError("usage", "there is nothing to serve", {
+        hint: "--file /dev/shm/gpu gives a guest one, and so does --vfio-user",
+      });
+    }
+    if (options.doorbell.length > options.file.length) {
+      throw new BusbarError("usage", `${options.doorbell.length} doorbells, and ${options.file.length} files`, {
+        hint: "each --doorbell belongs to a --file",
+      });
     }
     const devices: SoftType2[] = [];
     using all = new DisposableStack();
-    for (const [index, file] of options.file.entries()) {
+    for (const [index, place] of places.entries()) {
+      const doorbell = options.doorbell[index];
       const settings = new Map([
-        ["profile", file.profile ?? options.profile],
+        ["profile", place.profile ?? options.profile],
         ["backend", options.backend],
         ["memory", options.memory.toString()],
         ["limit", String(options.limit)],
         ["filter", String(options.filter)],
         ["name", options.name],
       ]);
-      devices.push(all.use(serveSharedFile(settings, file)));
-      print(`serving type2:${file.path}`);
-      print(`  qemu ${qemuOptions(file, index)}`);
+      if (place.kind === "file") {
+        if (doorbell !== undefined) settings.set("doorbell", doorbell);
+        devices.push(all.use(serveSharedFile(settings, place)));
+        print(`serving type2:${place.path}${doorbell === undefined ? "" : `, with a doorbell at ${doorbell}`}`);
+      } else {
+        settings.set("bar4", String(place.sizeBytes)).set("cache", options.cache.toString());
+        settings.set("trap_bar4", options.bar4 === "trap" ? "1" : "0");
+        devices.push(all.use(serveVfioUser(settings, place.path)));
+        print(`serving vfio-user at ${place.path}`);
+      }
+      print(`  qemu ${qemuOptions(place, doorbell, index)}`);
     }
+    await adviseOnQemu(options);
     await watch(devices);
   });
+
+/** What the QEMU of this machine cannot do, or can do without this program. */
+async function adviseOnQemu(
+  options: { backend: string; memory: bigint; cache: bigint; vfioUser: readonly Place[] },
+): Promise<void> {
+  const backend = parseLocator(options.backend === "none" ? "soft:cuda" : options.backend);
+  if (options.vfioUser.length === 0 && backend.kind !== "cuda") return;
+  const devices = await qemuDevices();
+  if (devices === null) return;
+  if (options.vfioUser.length > 0 && !devices.has("vfio-user-pci")) {
+    note("cxl_gpu: qemu-system-x86_64 has no vfio-user-pci");
+    note("  hint: QEMU 10.1 or newer has it; --file works with any QEMU");
+  }
+  if (backend.kind === "cuda" && devices.has("cxl-type2")) {
+    const cache = options.cache === 0n ? 128n << 20n : options.cache;
+    print(`  qemu ${cxlType2Option(backend.library ?? "libcuda.so.1", backend.device, options.memory, cache)}`);
+  }
+}
 
 /** Until interrupted, or until no guest is left. A guest whose file was taken away is told of, and the others go on. */
 async function watch(devices: readonly SoftType2[]): Promise<void> {

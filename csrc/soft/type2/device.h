@@ -164,6 +164,11 @@ struct type2 {
 
 /* Runs a command whose copies are in it, and puts what comes out into the registers. With the lock held. */
 void device_run(struct type2 *device, struct command *command);
+/* ---- reset.c ---- */
+
+/* The registers of a device that nobody has used yet. */
+void registers_set(struct type2 *device);
+
 /* ---- registers.c ---- */
 
 void put32(struct type2 *device, uint32_t offset, uint32_t value);
@@ -234,8 +239,8 @@ int shared_descriptor(const struct type2 *device);
 /* What a guest writes to ring: the device's number among the peers, and vector 0. */
 enum { DOORBELL_VALUE = 2 << 16 };
 
-/* Offers the shared file by the ivshmem server protocol. */
-int doorbell_start(struct type2 *device, const char *path, char *why, uint32_t why_size);
+/* Offers the shared file, whose descriptor is given, by the ivshmem server protocol. */
+int doorbell_start(struct type2 *device, const char *path, int memory, char *why, uint32_t why_size);
 /* Sleeps until the guest rings. */
 void doorbell_wait(const struct type2 *device, uint32_t limit_ms);
 void doorbell_close(struct type2 *device);

@@ -22,14 +22,14 @@ struct doorbell {
   struct endpoint endpoint;
   pthread_t server;
   bool has_server;
-  int bell, guest_bell; /* eventfds; -1: none */
+  int memory, bell, guest_bell; /* the file, which is not ours to close, and eventfds; -1: none */
 };
 
 static bool say(int fd, int64_t number, int descriptor) { return socket_send(fd, &number, sizeof number, descriptor); }
 
 static bool introduce(const struct type2 *device, int fd) {
   const struct doorbell *doorbell = device->doorbell;
-  return say(fd, PROTOCOL, -1) && say(fd, GUEST_ID, -1) && say(fd, MEMORY_FOLLOWS, shared_descriptor(device)) &&
+  return say(fd, PROTOCOL, -1) && say(fd, GUEST_ID, -1) && say(fd, MEMORY_FOLLOWS, doorbell->memory) &&
          say(fd, DEVICE_ID, doorbell->bell) && say(fd, GUEST_ID, doorbell->guest_bell);
 }
 
@@ -58,11 +58,12 @@ static void *serve(void *argument) {
   return NULL;
 }
 
-int doorbell_start(struct type2 *device, const char *path, char *why, uint32_t why_size) {
+int doorbell_start(struct type2 *device, const char *path, int memory, char *why, uint32_t why_size) {
   struct doorbell *doorbell = calloc(1, sizeof *doorbell);
   if (doorbell == NULL) return -ENOMEM;
   device->doorbell = doorbell;
   doorbell->endpoint.fd = -1;
+  doorbell->memory = memory;
   doorbell->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   doorbell->guest_bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   if (doorbell->bell < 0 || doorbell->guest_bell < 0) return -errno;
