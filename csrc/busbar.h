@@ -82,6 +82,10 @@ enum {
  * size. A regular file that is shorter than offset + size is -ERANGE: touching the rest would be SIGBUS. */
 BB_API int32_t bb_map_file(const char *path, uint64_t offset, uint64_t size, uint32_t flags, void **out);
 
+/* Maps pieces of a file side by side, shared and writable: count pieces of piece_size bytes, a multiple of the page size, each
+ * from its offset. One bb_unmap of all of it takes it away. */
+BB_API int32_t bb_map_pieces(const char *path, const uint64_t *offsets, uint32_t count, uint64_t piece_size, void **out);
+
 /* Maps zeroed anonymous memory, readable and writable, shared with child processes. */
 BB_API int32_t bb_map_anonymous(uint64_t size, uint32_t flags, void **out);
 
@@ -388,6 +392,9 @@ BB_API int32_t bb_cuda_since(const char *name);
 BB_API int32_t bb_cuda_has(bb_cuda *driver, const char *name);
 /* What a software driver knows of the last fault of a kernel: a sentence, and its length. 0 for none. */
 BB_API uint32_t bb_cuda_last_fault(bb_cuda *driver, char *text, uint32_t size);
+/* Where a software driver's device memory lies in this process: size bytes at that device address, of one allocation. -ENOTSUP
+ * for another driver, -EFAULT for what is no device memory. */
+BB_API int32_t bb_cuda_host_memory(bb_cuda *driver, uint64_t address, uint64_t size, void **out);
 
 #define BB_CUDA_PARAMETERS(...) __VA_ARGS__
 #define BB_CUDA_CALLER(name, since, older, params, args) \

@@ -31,12 +31,14 @@ static const struct function TABLE[FUNCTIONS] = {
 typedef int32_t open_instance(const char *settings, void **out, char *why, uint32_t size);
 typedef void use_instance(void *instance);
 typedef uint32_t describe_fault(void *instance, char *text, uint32_t size);
+typedef void *find_memory(void *instance, uint64_t address, uint64_t size);
 
 struct bb_cuda {
   void *library;
   void *instance; /* of a software driver that was opened with settings, else NULL */
   use_instance *enter, *close;
   describe_fault *last_fault;
+  find_memory *host_memory;
   /* The functions as far as they were looked up. Two threads that look the same one up find the same address, so the order
    * in which they store it does not matter. */
   _Atomic(void *) addresses[FUNCTIONS];
@@ -53,11 +55,13 @@ static int32_t refuse(bb_cuda *driver, int32_t result, char *why, uint32_t size,
 static int32_t open_software(bb_cuda *driver, const char *settings, char *why, uint32_t size) {
   open_instance *open = NULL;
   void *functions[] = {dlsym(driver->library, "bb_soft_cuda_open"), dlsym(driver->library, "bb_soft_cuda_enter"),
-                       dlsym(driver->library, "bb_soft_cuda_close"), dlsym(driver->library, "bb_soft_cuda_last_fault")};
+                       dlsym(driver->library, "bb_soft_cuda_close"), dlsym(driver->library, "bb_soft_cuda_last_fault"),
+                       dlsym(driver->library, "bb_soft_cuda_host_memory")};
   memcpy(&open, &functions[0], sizeof open);
   memcpy(&driver->enter, &functions[1], sizeof driver->enter);
   memcpy(&driver->close, &functions[2], sizeof driver->close);
   memcpy(&driver->last_fault, &functions[3], sizeof driver->last_fault);
+  memcpy(&driver->host_memory, &functions[4], sizeof driver->host_memory);
   if (open == NULL || driver->enter == NULL || driver->close == NULL || driver->last_fault == NULL) return -ENOSYS;
   return open(settings, &driver->instance, why, size);
 }
@@ -88,6 +92,13 @@ int32_t bb_cuda_close(bb_cuda *driver) {
 uint32_t bb_cuda_last_fault(bb_cuda *driver, char *text, uint32_t size) {
   if (driver == NULL || driver->instance == NULL || text == NULL) return 0;
   return driver->last_fault(driver->instance, text, size);
+}
+
+int32_t bb_cuda_host_memory(bb_cuda *driver, uint64_t address, uint64_t size, void **out) {
+  if (driver == NULL || out == NULL) return -EINVAL;
+  if (driver->instance == NULL || driver->host_memory == NULL) return -ENOTSUP;
+  *out = driver->host_memory(driver->instance, address, size);
+  return *out == NULL ? -EFAULT : 0;
 }
 
 static void *find(bb_cuda *driver, int index) {

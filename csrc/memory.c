@@ -53,6 +53,28 @@ int32_t bb_map_file(const char *path, uint64_t offset, uint64_t size, uint32_t f
   return result;
 }
 
+int32_t bb_map_pieces(const char *path, const uint64_t *offsets, uint32_t count, uint64_t piece_size, void **out) {
+  if (path == NULL || offsets == NULL || out == NULL || count == 0 || piece_size == 0) return -EINVAL;
+  if (piece_size % bb_page_size() != 0 || piece_size > UINT64_MAX / count) return -EINVAL;
+  const int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  if (fd < 0) return -errno;
+  /* The range is taken first, and each piece then replaces a part of it. */
+  const uint64_t whole = piece_size * count;
+  uint8_t *base = mmap(NULL, whole, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  int32_t result = base == MAP_FAILED ? -errno : 0;
+  for (uint32_t i = 0; i < count && result == 0; i++) {
+    result = offsets[i] + piece_size < piece_size ? -EINVAL : check_length(fd, offsets[i], piece_size);
+    if (result == 0 && mmap(base + i * piece_size, piece_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd,
+                            (off_t)offsets[i]) == MAP_FAILED) {
+      result = -errno;
+    }
+  }
+  close(fd);
+  if (result == 0) *out = base;
+  else if (base != MAP_FAILED) munmap(base, whole);
+  return result;
+}
+
 int32_t bb_map_anonymous(uint64_t size, uint32_t flags, void **out) {
   if (out == NULL || size == 0) return -EINVAL;
   int kind = MAP_SHARED | MAP_ANONYMOUS;

@@ -512,6 +512,10 @@ const MANAGEMENT = {
   bb_cuda_close: { parameters: [DRIVER], result: "i32" },
   bb_cuda_since: { parameters: [/* name */ "buffer"], result: "i32" },
   bb_cuda_has: { parameters: [DRIVER, /* name */ "buffer"], result: "i32" },
+  bb_cuda_host_memory: {
+    parameters: [DRIVER, /* address */ "u64", /* size */ "u64", /* void **out */ "buffer"],
+    result: "i32",
+  },
   bb_cuda_last_fault: { parameters: [DRIVER, /* text */ "buffer", /* size */ "u32"], result: "u32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
@@ -550,7 +554,9 @@ function functionsOf(driver: Deno.PointerValue): CudaFunctions {
   return Object.fromEntries(entries) as unknown as CudaFunctions;
 }
 
+const EFAULT = 14;
 const ELIBACC = 79;
+const ENOTSUP = 95;
 const WHY_BYTES = 512;
 
 /** A driver library that is open. Dispose closes it. */
@@ -615,6 +621,14 @@ export class CudaLibrary implements CudaDriver {
   lastFault(): string | null {
     const text = new Uint8Array(WHY_BYTES);
     return management().bb_cuda_last_fault(this.#driver, text, text.length) === 0 ? null : textOf(text);
+  }
+
+  hostMemory(address: bigint, sizeBytes: number): Deno.PointerObject | null {
+    const out = new BigUint64Array(1);
+    const result = management().bb_cuda_host_memory(this.#driver, address, BigInt(sizeBytes), out);
+    if (result === -ENOTSUP || result === -EFAULT) return null;
+    check(result, "find device memory", { path: this.name });
+    return handleFrom(out);
   }
 
   /** Closes the library; what still runs on a software device ends. Calling it again does nothing. */

@@ -346,4 +346,9 @@ export interface CudaDriver extends Disposable {
   since(name: string): number | null;
   /** What the driver itself knows of the last fault of a kernel: who, where, at which address. NVIDIA's knows nothing. */
   lastFault?(): string | null;
+  /**
+   * Where device memory lies in this process, `sizeBytes` at a device address: of a software device that has it here. Null for
+   * other drivers, and for what is no device memory.
+   */
+  hostMemory?(address: bigint, sizeBytes: number): Deno.PointerObject | null;
 }

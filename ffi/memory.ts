@@ -19,6 +19,16 @@ const SYMBOLS = {
     ],
     result: "i32",
   },
+  bb_map_pieces: {
+    parameters: [
+      "buffer", // const char *path
+      "buffer", // const uint64_t *offsets
+      "u32", // count
+      "u64", // piece_size
+      "buffer", // void **out
+    ],
+    result: "i32",
+  },
   bb_map_anonymous: { parameters: [/* size */ "u64", /* flags */ "u32", /* void **out */ "buffer"], result: "i32" },
   bb_map_fd: {
     parameters: [/* fd */ "i32", /* offset */ "u64", /* size */ "u64", /* flags */ "u32", /* void **out */ "buffer"],
@@ -112,6 +122,22 @@ export class Mapping implements Disposable {
     const result = library().bb_map_fd(descriptor.number, offset, size, MAP_FLAGS.write, out);
     check(result, `map ${sizeBytes} bytes`, { path: name });
     return new Mapping(name, pointerFrom(out), sizeBytes, size);
+  }
+
+  /**
+   * Maps pieces of a file side by side, shared and writable.
+   *
+   * @param offsets where each piece begins in the file
+   * @param pieceBytes length of each, a multiple of the page size
+   * @throws {BusbarError} as open and mmap fail; `out-of-range` when a regular file is shorter
+   */
+  static pieces(path: string, offsets: readonly bigint[], pieceBytes: number): Mapping {
+    const out = new BigUint64Array(1);
+    const size = checkSize(path, offsets.length * pieceBytes);
+    const places = BigUint64Array.from(offsets);
+    const result = library().bb_map_pieces(cString(path), places, places.length, BigInt(pieceBytes), out);
+    check(result, `map ${offsets.length} pieces of ${pieceBytes} bytes`, { path });
+    return new Mapping(path, pointerFrom(out), offsets.length * pieceBytes, size);
   }
 
   /**

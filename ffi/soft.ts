@@ -4,7 +4,7 @@
  */
 
 import { BusbarError, errnoError } from "../src/core/error.ts";
-import type { DmaBuffer } from "../src/core/dma.ts";
+import type { DmaBuffer, DmaMapping } from "../src/core/dma.ts";
 import { BUSBAR_SOFT } from "./build.ts";
 import { check, cString, lazyLibrary } from "./library.ts";
 import { MappedMmio, type RegisterPointer } from "./mmio.ts";
@@ -29,6 +29,10 @@ const SYMBOLS = {
     parameters: [HANDLE, /* size */ "u64", /* void **base */ "buffer", /* uint64_t *bus_address */ "buffer"],
     result: "i32",
   },
+  bb_soft_dma_map: {
+    parameters: [HANDLE, /* void *base */ "pointer", /* size */ "u64", /* uint64_t *bus_address */ "buffer"],
+    result: "i32",
+  },
   bb_soft_dma_free: { parameters: [HANDLE, /* bus_address */ "u64"], result: "i32" },
   bb_soft_interrupt_fd: { parameters: [HANDLE, /* vector */ "u32"], result: "i32" },
   bb_soft_nvme_fault: { parameters: [HANDLE, /* const char *text */ "buffer"], result: "i32" },
@@ -49,6 +53,7 @@ export class SoftDevice implements Disposable {
   readonly name: string;
   readonly #bars = new Map<number, MappedMmio>();
   readonly #buffers = new Set<SoftDmaBuffer>();
+  readonly #mappings = new Set<DmaMapping>();
   #handle: Handle | null;
   #config: ArrayBuffer;
 
@@ -117,6 +122,27 @@ export class SoftDevice implements Disposable {
   }
 
   /**
+   * Lets the device reach memory of this process, whole pages. It stays the caller's, and must stay until this is disposed of.
+   *
+   * @throws {BusbarError} `io` (EINVAL) where it is not whole pages
+   */
+  mapDma(memory: Deno.PointerObject, sizeBytes: number): DmaMapping {
+    const address = new BigUint64Array(1);
+    const result = library().bb_soft_dma_map(this.#open(), memory, BigInt(sizeBytes), address);
+    check(result, `map ${sizeBytes} bytes`, { path: this.name });
+    const iova = address[0] ?? 0n;
+    const mapping: DmaMapping = {
+      iova,
+      [Symbol.dispose]: () => {
+        if (!this.#mappings.delete(mapping)) return;
+        check(library().bb_soft_dma_free(this.#open(), iova), "unmap memory", { path: this.name });
+      },
+    };
+    this.#mappings.add(mapping);
+    return mapping;
+  }
+
+  /**
    * The event counter of an interrupt vector, which stays the device's. The first call for a vector turns MSI-X on and
    * unmasks it, as VFIO does when a counter is connected.
    */
@@ -147,7 +173,7 @@ export class SoftDevice implements Disposable {
     const handle = this.#handle;
     if (handle === null) return;
     for (const mmio of this.#bars.values()) mmio[Symbol.dispose]();
-    for (const buffer of [...this.#buffers]) buffer[Symbol.dispose]();
+    for (const one of [...this.#buffers, ...this.#mappings]) one[Symbol.dispose]();
     this.#config.transfer(0);
     this.#config = new ArrayBuffer(0);
     this.#handle = null;

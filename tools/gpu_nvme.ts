@@ -8,11 +8,16 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 import { cpuUsage } from "node:process";
 
 import { BusbarError } from "../src/core/error.ts";
+import { thisMachine } from "../src/core/host.ts";
+import { parseLocator } from "../src/core/locator.ts";
+import type { UndoJournal } from "../src/core/undo/journal.ts";
 import { Cuda } from "../src/gpu/cuda.ts";
 import type { Gpu } from "../src/gpu/gpu.ts";
-import type { DirectDoorbells, DirectJob, DirectMode } from "../src/gpu/nvme/direct_job.ts";
+import type { DirectDoorbells, DirectJob, DirectMode, DirectTier } from "../src/gpu/nvme/direct_job.ts";
 import { NvmeDirect } from "../src/gpu/nvme_direct.ts";
 import { NvmeController } from "../src/nvme/driver/controller.ts";
+import { enableMemory } from "../src/pci/enable.ts";
+import { readPciFunction } from "../src/pci/function.ts";
 import { BlockFile, BlockSource } from "../src/nvme/jobs/block_file.ts";
 import { BlockPattern } from "../src/nvme/jobs/pattern.ts";
 import { planTransfers, type TransferPlan } from "../src/nvme/jobs/transfer_plan.ts";
@@ -20,7 +25,7 @@ import { checkErase } from "../src/nvme/jobs/write_guard.ts";
 import { sizeBytes, timeOption, unsigned, wholeNumber } from "./cli/arguments.ts";
 import { print, printJson } from "./cli/output.ts";
 import { Progress } from "./cli/progress.ts";
-import { interruption, raiseExitStatus, run } from "./cli/run.ts";
+import { interruption, openJournal, raiseExitStatus, run } from "./cli/run.ts";
 import {
   type DirectDescription,
   gpuNvmeJson,
@@ -58,6 +63,12 @@ export const command: CommandUnknownOpts = new Command("gpu_nvme")
     new Option("--doorbells <kind>", "registers, or shadow doorbells in memory").choices(["mmio", "shadow"] as const)
       .default("mmio" as const),
   )
+  .addOption(
+    new Option("--tier <n>", "1: all in host memory; 2: data in the GPU's memory; 3: queues too").choices(
+      ["1", "2", "3"] as const,
+    ).default("1" as const),
+  )
+  .option("--vram-through-bar1", "find the GPU's memory in its BAR1, page by page")
   .option("--namespace <n>", "the namespace", wholeNumber, 1)
   .option("--lba <n>", "first block; 0 by default", unsigned)
   .option("--blocks <n>", "blocks of the range; to the end of the namespace by default", unsigned)
@@ -87,6 +98,8 @@ interface Options {
   readonly gpu: string;
   readonly mode: DirectMode;
   readonly doorbells: DirectDoorbells;
+  readonly tier: `${DirectTier}`;
+  readonly vramThroughBar1?: true | undefined;
   readonly namespace: number;
   readonly lba?: bigint | undefined;
   readonly blocks?: bigint | undefined;
@@ -110,6 +123,7 @@ async function perform(device: string, action: Action, options: Options): Promis
   if (writes && options.write !== true) {
     throw new BusbarError("usage", "write would write to the drive", { hint: "--write lets it" });
   }
+  using _peer = enablePeer(options.gpu);
   await using controller = await NvmeController.open(device, {
     drive: true,
     noIommu: !options.iommu,
@@ -126,6 +140,8 @@ async function perform(device: string, action: Action, options: Options): Promis
     depth: options.depth,
     queues: options.queues,
     doorbells: options.doorbells,
+    tier: tierOf(options),
+    vramThroughBar1: options.vramThroughBar1 === true,
     // A software device's registers are memory; a GPU of silicon takes only a BAR for I/O memory.
     registersAreMemory: device.startsWith("soft:") && !options.gpu.startsWith("soft:"),
   });
@@ -136,6 +152,8 @@ async function perform(device: string, action: Action, options: Options): Promis
     action,
     mode: options.mode,
     doorbells: options.doorbells,
+    tier: tierOf(options),
+    memoryWay: direct.memoryWay,
     depth: options.depth,
     queues: options.queues,
   };
@@ -159,6 +177,26 @@ async function perform(device: string, action: Action, options: Options): Promis
   if (options.json) return printJson(gpuNvmeJson(what, result, cpuSeconds));
   if (output !== null && output.head.length > 0) print(hexLines(output.head, 0, 1).join("\n"));
   print(gpuNvmeLines(what, result, cpuSeconds).join("\n"));
+}
+
+function tierOf({ tier }: Options): DirectTier {
+  return { "1": 1, "2": 2, "3": 3 }[tier] as DirectTier;
+}
+
+/** The memory of a software GPU may lie in another function's BAR: then that one has to answer. */
+function enablePeer(gpu: string): UndoJournal | null {
+  const locator = parseLocator(gpu);
+  const file = locator.kind === "soft" ? locator.query.get("memory-file") : undefined;
+  const name = /^\/sys\/bus\/pci\/devices\/([^/]+)\/resource\d+(_wc)?$/.exec(file ?? "")?.[1];
+  if (name === undefined) return null;
+  const journal = openJournal("gpu_nvme");
+  try {
+    enableMemory(journal, { function: readPciFunction(thisMachine, name), host: thisMachine });
+    return journal;
+  } catch (error) {
+    journal[Symbol.dispose]();
+    throw error;
+  }
 }
 
 function describeGpu(gpu: Gpu, locator: string): string {

@@ -280,10 +280,51 @@ bool ptx_write_lane(struct warp *w, const struct instr *ip, unsigned lane, uint6
   return true;
 }
 
+/* Where a lane's element lies, when that is in the ordinary memory that this instruction used last; else NULL. Such memory is
+ * neither I/O memory nor local nor shared, and a guess that is wrong costs a compare. */
+static inline uint8_t *last_region(const struct region_entry *r, uint64_t address, unsigned width) {
+  const uint64_t into = address - r->address;
+  return r->size >= width && into <= r->size - width && (address & (width - 1)) == 0 ? r->host + into : NULL;
+}
+
+static inline const struct region_entry *last_region_of(const struct warp *w, const struct instr *ip) {
+  const bool may_be_fast = (ip->space == SPACE_GLOBAL || ip->space == SPACE_GENERIC) && !w->launch->config.weak_memory;
+  static const struct region_entry none;
+  return may_be_fast ? &w->regions[((uintptr_t)ip / sizeof *ip) % REGION_ENTRIES] : &none;
+}
+
+/* Strong loads of a word by all lanes, as polling does them: in the region that was used last, one by one and each once, but
+ * for neighbours that look at the same word, whose loads are one as they are on a GPU. Gives the lanes that are left. */
+static uint32_t load_words(struct warp *w, const struct instr *ip) {
+  const struct region_entry *const r = last_region_of(w, ip);
+  uint64_t last = 0, value = 0;
+  uint32_t m = w->mask;
+  bool has_last = false;
+  if (ip->count > 1 || ip->width < 4 || ip->width > 8 || ip->d == NONE || ip->order == ORDER_MMIO || r->size == 0) return m;
+  lane_u32 *const d32 = row_of(w, ip->d);
+  lane_u64 *const d64 = row_of(w, ip->d);
+  for (; m; m &= m - 1) {
+    const unsigned l = (unsigned)__builtin_ctz(m);
+    const uint64_t address = ptx_address_of(w, ip, l);
+    if (!has_last || address != last) {
+      const uint8_t *const host = last_region(r, address, ip->width);
+      if (!host) break;
+      value = ip->width == 4 ? __atomic_load_n((const volatile lane_u32 *)(const volatile void *)host, __ATOMIC_RELAXED)
+                             : __atomic_load_n((const volatile lane_u64 *)(const volatile void *)host, __ATOMIC_RELAXED);
+      if (ip->order != ORDER_WEAK) ptx_saw(w, value ^ address * 31);
+      last = address;
+      has_last = true;
+    }
+    if (ip->width == 4) d32[l] = (uint32_t)value;
+    else d64[l] = value;
+  }
+  return m;
+}
+
 HANDLER(ptx_load_any) {
   const unsigned n = ip->count ? ip->count : 1, width = ip->width, own = width < 2 ? 2 : width;
   const bool strong = ip->order != ORDER_WEAK;
-  for (uint32_t m = w->mask; m; m &= m - 1) {
+  for (uint32_t m = load_words(w, ip); m; m &= m - 1) {
     const unsigned l = (unsigned)__builtin_ctz(m);
     uint8_t value[32];
     if (!ptx_read_lane(w, ip, l, ptx_address_of(w, ip, l), width * n, value)) return NULL;
@@ -311,10 +352,20 @@ HANDLER(ptx_store_any) {
     ptx_weak_drain(w->block, ip->scope, false);
     atomic_thread_fence(memory_order_release);
   }
+  const struct region_entry *const r = last_region_of(w, ip);
+  const bool may_write = (r->flags & PTX_REGION_READ_ONLY) == 0 && width >= 4;
   for (uint32_t m = w->mask; m; m &= m - 1) {
     const unsigned l = (unsigned)__builtin_ctz(m);
     uint8_t value[32];
     for (unsigned k = 0; k < n; k++) memcpy(value + k * width, (const uint8_t *)row_of(w, n > 1 ? ip->more[k] : ip->b) + l * own, width);
+    if (may_write && width * n <= 16) {
+      uint8_t *const host = last_region(r, ptx_address_of(w, ip, l), width * n);
+      if (host) {
+        write_exact(host, width * n, value);
+        w->news = true;
+        continue;
+      }
+    }
     if (!ptx_write_lane(w, ip, l, ptx_address_of(w, ip, l), width * n, value)) return NULL;
   }
   return ip + 1;

@@ -28,7 +28,11 @@ BB_API int32_t bb_soft_bar(bb_soft *device, uint32_t index, void **base, uint64_
  * purpose: using one for the other is a bug that must show. */
 BB_API int32_t bb_soft_dma_allocate(bb_soft *device, uint64_t size, void **base, uint64_t *bus_address);
 
-/* Takes the memory at that bus address away from the device, then frees it. -ENOENT when it is none of its own. */
+/* Lets the device reach memory of the caller's, as MAP_DMA of VFIO does: base and size are whole pages. It stays the caller's,
+ * and must stay mapped until bb_soft_dma_free. */
+BB_API int32_t bb_soft_dma_map(bb_soft *device, void *base, uint64_t size, uint64_t *bus_address);
+
+/* Takes the memory at that bus address away from the device, then frees what was allocated. -ENOENT when it is none of its own. */
 BB_API int32_t bb_soft_dma_free(bb_soft *device, uint64_t bus_address);
 
 /* A descriptor that counts the interrupts of a vector (an eventfd, non-blocking), as VFIO would give one: connecting it

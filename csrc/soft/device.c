@@ -88,25 +88,39 @@ static int reserve_dma(bb_soft *device) {
   return 0;
 }
 
-int32_t bb_soft_dma_allocate(bb_soft *device, uint64_t size, void **base, uint64_t *bus_address) {
-  if (device == NULL || base == NULL || bus_address == NULL || size == 0 || size > UINT64_C(1) << 40) return -EINVAL;
-  const uint64_t page = guard_bytes() > PAGE_BYTES ? guard_bytes() : PAGE_BYTES;
-  const uint64_t rounded = (size + page - 1) & ~(page - 1);
-  uint8_t *pages = soft_map_pages(rounded);
-  if (pages == NULL) return -ENOMEM;
+static uint64_t dma_page_bytes(void) { return guard_bytes() > PAGE_BYTES ? guard_bytes() : PAGE_BYTES; }
+
+/* Lets the device reach whole pages. */
+static int32_t add_dma(bb_soft *device, uint8_t *pages, uint64_t size, int is_borrowed, uint64_t *bus_address) {
   soft_lock(device);
   const int result = reserve_dma(device);
   if (result == 0) {
-    *base = pages;
     *bus_address = device->next_bus_address;
     /* Addresses only grow, and so the table stays in order. A page between two allocations belongs to neither: running
      * over the end is caught. */
-    device->dma[device->dma_count++] = (struct soft_dma){device->next_bus_address, rounded, pages};
-    device->next_bus_address += rounded + page;
+    device->dma[device->dma_count++] = (struct soft_dma){device->next_bus_address, size, pages, is_borrowed};
+    device->next_bus_address += size + dma_page_bytes();
   }
   soft_unlock(device);
-  if (result != 0) soft_unmap_pages(pages, rounded);
   return result;
+}
+
+int32_t bb_soft_dma_allocate(bb_soft *device, uint64_t size, void **base, uint64_t *bus_address) {
+  if (device == NULL || base == NULL || bus_address == NULL || size == 0 || size > UINT64_C(1) << 40) return -EINVAL;
+  const uint64_t page = dma_page_bytes();
+  const uint64_t rounded = (size + page - 1) & ~(page - 1);
+  uint8_t *pages = soft_map_pages(rounded);
+  if (pages == NULL) return -ENOMEM;
+  const int32_t result = add_dma(device, pages, rounded, 0, bus_address);
+  if (result != 0) soft_unmap_pages(pages, rounded);
+  else *base = pages;
+  return result;
+}
+
+int32_t bb_soft_dma_map(bb_soft *device, void *base, uint64_t size, uint64_t *bus_address) {
+  if (device == NULL || base == NULL || bus_address == NULL || size == 0 || size > UINT64_C(1) << 40) return -EINVAL;
+  if ((((uintptr_t)base | size) & (dma_page_bytes() - 1)) != 0) return -EINVAL;
+  return add_dma(device, base, size, 1, bus_address);
 }
 
 /* The allocation with the highest bus address that is not above this one, or NULL. */
@@ -150,6 +164,6 @@ int32_t bb_soft_dma_free(bb_soft *device, uint64_t bus_address) {
   }
   soft_unlock(device);
   if (taken.base == NULL) return -ENOENT;
-  soft_unmap_pages(taken.base, taken.size);
+  if (!taken.is_borrowed) soft_unmap_pages(taken.base, taken.size);
   return 0;
 }

@@ -20,6 +20,7 @@ struct soft_dma {
   uint64_t bus_address;
   uint64_t size;
   uint8_t *base;
+  int is_borrowed; /* its owner frees it */
 };
 
 /* A kind of device. */

@@ -41,7 +41,9 @@ static void release(bb_soft *device) {
     soft_unmap_pages(device->bars[i].base, device->bars[i].size);
     if (device->bars[i].fd >= 0) close(device->bars[i].fd);
   }
-  for (size_t i = 0; i < device->dma_count; i++) soft_unmap_pages(device->dma[i].base, device->dma[i].size);
+  for (size_t i = 0; i < device->dma_count; i++) {
+    if (!device->dma[i].is_borrowed) soft_unmap_pages(device->dma[i].base, device->dma[i].size);
+  }
   free(device->dma);
   pthread_mutex_destroy(&device->lock);
   free(device);

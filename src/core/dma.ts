@@ -17,3 +17,9 @@ export interface DmaBuffer extends Disposable {
   /** The memory for C loops. Valid until dispose. */
   readonly pointer: Deno.PointerObject;
 }
+
+/** Memory of somebody else's that a device was let at. Dispose takes it away from the device, and leaves the memory. */
+export interface DmaMapping extends Disposable {
+  /** The address the device uses. */
+  readonly iova: bigint;
+}

@@ -35,7 +35,7 @@ export { type Files } from "./files.ts";
 
 // Registers and memory that a device reaches.
 export { type AccessBytes, type Mmio, type PollOptions, pollRegister, type WritableMmio } from "./mmio.ts";
-export { type DmaBuffer } from "./dma.ts";
+export { type DmaBuffer, type DmaMapping } from "./dma.ts";
 
 // Tables of registers and structures.
 export {

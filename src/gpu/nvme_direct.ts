@@ -7,8 +7,10 @@
  */
 
 import { pause } from "../core/deadline.ts";
-import { BusbarError } from "../core/error.ts";
-import type { QueueRings } from "../nvme/queue/rings.ts";
+import { BusbarError, isBusbarError } from "../core/error.ts";
+import { isSysfsPciAddress } from "../core/pci_address.ts";
+import { IommuFaults } from "../pci/iommu_faults.ts";
+import { type QueueRings, ringBytes } from "../nvme/queue/rings.ts";
 import { blockMemory } from "../nvme/tables/identity.ts";
 import { statusError } from "../nvme/tables/status.ts";
 import type { Gpu } from "./gpu.ts";
@@ -26,7 +28,15 @@ import type {
 } from "./nvme/direct_job.ts";
 import { DirectRun } from "./nvme/direct_run.ts";
 import { type LaunchShape, launchShape } from "./nvme/launch_shape.ts";
-import { type Doorbells, KernelQueue, type QueueState, type UnansweredCommand } from "./nvme/kernel_queue.ts";
+import { DeviceMemoryForDrive } from "./nvme/device_memory.ts";
+import { type DriveMemory, type DriveMemoryMaker, pinnedMemory } from "./nvme/drive_memory.ts";
+import {
+  type Doorbells,
+  KernelQueue,
+  type QueueState,
+  type RingMemory,
+  type UnansweredCommand,
+} from "./nvme/kernel_queue.ts";
 import { BlockView, CONTROL_BLOCK, JOB_BLOCK, NVME_FAILURES, NVME_STOPS, QUEUE_BLOCK } from "./nvme/layout.ts";
 import { DataPieces } from "./nvme/pieces.ts";
 import { ShadowDoorbells } from "./nvme/shadow_doorbells.ts";
@@ -38,6 +48,8 @@ const END_MS = 5_000;
 const SILENCE_MS = 5_000;
 const MOST_TIMES = 65_536;
 const WINDOW_BYTES = 8 << 20;
+/** The kernel tells of an access that the IOMMU stopped a moment after the drive noticed. */
+const FAULT_MS = 200;
 const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** A controller whose I/O is done by kernels. Dispose after use and before the driver and the GPU. */
@@ -49,6 +61,13 @@ export class NvmeDirect implements AsyncDisposable {
   readonly #lent: DirectQueue[] = [];
   readonly #queues: KernelQueue[] = [];
   readonly #resources: Disposable[] = [];
+  /** Memory of the queues' rings: freed once the controller does not know the queues any more. */
+  readonly #rings: DriveMemory[] = [];
+  #allocateData: DriveMemoryMaker;
+  #memoryWay: string | null = null;
+  #faults: IommuFaults | null = null;
+  /** A run ended well, with no fault of the IOMMU. */
+  #isProven = false;
   #shadow: ShadowDoorbells | null = null;
   #pieces: DataPieces | null = null;
   #kernel: GpuFunction;
@@ -64,6 +83,7 @@ export class NvmeDirect implements AsyncDisposable {
     this.#driver = driver;
     this.#gpu = gpu;
     this.#mode = mode;
+    this.#allocateData = pinnedMemory(driver, gpu);
     this.#shape = launchShape(driver, mode, depth, queues);
     const module: GpuModule = this.#own(gpu.module(options.ptx ?? nvmePtx));
     this.#kernel = module.function(`nvme_job_${mode}`);
@@ -91,20 +111,43 @@ export class NvmeDirect implements AsyncDisposable {
     }
   }
 
-  async #start({ queues = 1, doorbells = "mmio", registersAreMemory = false }: DirectOptions): Promise<void> {
+  async #start(options: DirectOptions): Promise<void> {
+    const { queues = 1, doorbells = "mmio", registersAreMemory = false, tier = 1 } = options;
+    if (isSysfsPciAddress(this.#driver.name)) {
+      this.#faults = IommuFaults.watch(this.#driver.name);
+      if (this.#faults !== null) this.#own(this.#faults);
+    }
     const { entries, slots } = this.#shape;
-    for (let i = 0; i < queues; i++) this.#lent.push(await this.#driver.lendQueue({ entries }));
+    const bytes = ringBytes(entries);
+    const inHost = pinnedMemory(this.#driver, this.#gpu);
+    if (tier > 1) {
+      const memory = DeviceMemoryForDrive.open(this.#driver, this.#gpu, options);
+      this.#memoryWay = memory.way;
+      this.#allocateData = (sizeBytes, what) => memory.allocate(sizeBytes, what);
+    } else {
+      this.#allocateData = inHost;
+    }
+    const allocateRing = tier === 3 ? this.#allocateData : inHost;
+    const rings: RingMemory[] = [];
+    for (let i = 0; i < queues; i++) {
+      const sq = this.#ownRing(await allocateRing(bytes.sq, "the rings of a queue"));
+      const cq = this.#ownRing(await allocateRing(bytes.cq, "the rings of a queue"));
+      rings.push({ sq, cq });
+      this.#lent.push(await this.#driver.lendQueue({ entries, memory: { sq, cq } }));
+    }
     const [first] = this.#lent;
     if (first === undefined) throw new BusbarError("bug", "no queue");
     const registers = this.#registerRegisters(first.rings, !registersAreMemory);
     if (doorbells === "shadow") this.#shadow = this.#own(new ShadowDoorbells(this.#driver, this.#gpu));
-    for (const queue of this.#lent) {
+    for (const [i, queue] of this.#lent.entries()) {
       const places: Doorbells = {
         tail: registers.address + BigInt(queue.rings.tailDoorbell),
         head: registers.address + BigInt(queue.rings.headDoorbell),
         shadow: this.#shadow?.of(queue.rings) ?? null,
       };
-      this.#queues.push(new KernelQueue(this.#gpu, queue, { entries, slots, times: MOST_TIMES }, places));
+      const memory = rings[i];
+      if (memory === undefined) throw new BusbarError("bug", "a queue without rings");
+      this.#queues.push(new KernelQueue(this.#gpu, queue, memory, { entries, slots, times: MOST_TIMES }, places));
     }
     await this.#restartQueues();
   }
@@ -162,6 +205,16 @@ export class NvmeDirect implements AsyncDisposable {
     return this.#control.address;
   }
 
+  #ownRing(memory: DriveMemory): DriveMemory {
+    this.#rings.push(memory);
+    return memory;
+  }
+
+  /** How the drive reaches device memory, in words; null for tier 1. */
+  get memoryWay(): string | null {
+    return this.#memoryWay;
+  }
+
   /** Commands that can be in flight, over all queues. */
   get depth(): number {
     return this.#shape.pieces;
@@ -203,9 +256,56 @@ export class NvmeDirect implements AsyncDisposable {
     }
     const run = new DirectRun();
     const isHanded = job.onRead !== undefined || job.fill !== undefined;
-    if (isHanded) await this.#runWindows(job, run);
-    else await this.#runOnce(job, run, false);
+    try {
+      if (isHanded) await this.#runWindows(job, run);
+      else await this.#runOnce(job, run, false);
+    } catch (error) {
+      throw await this.#withFault(error);
+    }
+    await this.#checkFaults();
     return await run.result(this.#queues);
+  }
+
+  /** A drive may say that all went well although its accesses were stopped: then the data is not where it should be. */
+  async #checkFaults(): Promise<void> {
+    // Device memory that is not mapped shows at the first use, and the kernel may tell of it a moment later.
+    const found = await this.#faultsWithin(this.#memoryWay === null || this.#isProven ? 0 : FAULT_MS);
+    this.#isProven = true;
+    if (found === null) return;
+    throw new BusbarError(
+      "device-failed",
+      `${this.#driver.name}: it reports success, but the IOMMU stopped it: ${found}`,
+      {
+        operation: "drive a controller from the GPU",
+        path: this.#driver.name,
+        hint: "the data is not where it should be: memory for the drive was not mapped, or was taken away too early",
+      },
+    );
+  }
+
+  /** What the IOMMU stopped, in words; null where nothing is told of within that time. */
+  async #faultsWithin(limitMs: number): Promise<string | null> {
+    let faults = this.#faults?.take() ?? [];
+    for (let waited = 0; this.#faults !== null && faults.length === 0 && waited < limitMs; waited += 20) {
+      await pause(20);
+      faults = this.#faults.take();
+    }
+    const [first] = faults;
+    if (first === undefined) return null;
+    return faults.length === 1 ? first : `${first}, and ${faults.length - 1} more`;
+  }
+
+  /** An error, with what the IOMMU has to do with it. */
+  async #withFault(error: unknown): Promise<unknown> {
+    if (this.#faults === null || !isBusbarError(error, "device-failed", "timeout")) return error;
+    const found = await this.#faultsWithin(FAULT_MS);
+    if (found === null) return error;
+    return new BusbarError(error.code, `${error.message}; the IOMMU stopped it: ${found}`, {
+      operation: error.operation ?? undefined,
+      path: error.path ?? undefined,
+      hint: error.hint ?? undefined,
+      cause: error,
+    });
   }
 
   /** Data that the host makes or takes: a window of the range at a time, each transfer with memory of its own. */
@@ -216,7 +316,7 @@ export class NvmeDirect implements AsyncDisposable {
     for (let lba = job.lba; lba < job.lba + job.blocks; lba += windowBlocks) {
       const left = job.lba + job.blocks - lba;
       const blocks = left < windowBlocks ? left : windowBlocks;
-      const pieces = this.#piecesFor(wanted, transferBytes);
+      const pieces = await this.#piecesFor(wanted, transferBytes);
       const each = (body: (lba: bigint, bytes: Uint8Array) => void): void => {
         for (let i = 0; BigInt(i * job.transferBlocks) < blocks; i++) {
           const at = BigInt(i * job.transferBlocks);
@@ -230,21 +330,22 @@ export class NvmeDirect implements AsyncDisposable {
     }
   }
 
-  #piecesFor(count: number, pieceBytes: number): DataPieces {
+  async #piecesFor(count: number, pieceBytes: number): Promise<DataPieces> {
     if (this.#pieces !== null && this.#pieces.count >= count && this.#pieces.pieceBytes === pieceBytes) {
       return this.#pieces;
     }
     this.#pieces?.[Symbol.dispose]();
     this.#pieces = null;
-    this.#pieces = new DataPieces(this.#driver, this.#gpu, count, pieceBytes);
-    return this.#pieces;
+    const made = await DataPieces.allocate(this.#driver, this.#allocateData, count, pieceBytes);
+    this.#pieces = made;
+    return made;
   }
 
   async #runOnce(job: DirectJob, run: DirectRun, isLinear: boolean): Promise<void> {
     const { namespace, transferBlocks, pattern } = job;
     const { lanes, pieces: most } = this.#shape;
     const chunks = (job.blocks + BigInt(transferBlocks) - 1n) / BigInt(transferBlocks);
-    const pieces = this.#piecesFor(
+    const pieces = await this.#piecesFor(
       isLinear ? Math.max(most, Number(chunks)) : most,
       transferBlocks * namespace.blockBytes,
     );
@@ -491,7 +592,8 @@ export class NvmeDirect implements AsyncDisposable {
     // The GPU lets go of memory before it is freed; a piece is only freed once no queue can reach it.
     for (const one of this.#queues) one[Symbol.dispose]();
     for (const queue of this.#lent) await attempt(() => queue[Symbol.asyncDispose]());
-    this.#pieces?.[Symbol.dispose]();
+    // Where a queue could not be deleted, the memory is taken away from the drive before it is freed.
+    for (const one of [...this.#rings, this.#pieces]) one?.[Symbol.dispose]();
     for (const one of this.#resources.toReversed()) one[Symbol.dispose]();
     // Of a controller that is lost, the run has told already.
     if (problem !== null && this.#broken === null) throw problem;

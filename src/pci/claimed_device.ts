@@ -3,7 +3,7 @@
  * @module
  */
 
-import type { DmaBuffer } from "../core/dma.ts";
+import type { DmaBuffer, DmaMapping } from "../core/dma.ts";
 import type { MappedMmio } from "../../ffi/mmio.ts";
 import type { PciFunction } from "./function.ts";
 
@@ -34,6 +34,13 @@ export interface ClaimedPciDevice extends Disposable {
   registers(index: number): MappedMmio;
   /** Zeroed memory that the device can reach, page-aligned on both sides and contiguous for the device. */
   allocDma(sizeBytes: number): DmaBuffer;
+  /**
+   * Lets the device reach memory of this process that is the caller's: memory of a GPU, another function's BAR. Whole pages,
+   * contiguous for the device. Dispose of it before the memory is unmapped.
+   *
+   * @throws {BusbarError} `unsupported` where there is no IOMMU; as the kernel refuses it
+   */
+  mapDma(memory: Deno.PointerObject, sizeBytes: number): DmaMapping;
   /** How many interrupt vectors it can have; 0 where there is no way to wait for one. */
   readonly interruptVectors: number;
   /** Connects the first `count` vectors. */

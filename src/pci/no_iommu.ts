@@ -11,7 +11,7 @@
  */
 
 import { Deadline } from "../core/deadline.ts";
-import type { DmaBuffer } from "../core/dma.ts";
+import type { DmaBuffer, DmaMapping } from "../core/dma.ts";
 import { BusbarError, isBusbarError, systemError } from "../core/error.ts";
 import { factOf, type Host, ifPresent } from "../core/host.ts";
 import { UndoJournal } from "../core/undo/journal.ts";
@@ -286,6 +286,14 @@ class UnprotectedDevice implements ClaimedPciDevice {
     const pointer = Deno.UnsafePointer.offset(this.#memory.pointer, offset);
     if (pointer === null) throw new BusbarError("bug", "huge pages at address 0");
     return new HugeDmaBuffer(bytes, iova, pointer, () => this.#giveBack(offset, size));
+  }
+
+  mapDma(): DmaMapping {
+    throw new BusbarError("unsupported", `${this.function.name}: reaches only memory in huge pages without an IOMMU`, {
+      operation: "map memory for the device",
+      path: this.function.name,
+      hint: "memory of others is mapped through VFIO only: boot with the IOMMU on",
+    });
   }
 
   #giveBack(offset: number, sizeBytes: number): void {

@@ -4,7 +4,7 @@
  */
 
 import { Deadline } from "../core/deadline.ts";
-import type { DmaBuffer } from "../core/dma.ts";
+import type { DmaBuffer, DmaMapping } from "../core/dma.ts";
 import { BusbarError } from "../core/error.ts";
 import { readOptions, type SoftLocator, wrongDevice } from "../core/locator.ts";
 import type { Mmio } from "../core/mmio.ts";
@@ -88,6 +88,10 @@ class SoftPciDevice implements SoftwareFunction {
 
   allocDma(sizeBytes: number): DmaBuffer {
     return this.#device.allocDma(sizeBytes);
+  }
+
+  mapDma(memory: Deno.PointerObject, sizeBytes: number): DmaMapping {
+    return this.#device.mapDma(memory, sizeBytes);
   }
 
   registers(index: number): MappedMmio {

@@ -7,7 +7,7 @@
  * @module
  */
 
-import type { DmaBuffer } from "../core/dma.ts";
+import type { DmaBuffer, DmaMapping } from "../core/dma.ts";
 import { BusbarError, isBusbarError } from "../core/error.ts";
 import { type Fact, valueOf } from "../core/fact.ts";
 import { exists, factOf, type Host, ifReadable } from "../core/host.ts";
@@ -228,6 +228,7 @@ class VfioPciDevice implements ClaimedPciDevice {
   readonly #config: { readonly offset: bigint };
   readonly #bars = new Map<number, MappedMmio>();
   readonly #buffers = new Set<VfioDmaBuffer>();
+  readonly #mappings = new Set<DmaMapping>();
   readonly #iova: IovaSpace;
   readonly #request: Descriptor;
   #interrupts: VfioInterrupts | null = null;
@@ -303,6 +304,27 @@ class VfioPciDevice implements ClaimedPciDevice {
     return buffer;
   }
 
+  mapDma(memory: Deno.PointerObject, sizeBytes: number): DmaMapping {
+    const size = BigInt(sizeBytes);
+    const iova = this.#iova.allocate(size);
+    try {
+      this.#connection.mapper.map(memory, iova, size);
+    } catch (error) {
+      this.#iova.free(iova);
+      throw error;
+    }
+    const mapping: DmaMapping = {
+      iova,
+      [Symbol.dispose]: () => {
+        if (!this.#mappings.delete(mapping)) return;
+        this.#connection.mapper.unmap(iova, size);
+        this.#iova.free(iova);
+      },
+    };
+    this.#mappings.add(mapping);
+    return mapping;
+  }
+
   enableInterrupts(count: number): PciInterrupts {
     if (this.#interrupts !== null) throw new BusbarError("bug", `${this.function.name}: interrupts are on already`);
     if (!Number.isInteger(count) || count < 1 || count > this.interruptVectors) {
@@ -331,7 +353,7 @@ class VfioPciDevice implements ClaimedPciDevice {
     const steps: (() => void)[] = [
       () => this.setBusMaster(false),
       () => this.#interrupts?.[Symbol.dispose](),
-      ...[...this.#buffers].map((buffer) => () => buffer[Symbol.dispose]()),
+      ...[...this.#buffers, ...this.#mappings].map((one) => () => one[Symbol.dispose]()),
       ...[...this.#bars.values()].map((bar) => () => bar[Symbol.dispose]()),
       ...this.#connection.close,
       () => this.#request[Symbol.dispose](),

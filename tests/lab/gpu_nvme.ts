@@ -21,7 +21,7 @@ const DD_BYTES = 65_536;
 const TRANSFER_BYTES = 32_768;
 
 /** Each way to drive it, with a range of its own. */
-const WAYS: readonly DirectOptions[] = [
+export const HOST_MEMORY_WAYS: readonly DirectOptions[] = [
   { mode: "thread" },
   { mode: "warp" },
   { mode: "grid" },
@@ -31,13 +31,14 @@ const WAYS: readonly DirectOptions[] = [
 
 async function withKernels(
   controller: NvmeController,
+  gpuLocator: string,
   options: DirectOptions,
   body: (
     run: (job: Pick<DirectJob, "operation" | "lba" | "blocks" | "fill" | "onRead">) => Promise<void>,
   ) => Promise<void>,
 ): Promise<void> {
   const namespace = await controller.namespace(1).geometry();
-  using gpu = openGpu("soft:cuda?memory=64MiB");
+  using gpu = openGpu(gpuLocator);
   await using direct = await NvmeDirect.open(controller.driver, gpu, options);
   await body(async (job) => {
     const transferBlocks = TRANSFER_BYTES / namespace.blockBytes;
@@ -53,9 +54,19 @@ async function kernelSum(device: string, at: number, sizeBytes: number): Promise
   return new TextDecoder().decode(sum).slice(0, 64);
 }
 
+/** How kernels drive it, and which GPU runs them. */
+export interface DataTestOptions {
+  /** Each way, with a range of its own. */
+  readonly ways?: readonly DirectOptions[];
+  /** The GPU; asked for in the guest. */
+  readonly gpu?: () => Promise<string>;
+}
+
 /** Registers the data path of `sizeBytes` for each way, both directions. */
-export function gpuNvmeDataTest(lab: Lab, what: string, sizeBytes: number): void {
+export function gpuNvmeDataTest(lab: Lab, what: string, sizeBytes: number, options: DataTestOptions = {}): void {
+  const { ways = HOST_MEMORY_WAYS, gpu: findGpu = () => Promise.resolve("soft:cuda?memory=64MiB") } = options;
   lab.test(`${what} written by kernels of a GPU are read by the kernel's driver, and the other way round`, async () => {
+    const gpu = await findGpu();
     const noise = new Random("kernels of a GPU").noise(1 << 20);
     /** A way's data: noise in which each 512 bytes begin with their place. */
     const stamped = (way: number, offset: number, to: Uint8Array): void => {
@@ -65,11 +76,11 @@ export function gpuNvmeDataTest(lab: Lab, what: string, sizeBytes: number): void
       }
       for (let at = 0; at < to.length; at += 512) view.setFloat64(at, way * sizeBytes + offset + at);
     };
-    const written = WAYS.map(() => createHash("sha256"));
+    const written = ways.map(() => createHash("sha256"));
     await driven(NVME, async (controller) => {
       const { blockBytes } = await controller.namespace(1).geometry();
-      for (const [way, options] of WAYS.entries()) {
-        await withKernels(controller, options, async (run) => {
+      for (const [way, options] of ways.entries()) {
+        await withKernels(controller, gpu, options, async (run) => {
           const lba = BigInt(way * sizeBytes / blockBytes);
           await run({
             operation: "write",
@@ -89,7 +100,7 @@ export function gpuNvmeDataTest(lab: Lab, what: string, sizeBytes: number): void
       assertEquals(
         sum,
         hash.digest("hex"),
-        `${JSON.stringify(WAYS[way])}: written by kernels, read by the kernel's driver`,
+        `${JSON.stringify(ways[way])}: written by kernels, read by the kernel's driver`,
       );
     }
     // The other way: noise of the kernel's own, for which its driver gives the sum.
@@ -99,15 +110,15 @@ export function gpuNvmeDataTest(lab: Lab, what: string, sizeBytes: number): void
       `openssl rand ${sizeBytes} > /tmp/noise 2>/dev/null || head -c ${sizeBytes} /dev/urandom > /tmp/noise`,
     );
     const range = `bs=${DD_BYTES} oflag=direct iflag=fullblock status=none conv=fsync`;
-    for (const way of WAYS.keys()) {
+    for (const way of ways.keys()) {
       await must("dd", "if=/tmp/noise", `of=${device}`, `seek=${way * sizeBytes / DD_BYTES}`, ...range.split(" "));
     }
     const given = await kernelSum(device, 0, sizeBytes);
     await driven(NVME, async (controller) => {
       const { blockBytes } = await controller.namespace(1).geometry();
-      for (const [way, options] of WAYS.entries()) {
+      for (const [way, options] of ways.entries()) {
         const read = createHash("sha256");
-        await withKernels(controller, options, async (run) => {
+        await withKernels(controller, gpu, options, async (run) => {
           await run({
             operation: "read",
             lba: BigInt(way * sizeBytes / blockBytes),
@@ -122,7 +133,7 @@ export function gpuNvmeDataTest(lab: Lab, what: string, sizeBytes: number): void
         );
       }
     }, { lentQueues: 4 });
-    assert(written.length === WAYS.length);
+    assert(written.length === ways.length);
     closeAll();
   }, { timeoutMs: 800_000 });
 }

@@ -35,6 +35,7 @@ class TrappedDriver implements Disposable {
       maxEntries: driver.maxEntries,
       pageBytes: driver.pageBytes,
       allocDma: (sizeBytes) => driver.allocDma(sizeBytes),
+      mapDma: (memory, sizeBytes) => driver.mapDma(memory, sizeBytes),
       execute: (...args) => driver.execute(...args),
       reset: () => driver.reset(),
       checkAlive: () => driver.checkAlive(),

@@ -208,3 +208,14 @@ void memory_free_all(CUcontext context) {
   unlock(instance);
   free(gone);
 }
+
+/* ---- for other devices ----------------------------------------------------------------------------------------------- */
+
+void *bb_soft_cuda_host_memory(struct cuda_instance *instance, uint64_t address, uint64_t size) {
+  if (instance == NULL) return NULL;
+  lock(instance);
+  const struct allocation *one = memory_holding(instance, address, size);
+  uint8_t *host = one != NULL && one->kind == MEMORY_DEVICE ? one->host + (address - one->address) : NULL;
+  unlock(instance);
+  return host;
+}

@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PIECE = 512, RETURNED_BYTES = 1 << 20 };
+enum { PIECE = 512, ALIGNED_BYTES = 64 << 10, RETURNED_BYTES = 1 << 20 };
 
 static int map_file(struct pool *pool, const char *file, uint64_t offset) {
   const int fd = open(file, O_RDWR | O_CLOEXEC);
@@ -58,9 +58,35 @@ void pool_close(struct pool *pool) {
 
 static uint64_t pieces(uint64_t size) { return (size + PIECE - 1) & ~(uint64_t)(PIECE - 1); }
 
+/* Takes a piece out of the first gap that has it from a multiple of ALIGNED_BYTES on. False where there is none. */
+static bool take_aligned(struct pool *pool, uint64_t wanted, uint64_t *offset) {
+  for (size_t i = 0; i < pool->gap_count; i++) {
+    struct pool_gap *gap = &pool->gaps[i];
+    const uint64_t start = (gap->offset + ALIGNED_BYTES - 1) & ~(uint64_t)(ALIGNED_BYTES - 1), lead = start - gap->offset;
+    if (gap->size < lead || gap->size - lead < wanted) continue;
+    const struct pool_gap rest = {start + wanted, gap->size - lead - wanted};
+    if (lead == 0 || (rest.size > 0 && pool->gap_count == pool->gap_room)) {
+      if (lead != 0) continue;
+      return false; /* the ordinary way does it as well */
+    }
+    gap->size = lead;
+    if (rest.size > 0) {
+      memmove(gap + 2, gap + 1, (pool->gap_count - i - 1) * sizeof *gap);
+      gap[1] = rest;
+      pool->gap_count++;
+    }
+    *offset = start;
+    pool->used += wanted;
+    return true;
+  }
+  return false;
+}
+
 bool pool_take(struct pool *pool, uint64_t size, uint64_t *offset) {
   if (size == 0 || size > pool->size) return false;
   const uint64_t wanted = pieces(size);
+  /* Large pieces begin where the pages of a GPU begin, as long as there is such a place. */
+  if (wanted >= ALIGNED_BYTES && take_aligned(pool, wanted, offset)) return true;
   for (size_t i = 0; i < pool->gap_count; i++) {
     struct pool_gap *gap = &pool->gaps[i];
     if (gap->size < wanted) continue;

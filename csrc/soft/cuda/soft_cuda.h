@@ -54,6 +54,11 @@ BB_SOFT_CUDA_API void bb_soft_cuda_print_to(struct cuda_instance *instance,
 /* The last fault of a kernel, as a sentence: kernel, block, thread, line and address. Returns its length, 0 for none. */
 BB_SOFT_CUDA_API uint32_t bb_soft_cuda_last_fault(struct cuda_instance *instance, char *text, uint32_t size);
 
+/* Where device memory lies in this process: size bytes at that device address, of one allocation. For programs that let
+ * another device at it, as a peer reaches a GPU's memory through its BAR. NULL for what is no device memory. It stays as long
+ * as the allocation. */
+BB_SOFT_CUDA_API void *bb_soft_cuda_host_memory(struct cuda_instance *instance, uint64_t address, uint64_t size);
+
 /*
  * Reads a PTX text or a fat binary for a device of that compute capability and tells what is in it, a line each, its fields
  * separated by tabs:

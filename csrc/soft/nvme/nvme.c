@@ -3,6 +3,7 @@
 #include "controller.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +29,9 @@ static void watch_rarely(struct controller *c) {
 
 /* Looks at everything else once in so many steps without a break. */
 enum { RARELY = 64 };
+
+/* After so long without work others may have the processor between two looks. */
+enum { YIELD_NS = 5000 };
 
 static void pass_time(struct controller *c, uint64_t now) {
   nvme_pass_status(c, now);
@@ -60,7 +64,9 @@ static uint32_t rest(struct controller *c, uint64_t now) {
     c->pace.last_work_ns = now;
   }
   if (c->pace.last_work_ns != 0 && now - c->pace.last_work_ns < c->settings.spin_us * 1000) {
-    relax();
+    /* The driver may be waiting for this very processor: then looking on would only keep it from ringing. */
+    if (now - c->pace.last_work_ns > YIELD_NS) sched_yield();
+    else relax();
     return 0;
   }
   /* The longer nothing happened, the longer the naps. */

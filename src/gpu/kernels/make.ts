@@ -51,6 +51,7 @@ export async function compileKernels(source: string = `${FOLDER}nvme.cu`): Promi
 export const KERNEL_SOURCES: readonly string[] = [
   `${FOLDER}nvme.cu`,
   `${FOLDER}files.cu`,
+  `${FOLDER}stamp.cu`,
   `${FOLDER}../../../tests/fixtures/gpu_nvme/own_kernel.cu`,
 ];
 

@@ -14,7 +14,8 @@ export type DirectQueue = Pick<LentQueue, "rings" | "isLive" | "renew"> & AsyncD
 
 /** What is needed of the driver of a controller: {@linkcode NvmeDriver} is one. */
 export interface DirectDriver
-  extends Pick<NvmeDriver, "name" | "maxEntries" | "pageBytes" | "allocDma" | "execute" | "reset" | "checkAlive"> {
+  extends
+    Pick<NvmeDriver, "name" | "maxEntries" | "pageBytes" | "allocDma" | "mapDma" | "execute" | "reset" | "checkAlive"> {
   /** Makes a queue pair for kernels. */
   lendQueue(options: LendOptions): Promise<DirectQueue>;
 }
@@ -24,6 +25,9 @@ export type DirectMode = "thread" | "warp" | "grid";
 
 /** How kernels tell the controller of new tails and heads: registers, or shadow doorbells. */
 export type DirectDoorbells = "mmio" | "shadow";
+
+/** What lies in device memory: nothing, data, data and queues. */
+export type DirectTier = 1 | 2 | 3;
 
 /** How a controller is driven by a GPU. */
 export interface DirectOptions {
@@ -35,6 +39,12 @@ export interface DirectOptions {
   readonly queues?: number;
   /** `mmio` by default. With `shadow`, the driver's own I/O queues must rest until this is disposed of. */
   readonly doorbells?: DirectDoorbells;
+  /** 1: queues and data in pinned host memory. 2: data in device memory. 3: queues too. 1 by default. */
+  readonly tier?: DirectTier;
+  /** Take memory of the GPU through its BAR1, for tiers 2 and 3, once every page was found there. False by default. */
+  readonly vramThroughBar1?: boolean;
+  /** The file of the GPU's BAR1, in place of its `resource1`. */
+  readonly bar1?: string;
   /** The registers are ordinary memory: those of a software controller, for a GPU of silicon. False by default. */
   readonly registersAreMemory?: boolean;
   /** The PTX of the kernels, for tests that change it. */

@@ -5,9 +5,9 @@
 
 import type { DirectQueue } from "./direct_job.ts";
 import type { Gpu } from "../gpu.ts";
-import type { GpuBuffer, RegisteredMemory } from "../memory.ts";
+import type { GpuBuffer } from "../memory.ts";
+import type { DriveMemory } from "./drive_memory.ts";
 import { BlockView, fieldNamed, QUEUE_BLOCK, SLOT_BLOCK, TIMES_BLOCK } from "./layout.ts";
-import { reach } from "./reach.ts";
 
 /** Where the doorbells of a queue are written. */
 export interface Doorbells {
@@ -60,34 +60,35 @@ export interface KernelQueueSizes {
   readonly times: number;
 }
 
-/** A lent queue pair in the hands of kernels. Dispose gives the memory back; the queue itself is its maker's. */
+/** The memory of a pair of rings. */
+export interface RingMemory {
+  /** Of commands. */
+  readonly sq: DriveMemory;
+  /** Of completions. */
+  readonly cq: DriveMemory;
+}
+
+/** A lent queue pair in the hands of kernels. Dispose frees the state; the queue itself and its rings are their makers'. */
 export class KernelQueue implements Disposable {
   readonly #queue: DirectQueue;
   readonly #sizes: KernelQueueSizes;
-  readonly #registered: RegisteredMemory[] = [];
   readonly #slots: GpuBuffer;
   readonly #ready: GpuBuffer;
   readonly #times: GpuBuffer;
   readonly #block: Uint8Array<ArrayBuffer> = new Uint8Array(QUEUE_BLOCK.sizeBytes);
   readonly #memory: GpuBuffer[] = [];
 
-  /** Lets the GPU at the rings of a queue. @throws {CudaError} where it cannot reach them */
-  constructor(gpu: Gpu, queue: DirectQueue, sizes: KernelQueueSizes, doorbells: Doorbells) {
+  /** Makes the state. @param rings the memory of the queue's rings, which stays the caller's */
+  constructor(gpu: Gpu, queue: DirectQueue, rings: RingMemory, sizes: KernelQueueSizes, doorbells: Doorbells) {
     this.#queue = queue;
     this.#sizes = sizes;
-    const { submission, completion } = queue.rings;
     try {
-      const [sq, cq] = [submission, completion].map(({ memory }) => {
-        const one = reach(gpu, memory.pointer, memory.sizeBytes, "the rings of a queue");
-        this.#registered.push(one);
-        return one.address;
-      });
       this.#slots = this.#allocate(gpu, sizes.slots * SLOT_BLOCK.sizeBytes);
       this.#ready = this.#allocate(gpu, sizes.entries * 4);
       this.#times = this.#allocate(gpu, sizes.times * TIMES_BLOCK.sizeBytes);
       new BlockView(QUEUE_BLOCK, this.#block).set({
-        submission: sq ?? 0n,
-        completion: cq ?? 0n,
+        submission: rings.sq.address,
+        completion: rings.cq.address,
         tail_doorbell: doorbells.tail,
         head_doorbell: doorbells.head,
         tail_shadow: doorbells.shadow?.tail ?? 0n,
@@ -190,8 +191,8 @@ export class KernelQueue implements Disposable {
     this.#times.fill(0);
   }
 
-  /** Takes the rings away from the GPU, and frees the state. */
+  /** Frees the state. */
   [Symbol.dispose](): void {
-    for (const one of [...this.#registered, ...this.#memory]) one[Symbol.dispose]();
+    for (const one of this.#memory) one[Symbol.dispose]();
   }
 }

@@ -7,10 +7,8 @@ import type { DmaBuffer } from "../../core/dma.ts";
 import { BusbarError } from "../../core/error.ts";
 import type { DirectDriver } from "./direct_job.ts";
 import { prpEntries, prpListPages, writePrps } from "../../nvme/queue/prp.ts";
-import type { Gpu } from "../gpu.ts";
-import type { RegisteredMemory } from "../memory.ts";
+import type { DriveMemory, DriveMemoryMaker } from "./drive_memory.ts";
 import { BlockView, PIECE_BLOCK } from "./layout.ts";
-import { reach } from "./reach.ts";
 
 /** A run of pieces of one size, each with its PRPs. Dispose frees the memory: by then no command may use it. */
 export class DataPieces implements Disposable {
@@ -21,32 +19,41 @@ export class DataPieces implements Disposable {
   /** The array of `bb_nvme_piece`. */
   readonly table: Uint8Array<ArrayBuffer>;
   readonly #strideBytes: number;
-  readonly #data: DmaBuffer;
+  readonly #data: DriveMemory;
   readonly #lists: DmaBuffer | null = null;
-  readonly #registered: RegisteredMemory;
+
+  private constructor(driver: DirectDriver, data: DriveMemory, count: number, pieceBytes: number, strideBytes: number) {
+    const { pageBytes } = driver;
+    this.count = count;
+    this.pieceBytes = pieceBytes;
+    this.#strideBytes = strideBytes;
+    this.table = new Uint8Array(count * PIECE_BLOCK.sizeBytes);
+    this.#data = data;
+    const pagesOfEach = prpListPages(strideBytes / pageBytes, pageBytes);
+    if (pagesOfEach > 0) this.#lists = driver.allocDma(count * pagesOfEach * pageBytes);
+    for (let i = 0; i < count; i++) this.#describe(i, pagesOfEach, pageBytes);
+  }
 
   /**
    * Takes memory that drive and GPU reach.
    *
+   * @param allocate makes it
    * @param pieceBytes bytes of one transfer
    * @throws {BusbarError} where there is no memory; {@linkcode CudaError} where the GPU cannot reach it
    */
-  constructor(driver: DirectDriver, gpu: Gpu, count: number, pieceBytes: number) {
-    const { pageBytes } = driver;
-    this.count = count;
-    this.pieceBytes = pieceBytes;
+  static async allocate(
+    driver: DirectDriver,
+    allocate: DriveMemoryMaker,
+    count: number,
+    pieceBytes: number,
+  ): Promise<DataPieces> {
     // Each begins on a page: then no PRP has an offset, and a piece of up to two pages needs no list.
-    this.#strideBytes = Math.ceil(pieceBytes / pageBytes) * pageBytes;
-    this.table = new Uint8Array(count * PIECE_BLOCK.sizeBytes);
-    this.#data = driver.allocDma(count * this.#strideBytes);
+    const strideBytes = Math.ceil(pieceBytes / driver.pageBytes) * driver.pageBytes;
+    const data = await allocate(count * strideBytes, "memory for data");
     try {
-      const pagesOfEach = prpListPages(this.#strideBytes / pageBytes, pageBytes);
-      if (pagesOfEach > 0) this.#lists = driver.allocDma(count * pagesOfEach * pageBytes);
-      this.#registered = reach(gpu, this.#data.pointer, this.#data.sizeBytes, "memory for data");
-      for (let i = 0; i < count; i++) this.#describe(i, pagesOfEach, pageBytes);
+      return new DataPieces(driver, data, count, pieceBytes, strideBytes);
     } catch (error) {
-      this.#lists?.[Symbol.dispose]();
-      this.#data[Symbol.dispose]();
+      data[Symbol.dispose]();
       throw error;
     }
   }
@@ -58,7 +65,7 @@ export class DataPieces implements Disposable {
 
   /** The memory of a piece that the GPU has at this address. @throws {BusbarError} `bug` where there is none */
   bytesAt(address: bigint): Uint8Array<ArrayBuffer> {
-    const offset = Number(address - this.#registered.address);
+    const offset = Number(address - this.#data.address);
     if (offset < 0 || offset >= this.#data.sizeBytes || offset % this.#strideBytes !== 0) {
       throw new BusbarError("bug", "a kernel named memory that is no piece");
     }
@@ -78,13 +85,12 @@ export class DataPieces implements Disposable {
       pages,
       pageBytes,
     );
-    const data = this.#registered.address + BigInt(index * this.#strideBytes);
+    const data = this.#data.address + BigInt(index * this.#strideBytes);
     new BlockView(PIECE_BLOCK, this.table, index * PIECE_BLOCK.sizeBytes).set({ data, prp1, prp2 });
   }
 
   /** Takes the memory away from the GPU and the drive. */
   [Symbol.dispose](): void {
-    this.#registered[Symbol.dispose]();
     this.#lists?.[Symbol.dispose]();
     this.#data[Symbol.dispose]();
   }

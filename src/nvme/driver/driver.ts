@@ -6,7 +6,7 @@
  */
 
 import { Deadline, waitFor } from "../../core/deadline.ts";
-import type { DmaBuffer } from "../../core/dma.ts";
+import type { DmaBuffer, DmaMapping } from "../../core/dma.ts";
 import { BusbarError, isBusbarError } from "../../core/error.ts";
 import { goneError } from "../../core/mmio.ts";
 import { hex } from "../../core/units.ts";
@@ -172,6 +172,11 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
   /** Memory that the controller can reach: for data that is not to be copied. The caller disposes it. */
   allocDma(sizeBytes: number): DmaBuffer {
     return this.#allocate(sizeBytes);
+  }
+
+  /** Lets the controller reach memory of the caller's, whole pages. The caller disposes of it before the driver. */
+  mapDma(memory: Deno.PointerObject, sizeBytes: number): DmaMapping {
+    return this.#device.mapDma(memory, sizeBytes);
   }
 
   async execute(queue: NvmeQueueKind, command: NvmeCommand, options: ExecuteOptions = {}): Promise<NvmeCompletion> {

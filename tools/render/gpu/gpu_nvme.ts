@@ -8,7 +8,7 @@ import { bold } from "@std/fmt/colors";
 import type { Histogram } from "../../../src/core/histogram.ts";
 import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
 import { formatBytes, formatDurationMs } from "../../../src/core/units.ts";
-import type { DirectDoorbells, DirectMode, DirectResult } from "../../../src/gpu/nvme/direct_job.ts";
+import type { DirectDoorbells, DirectMode, DirectResult, DirectTier } from "../../../src/gpu/nvme/direct_job.ts";
 import type { TransferPlan } from "../../../src/nvme/jobs/transfer_plan.ts";
 import { documentSchema } from "../../cli/run.ts";
 import { columns } from "../../cli/table.ts";
@@ -35,6 +35,10 @@ export interface DirectDescription extends TransferPlan {
   readonly mode: DirectMode;
   /** How doorbells are rung. */
   readonly doorbells: DirectDoorbells;
+  /** What lies in device memory. */
+  readonly tier: DirectTier;
+  /** How the drive reaches device memory, in words; null for tier 1. */
+  readonly memoryWay: string | null;
   /** Transfers in flight. */
   readonly depth: number;
   /** Queue pairs. */
@@ -47,13 +51,23 @@ const GIB = 2 ** 30;
 const WHO = { thread: "one thread", warp: "one warp", grid: "many warps" } as const;
 const BELLS = { mmio: "in the controller's registers", shadow: "in memory (shadow doorbells)" } as const;
 
+const TIERS = {
+  1: "queues and data in pinned host memory",
+  2: "queues in pinned host memory, data in",
+  3: "queues and data in",
+} as const;
+
+function tierText({ tier, memoryWay }: Pick<DirectDescription, "tier" | "memoryWay">): string {
+  return `tier ${tier}: ${TIERS[tier]}${memoryWay === null ? "" : ` ${memoryWay}`}`;
+}
+
 /** How it is done, and by what: before the figures. */
 export function methodLines(what: DirectDescription): string[] {
   const queues = what.queues === 1 ? "one queue pair" : `${what.queues} queue pairs`;
   return [
     `GPU ${what.gpu}`,
     `${WHO[what.mode]} on ${queues}, ${what.depth} commands in flight, doorbells ${BELLS[what.doorbells]}`,
-    "tier 1: queues and data in pinned host memory; no CPU in the data path",
+    `${tierText(what)}; no CPU in the data path`,
   ];
 }
 
@@ -101,7 +115,8 @@ export function gpuNvmeJson(what: DirectDescription, result: DirectResult, cpuSe
     action: what.action,
     mode: what.mode,
     doorbells: what.doorbells,
-    tier: 1,
+    tier: what.tier,
+    memoryWay: what.memoryWay,
     namespace: what.namespace.id,
     lba: what.lba.toString(),
     blocks: what.blocks.toString(),
@@ -138,7 +153,8 @@ export function gpuNvmeSchema(): JsonObject {
     action: { enum: ["read", "write", "verify", "bench"] },
     mode: { enum: ["thread", "warp", "grid"] },
     doorbells: { enum: ["mmio", "shadow"] },
-    tier: { enum: [1] },
+    tier: { enum: [1, 2, 3] },
+    memoryWay: { type: ["string", "null"] },
     namespace: integer,
     lba: decimal,
     blocks: decimal,
