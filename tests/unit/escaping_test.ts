@@ -17,38 +17,11 @@ import { fishCompletion } from "../../tools/manual/completion_fish.ts";
 import { zshCompletion } from "../../tools/manual/completion_zsh.ts";
 import { toolPage } from "../../tools/manual/man_page.ts";
 import { matrix, shown, topology } from "./picture_machine.ts";
+import { assertHarmless, randomText } from "./hostile_text.ts";
 import { Random } from "./random.ts";
 import { runTool } from "../soft/tool.ts";
 
 const COUNT = 20_000;
-const HARMFUL = /(?![\t\n])[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/u;
-
-/** Pieces that terminals and browsers obey, and plain ones between them. */
-const PIECES: readonly string[] = [
-  ..."abc <&\"'>`$\\/é漢",
-  ...Array.from({ length: 32 }, (_, code) => String.fromCharCode(code)).filter((one) => one !== "\n" && one !== "\t"),
-  ...Array.from({ length: 33 }, (_, code) => String.fromCharCode(0x7f + code)),
-  ..."\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069",
-  "\x1b]0;title\x07",
-  "\x1b]8;;http://example.invalid\x1b\\",
-  "\x1b[2J",
-  "\x1b[31m",
-  "\x9b31m",
-  "\x1bP+q\x1b\\",
-  "\ud800",
-  "\udfff",
-];
-
-function randomText(random: Random): string {
-  return Array.from({ length: 1 + random.below(20) }, () => random.pick(PIECES)).join("");
-}
-
-function assertHarmless(text: string, where: string): void {
-  const found = HARMFUL.exec(text);
-  const near = found === null ? "" : JSON.stringify(text.slice(Math.max(0, found.index - 20), found.index + 20));
-  assert(found === null, `${where}: U+${found?.[0].charCodeAt(0).toString(16)} arrives raw: ${near}`);
-}
-
 Deno.test("20,000 random strings through each escaping function: none arrives raw, and JSON reads back the same", () => {
   const random = new Random("escaping");
   setColorEnabled(false);

@@ -4,6 +4,7 @@
  */
 
 import type { Field, SweepReport } from "../../../src/sweep/mod.ts";
+import { printable } from "../../../src/core/printable.ts";
 import { columns } from "../../cli/table.ts";
 
 /** A value for people: seven digits are enough. */
@@ -40,8 +41,10 @@ export function sweepLines(report: SweepReport & { readonly incomplete: boolean 
   ];
 }
 
+/** Control characters in the names and values of a sweep file are written as escapes: a terminal would obey them. */
 function csvCell(text: string): string {
-  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const shown = printable(text);
+  return /[",]/.test(shown) ? `"${shown.replaceAll('"', '""')}"` : shown;
 }
 
 /** One line for each point. */

@@ -1,0 +1,3 @@
+import { registerRendererTests } from "./renderers_check.ts";
+
+registerRendererTests(20_000);
