@@ -144,6 +144,78 @@ Deno.test("a depth that nobody asked for is lowered to what the queues take, and
   assertStringIncludes(stdout, "(depth 7, 1 queue)");
 });
 
+Deno.test("phases on two drives at once: what is written is verified, rates are kept, and each second has its row", async () => {
+  const [one, two] = [drive("first", "&serial=ONE"), drive("second", "&serial=TWO")];
+  await Deno.writeTextFile(
+    `${folder}/job.yaml`,
+    `
+drives: ["${one}", "${two}"]
+global: { iodepth: 8 }
+phases:
+  - { name: fill, rw: write, bs: 64KiB, pattern: 7 }
+  - { name: check, rw: randread, bs: 4KiB, pattern: 7, number_ios: 500, random_distribution: "zipf:0.8" }
+  - { name: calm, rw: randread, bs: 4KiB, rate_iops: 200, duration: 500ms, queues: 2, threads: true }
+`,
+  );
+  const job = [one, "bench", "--job", `${folder}/job.yaml`, "--json"];
+  const refused = await io(...job);
+  assertEquals(refused.code, 2);
+  assertStringIncludes(refused.stderr, "would write to the drive");
+  const files = ["--timeline", `${folder}/time.csv`, "--interval", "100ms", "--latencies", `${folder}/all.hlog`];
+  const { code, stdout, stderr } = await io(...job, "--write", ...files);
+  assertEquals([code, stderr], [0, ""] as unknown[]);
+  const document = JSON.parse(stdout);
+  await fitsSchema(document);
+  const [fill, check, calm] = document.phases;
+  for (const phase of [fill, check, calm]) {
+    assertEquals(phase.drives.map((each: { device: string }) => each.device), [one, two]);
+  }
+  for (const each of fill.drives) assertEquals(each.bytes, String(8 << 20));
+  for (const each of check.drives) assertEquals([each.transfers, each.mismatch], [500, null]);
+  // One more in each queue: one is due at the start.
+  for (const each of calm.drives) assert(each.transfers <= each.elapsedMs / 5 + 2, `${each.transfers}`);
+  const [head, ...rows] = (await Deno.readTextFile(`${folder}/time.csv`)).trimEnd().split("\n");
+  assertEquals(head, "phase,drive,seconds,length_s,transfers,iops,mib_per_s");
+  const counted = (phase: string): number =>
+    rows.map((row) => row.split(",")).filter(([name]) => name === phase).reduce((sum, row) => sum + Number(row[4]), 0);
+  assertEquals([counted("fill"), counted("check")], [256, 1000]);
+  assert(rows.filter((row) => row.startsWith("calm")).length >= 4, rows.join("\n"));
+  assertEquals((await Deno.readTextFile(`${folder}/all.hlog`)).match(/^Tag=/gm)?.length, 6);
+});
+
+Deno.test("with interrupts the tool moves the same data, and says how often it slept", async () => {
+  const device = drive("interrupts", "&fault=latency%3D2000");
+  const write = await io(
+    device,
+    "write",
+    "--pattern",
+    "3",
+    "--blocks",
+    "256",
+    "--block-size",
+    "4KiB",
+    "--write",
+    "--interrupts",
+  );
+  assertEquals(write.code, 0, write.stderr);
+  const more = ["--interrupts", "--poll-first", "50", "--json"];
+  const verify = await io(
+    device,
+    "verify",
+    "--pattern",
+    "3",
+    "--blocks",
+    "256",
+    "--block-size",
+    "4KiB",
+    "--depth",
+    "4",
+    ...more,
+  );
+  assertEquals(verify.code, 0, verify.stderr);
+  assert(JSON.parse(verify.stdout).interruptWaits >= 8, verify.stdout);
+});
+
 const BAD: readonly BadInput[] = [
   [[], 2, "usage", "which device"],
   [["soft:nvme"], 2, "usage", "which device, and what?"],
@@ -184,6 +256,11 @@ const BAD: readonly BadInput[] = [
   ],
   [["soft:nvme", "read", "--output", "/nonexistent/x"], 3, "absent", "/nonexistent/x"],
   [["soft:nvme", "write", "--input", "/nonexistent", "--write"], 3, "absent", "/nonexistent"],
+  [["soft:nvme", "bench", "--zipf", "0.9"], 2, "usage", "--zipf has no effect here"],
+  [["soft:nvme", "bench", "--random", "--zipf", "1"], 2, "usage", "'1' is no number between 0 and 1"],
+  [["soft:nvme", "read", "--poll-first", "9"], 2, "usage", "--poll-first has no effect here"],
+  [["soft:nvme", "bench", "--job", "/nonexistent", "--depth", "2"], 2, "usage", "--depth has no effect here"],
+  [["soft:nvme", "bench", "--job", "/nonexistent"], 3, "absent", "/nonexistent"],
   [["ffff:ff:1f.7", "read"], 3, "absent", "no such PCI function"],
 ];
 

@@ -128,6 +128,12 @@ export function wholeNumber(text: string): number {
     : refuse(text, "is no whole number from 1 on");
 }
 
+/** A number above 0 and below 1. */
+export function fraction(text: string): number {
+  const value = Number(text);
+  return /^0?\.\d+$/.test(text) && value > 0 ? value : refuse(text, "is no number between 0 and 1: write it as in 0.9");
+}
+
 /** A number from 0 to 1. */
 export function ratio(text: string): number {
   const value = Number(text);

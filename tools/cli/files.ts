@@ -4,7 +4,7 @@
  */
 
 import { systemError } from "../../src/core/error.ts";
-import { printBytes } from "./output.ts";
+import { print, printBytes } from "./output.ts";
 
 /** Writes a whole file or none of it: to a temporary name beside it first. `-` is standard output. */
 export function writeOutput(path: string, contents: string | Uint8Array): void {
@@ -20,5 +20,37 @@ export function writeOutput(path: string, contents: string | Uint8Array): void {
       // It was never made, or the folder is gone: the first error says it all.
     }
     throw systemError(cause, "write", path);
+  }
+}
+
+/** A file of lines that are written as they come. `-` is standard output. */
+export class LineFile implements Disposable {
+  readonly #path: string;
+  readonly #file: Deno.FsFile | null;
+
+  /** Makes the file, or empties it. @param head its first line */
+  constructor(path: string, head: string) {
+    this.#path = path;
+    try {
+      this.#file = path === "-" ? null : Deno.openSync(path, { write: true, create: true, truncate: true });
+    } catch (cause) {
+      throw systemError(cause, "write", path);
+    }
+    this.write(head);
+  }
+
+  /** Adds a line. */
+  write(line: string): void {
+    if (this.#file === null) return print(line);
+    const bytes = new TextEncoder().encode(`${line}\n`);
+    try {
+      for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
+    } catch (cause) {
+      throw systemError(cause, "write", this.#path);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#file?.close();
   }
 }

@@ -35,6 +35,16 @@ export interface IoDescription extends TransferPlan {
   readonly queues: number;
 }
 
+/** A phase of a benchmark. */
+export interface BenchPhaseResult {
+  /** Its name. */
+  readonly name: string;
+  /** Seconds from the start of the benchmark. */
+  readonly startSeconds: number;
+  /** One for each drive. */
+  readonly drives: readonly { readonly what: IoDescription; readonly result: IoJobResult }[];
+}
+
 const PERCENTILES = [50, 90, 99, 99.9, 99.99] as const;
 const BAR_WIDTH = 40;
 
@@ -69,11 +79,36 @@ function latencyLines(latency: Histogram): string[] {
   return [...columns(cells), ...(missing === null ? [] : [dim(missing)]), ...columns(bars)];
 }
 
-/** The result for programs. */
-export function ioResultJson(what: IoDescription, result: IoJobResult): JsonObject {
-  const { latency, mismatch } = result;
+/** Phases for people: a heading each, and the drives below it. */
+export function benchLines(phases: readonly BenchPhaseResult[]): string[] {
+  return phases.flatMap(({ name, startSeconds, drives }, index) => [
+    ...(index === 0 ? [] : [""]),
+    `${bold(name)}, from second ${startSeconds.toFixed(1)}`,
+    ...drives.flatMap(({ what, result }) => ioResultLines({ ...what, action: what.device }, result)),
+  ]);
+}
+
+/** Phases for programs. */
+export function benchJson(phases: readonly BenchPhaseResult[]): JsonObject {
   return {
     schema: "nvme_io/1",
+    action: "bench",
+    phases: phases.map(({ name, startSeconds, drives }) => ({
+      name,
+      startSeconds,
+      drives: drives.map(({ what, result }) => membersJson(what, result)),
+    })),
+  };
+}
+
+/** The result for programs. */
+export function ioResultJson(what: IoDescription, result: IoJobResult): JsonObject {
+  return { schema: "nvme_io/1", ...membersJson(what, result) };
+}
+
+function membersJson(what: IoDescription, result: IoJobResult): JsonObject {
+  const { latency, mismatch } = result;
+  return {
     device: what.device,
     action: what.action,
     namespace: what.namespace.id,
@@ -86,18 +121,18 @@ export function ioResultJson(what: IoDescription, result: IoJobResult): JsonObje
     transfers: result.transfers,
     bytes: String(result.bytes),
     elapsedMs: result.elapsedMs,
+    interruptWaits: result.waits,
     latencyUs: { ...timesJson(latency, PERCENTILES), missing: missingPercentiles(latency, PERCENTILES) },
     mismatch: mismatchJson(mismatch),
   };
 }
 
-/** The schema of {@linkcode ioResultJson}. */
+/** The schema of {@linkcode ioResultJson} and {@linkcode benchJson}. */
 export function nvmeIoSchema(): JsonObject {
   const number = { type: "number", minimum: 0 };
   const integer = { type: "integer", minimum: 0 };
   const decimal = { type: "string", pattern: "^[0-9]+$" };
-  return documentSchema("nvme_io", [closedObject({
-    schema: { const: "nvme_io/1" },
+  const members = {
     device: { type: "string" },
     action: { enum: ["read", "write", "verify", "bench"] },
     namespace: integer,
@@ -110,7 +145,24 @@ export function nvmeIoSchema(): JsonObject {
     transfers: integer,
     bytes: decimal,
     elapsedMs: number,
+    interruptWaits: integer,
     latencyUs: closedObject({ ...timesMembers(PERCENTILES), missing: { type: ["string", "null"] } }),
     mismatch: mismatchSchema(),
-  })]);
+  };
+  const schema = { const: "nvme_io/1" };
+  return documentSchema("nvme_io", [
+    closedObject({ schema, ...members }),
+    closedObject({
+      schema,
+      action: { const: "bench" },
+      phases: {
+        type: "array",
+        items: closedObject({
+          name: { type: "string" },
+          startSeconds: number,
+          drives: { type: "array", items: closedObject(members) },
+        }),
+      },
+    }),
+  ]);
 }
