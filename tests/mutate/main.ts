@@ -13,8 +13,13 @@ import { type Mutant, readMutants, textWith } from "./mutants.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 
-/** Longest time of one run of tests: a mutant that hangs is caught too. */
+/** Longest time of a test file as it is. */
 const LIMIT_MS = 600_000;
+/**
+ * A change that hangs is caught too: with it a test file may take this long, and this many times as long as without it. What
+ * changes C code has to be compiled first, and has the longest time.
+ */
+const [LEAST_LIMIT_MS, LIMIT_FACTOR] = [60_000, 5];
 
 type Outcome = "caught" | "survived" | "does not compile" | "has no place";
 
@@ -53,16 +58,28 @@ interface Tested {
 }
 
 /** Runs test files in the copy, each in a process of its own, until one fails. */
-async function runTests(copy: string, tests: readonly string[]): Promise<Tested> {
+async function runTests(copy: string, tests: readonly string[], limitOf: (test: string) => number): Promise<Tested> {
   let last: Tested = { ok: false, failed: "", text: "no tests" };
   for (const test of tests) {
-    last = await runTest(copy, test);
+    last = await runTest(copy, test, limitOf(test));
     if (!last.ok) break;
   }
   return last;
 }
 
-async function runTest(copy: string, test: string): Promise<Tested> {
+/** Runs the test files without any change: how long each takes, or what fails. */
+async function runAsTheyAre(copy: string, tests: readonly string[]): Promise<ReadonlyMap<string, number> | Tested> {
+  const took = new Map<string, number>();
+  for (const test of tests) {
+    const started = performance.now();
+    const tested = await runTest(copy, test, LIMIT_MS);
+    if (!tested.ok) return tested;
+    took.set(test, performance.now() - started);
+  }
+  return took;
+}
+
+async function runTest(copy: string, test: string, limitMs: number): Promise<Tested> {
   const child = new Deno.Command(Deno.execPath(), {
     args: ["test", "--allow-all", "--no-check", "--fail-fast", test],
     cwd: copy,
@@ -75,15 +92,17 @@ async function runTest(copy: string, test: string): Promise<Tested> {
   const timer = setTimeout(() => {
     isOver = true;
     child.kill("SIGKILL");
-  }, LIMIT_MS);
+  }, limitMs);
   const output = await child.output();
   clearTimeout(timer);
   const text = new TextDecoder().decode(output.stdout) + new TextDecoder().decode(output.stderr);
-  const failed = isOver ? `nothing ended within ${LIMIT_MS / 1000} s` : /^(.*) \.\.\. FAILED/m.exec(text)?.[1] ?? "";
+  const failed = isOver
+    ? `${test} did not end within ${Math.round(limitMs / 1000)} s`
+    : /^(.*) \.\.\. FAILED/m.exec(text)?.[1] ?? "";
   return { ok: output.success, failed, text };
 }
 
-async function tryMutant(copy: string, mutant: Mutant): Promise<Ran> {
+async function tryMutant(copy: string, mutant: Mutant, limitOf: (test: string) => number): Promise<Ran> {
   const started = performance.now();
   const path = `${copy}/${mutant.file}`;
   const original = await Deno.readTextFile(path);
@@ -91,7 +110,7 @@ async function tryMutant(copy: string, mutant: Mutant): Promise<Ran> {
   if (changed === null) return { mutant, outcome: "has no place", by: "", seconds: 0 };
   try {
     await Deno.writeTextFile(path, changed);
-    const { ok, failed, text } = await runTests(copy, mutant.tests);
+    const { ok, failed, text } = await runTests(copy, mutant.tests, limitOf);
     const outcome = ok
       ? "survived"
       : /does not compile|SyntaxError|is not defined/.test(text)
@@ -125,14 +144,16 @@ async function main(): Promise<number> {
     await copyCheckout(folder);
     const files = [...new Set(chosen.flatMap((one) => one.tests))];
     console.log(`${chosen.length} changes; first the ${files.length} test files without any`);
-    const whole = await runTests(folder, files);
-    if (!whole.ok) {
-      console.error(whole.text, "\nmutate: the tests fail as they are");
+    const took = await runAsTheyAre(folder, files);
+    if ("ok" in took) {
+      console.error(took.text, "\nmutate: the tests fail as they are");
       return 1;
     }
+    const limitOf = (mutant: Mutant) => (test: string): number =>
+      mutant.file.startsWith("csrc/") ? LIMIT_MS : Math.max(LEAST_LIMIT_MS, LIMIT_FACTOR * (took.get(test) ?? 0));
     let problems = 0;
     for (const [at, mutant] of chosen.entries()) {
-      const ran = await tryMutant(folder, mutant);
+      const ran = await tryMutant(folder, mutant, limitOf(mutant));
       const problem = problemOf(ran);
       if (problem !== null) problems++;
       const end = problem !== null
