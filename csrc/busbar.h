@@ -71,7 +71,7 @@ BB_API void bb_full_barrier(void);
 
 enum {
   BB_MAP_WRITE = 1,    /* PROT_WRITE too; files are opened read-write */
-  BB_MAP_PRIVATE = 2,  /* MAP_PRIVATE instead of MAP_SHARED (files only) */
+  BB_MAP_PRIVATE = 2,  /* MAP_PRIVATE instead of MAP_SHARED */
   BB_MAP_POPULATE = 4, /* fault every page in now */
   BB_MAP_SYNC = 8,     /* MAP_SYNC with MAP_SHARED_VALIDATE: fails with EOPNOTSUPP where the file is not DAX */
   BB_MAP_HUGE_2M = 16, /* anonymous memory in 2 MiB pages */
@@ -86,7 +86,7 @@ BB_API int32_t bb_map_file(const char *path, uint64_t offset, uint64_t size, uin
  * from its offset. One bb_unmap of all of it takes it away. */
 BB_API int32_t bb_map_pieces(const char *path, const uint64_t *offsets, uint32_t count, uint64_t piece_size, void **out);
 
-/* Maps zeroed anonymous memory, readable and writable, shared with child processes. */
+/* Maps zeroed anonymous memory, readable and writable, shared with child processes unless BB_MAP_PRIVATE. */
 BB_API int32_t bb_map_anonymous(uint64_t size, uint32_t flags, void **out);
 
 BB_API int32_t bb_unmap(void *address, uint64_t size);

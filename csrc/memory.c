@@ -77,7 +77,7 @@ int32_t bb_map_pieces(const char *path, const uint64_t *offsets, uint32_t count,
 
 int32_t bb_map_anonymous(uint64_t size, uint32_t flags, void **out) {
   if (out == NULL || size == 0) return -EINVAL;
-  int kind = MAP_SHARED | MAP_ANONYMOUS;
+  int kind = (flags & BB_MAP_PRIVATE ? MAP_PRIVATE : MAP_SHARED) | MAP_ANONYMOUS;
   if (flags & BB_MAP_POPULATE) kind |= MAP_POPULATE;
   if (flags & BB_MAP_HUGE_2M) kind |= MAP_HUGETLB | 21 << MAP_HUGE_SHIFT;
   if (flags & BB_MAP_HUGE_1G) kind |= MAP_HUGETLB | 30 << MAP_HUGE_SHIFT;

@@ -77,6 +77,8 @@ export interface MapAnonymousOptions {
   readonly pages?: "base" | "2MiB" | "1GiB";
   /** Bring every page in now. */
   readonly populate?: boolean;
+  /** As `malloc` has it, and not shared with child processes: the kernel counts and moves such pages in other ways. */
+  readonly private?: boolean;
 }
 
 /** Mapped memory. Dispose detaches every view it handed out, then unmaps. */
@@ -153,7 +155,8 @@ export class Mapping implements Disposable {
     // munmap of huge pages takes whole ones only.
     const size = BigInt(Math.ceil(Number(checkSize(name, sizeBytes)) / pageBytes) * pageBytes);
     const out = new BigUint64Array(1);
-    check(library().bb_map_anonymous(size, huge | (options.populate ? MAP_FLAGS.populate : 0), out), "map", {
+    const flags = huge | (options.populate ? MAP_FLAGS.populate : 0) | (options.private ? MAP_FLAGS.private : 0);
+    check(library().bb_map_anonymous(size, flags, out), "map", {
       path: name,
       hint: pages === "base"
         ? undefined

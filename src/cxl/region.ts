@@ -6,11 +6,10 @@
  */
 
 import { Deadline, waitFor } from "../core/deadline.ts";
-import { BusbarError, errnoNameOf } from "../core/error.ts";
+import { BusbarError } from "../core/error.ts";
 import type { Host } from "../core/host.ts";
-import type { Change, UndoWrite } from "../core/undo/change.ts";
-import type { Restored } from "../core/undo/roll_back.ts";
 import type { UndoJournal } from "../core/undo/journal.ts";
+import { makeStep, type NamedStep, stepError } from "../core/undo/steps.ts";
 import { hex } from "../core/units.ts";
 import { type BlockWait, holdBackNewMemory, type OnlineZone } from "../memory/blocks.ts";
 import { checkDaxFree, daxToDevdax, detachDax, offlineDax, onlineDax } from "../memory/dax_mode.ts";
@@ -24,16 +23,7 @@ const REGION_DRIVER = "/sys/bus/cxl/drivers/cxl_region";
 const DAX_LIMIT_MS = 5_000;
 
 /** One step of creating a region. */
-export interface RegionStep {
-  /** What it is called in messages: `commit`. */
-  readonly name: string;
-  /** A change with a way back of its own. */
-  readonly change?: Change;
-  /** A write to the region, which goes with the region. */
-  readonly inside?: UndoWrite;
-  /** What an error of the kernel means at this step, by its name. */
-  readonly meanings: Readonly<Record<string, string>>;
-}
+export type RegionStep = NamedStep;
 
 /** The steps that create a region, in order. */
 export function regionSteps(plan: RegionPlan): RegionStep[] {
@@ -158,8 +148,7 @@ export async function createRegion(
     const putBack = plan.type === "ram" ? holdBackNewMemory(journal, host) : () => {};
     for (current of regionSteps(plan)) {
       step = current.name;
-      if (current.change !== undefined) journal.change(current.change);
-      else if (current.inside !== undefined) journal.changeInside(`${current.name} of ${plan.region}`, current.inside);
+      makeStep(journal, current, plan.region);
       options.signal?.throwIfAborted();
     }
     current = null;
@@ -175,7 +164,13 @@ export async function createRegion(
     putBack();
     return devices.map((device) => readDaxDevice(host, device.name));
   } catch (error) {
-    throw stepError(error, step, current, journal.rollBack(), plan);
+    throw stepError(error, {
+      name: step,
+      step: current,
+      subject: plan.region,
+      operation: "create a region",
+      undone: journal.rollBack(),
+    });
   }
 }
 
@@ -192,36 +187,6 @@ async function newDaxDevices(host: Host, region: string, signal: AbortSignal | u
     intervalMs: 20,
   });
   return names.map((name) => readDaxDevice(host, name));
-}
-
-function stepError(
-  error: unknown,
-  name: string,
-  step: RegionStep | null,
-  undone: readonly Restored[],
-  plan: RegionPlan,
-): unknown {
-  if (!(error instanceof BusbarError)) return error;
-  const target = step?.change?.write ?? step?.inside;
-  const value = target !== undefined && "text" in target ? ` (writing '${target.text}')` : "";
-  const done = undone.filter((one) => one.outcome === "restored").map((one) => one.what);
-  const stuck = undone.filter((one) => one.outcome === "failed" || one.outcome === "changed").map((one) => one.what);
-  const undo = stuck.length > 0
-    ? `; COULD NOT BE UNDONE: ${stuck.join(", ")}`
-    : done.length > 0
-    ? `; undone: ${done.join(", ")}`
-    : "; nothing was changed";
-  const errno = errnoNameOf(error);
-  return new BusbarError(
-    error.code,
-    `${plan.region}: step '${name}' failed${value}: ${error.message}${undo}`,
-    {
-      operation: `create a region: ${name}`,
-      path: error.path ?? plan.region,
-      hint: (errno === null ? null : step?.meanings[errno]) ?? error.hint ?? "look at the kernel's log (dmesg)",
-      cause: error,
-    },
-  );
 }
 
 /** What a destruction may overrule, and how long it may take. */

@@ -7,7 +7,9 @@ import { loadZod } from "../core/packages.ts";
 import { BusbarError } from "../core/error.ts";
 import type { Host } from "../core/host.ts";
 import { UndoJournal } from "../core/undo/journal.ts";
-import { parseDurationMs } from "../core/units.ts";
+import { parseBytes, parseDurationMs } from "../core/units.ts";
+import { insideCgroup, makeCgroup } from "./cgroup.ts";
+import { Beside } from "./beside.ts";
 import { checkProgram, runCommand } from "./child_process.ts";
 import { countedBetween, type CounterValues, readCounters } from "./counters.ts";
 import { readDamon, startDamon } from "./damon.ts";
@@ -34,6 +36,8 @@ export interface Workload {
   readonly command: readonly string[];
   /** Another command that runs beside it, such as a memory hog, and is ended with it; null for none. */
   readonly beside: readonly string[] | null;
+  /** True when the one beside writes a line once it is ready: the workload begins then, and not before. */
+  readonly isBesideAwaited?: boolean;
 }
 
 /** An experiment. */
@@ -83,6 +87,15 @@ const damonSchema = z.strictObject({
   aggregate: time.default(2_000_000),
   update: time.default(20_000_000),
   "cold-age": time.default(30_000_000),
+  cgroup: z.string().regex(/^\/[\w.-]+$/, "write it as in /hmsdk").optional(),
+});
+const size = z.string().transform((text, context) => {
+  try {
+    return parseBytes(text);
+  } catch (error) {
+    context.addIssue({ code: "custom", message: error instanceof Error ? error.message : String(error) });
+    return z.NEVER;
+  }
 });
 const experimentSchema = z.strictObject({
   cases: z.array(z.strictObject({
@@ -90,8 +103,26 @@ const experimentSchema = z.strictObject({
     profile: z.union([z.literal("balancing"), z.record(z.string(), z.unknown())]).optional(),
     damon: damonSchema.optional(),
   })).min(1),
-  workloads: z.array(z.strictObject({ name, command: words, beside: words.optional() })).min(1),
+  workloads: z.array(
+    z.strictObject({
+      name,
+      command: words.optional(),
+      gups: size.optional(),
+      beside: words.optional(),
+      hog: size.optional(),
+    })
+      .refine((one) => (one.command === undefined) !== (one.gups === undefined), "either command or gups")
+      .refine((one) => one.beside === undefined || one.hog === undefined, "either beside or hog"),
+  ).min(1),
 });
+
+/** Command lines of the workloads that are built in. */
+export interface BuiltInWorkloads {
+  /** Updates a table of so many bytes at random. */
+  readonly gups: (sizeBytes: bigint) => readonly string[];
+  /** Holds so many bytes until it is ended, and writes a line once it has them. */
+  readonly hog: (sizeBytes: bigint) => readonly string[];
+}
 
 /**
  * Checks an experiment.
@@ -99,14 +130,14 @@ const experimentSchema = z.strictObject({
  * @param data what a YAML or JSON file holds
  * @throws {BusbarError} `malformed`, with every mistake and its place
  */
-export function checkExperiment(data: unknown, file: string): Experiment {
+export function checkExperiment(data: unknown, file: string, builtIn: BuiltInWorkloads): Experiment {
   const { success, data: checked, error } = experimentSchema.safeParse(data);
   if (!success) {
     const mistakes = error.issues.map((issue) => `${issue.path.join(".") || "the file"}: ${issue.message}`);
     throw new BusbarError("malformed", `${file}: ${mistakes.join("; ")}`, {
       operation: "read an experiment",
       path: file,
-      hint: "it has cases (name, profile, damon) and workloads (name, command, beside)",
+      hint: "it has cases (name, profile, damon) and workloads (name, command or gups, beside or hog)",
     });
   }
   const twice = [checked.cases, checked.workloads].map((list) => list.map(({ name }) => name)).flatMap((names) =>
@@ -120,7 +151,12 @@ export function checkExperiment(data: unknown, file: string): Experiment {
     });
   }
   return {
-    workloads: checked.workloads.map(({ name, command, beside }) => ({ name, command, beside: beside ?? null })),
+    workloads: checked.workloads.map(({ name, command, gups, beside, hog }) => ({
+      name,
+      command: gups === undefined ? command ?? [] : builtIn.gups(gups),
+      beside: hog === undefined ? beside ?? null : builtIn.hog(hog),
+      isBesideAwaited: hog !== undefined,
+    })),
     cases: checked.cases.map(({ name, profile, damon }) => ({
       name,
       profile: profile === undefined
@@ -131,7 +167,7 @@ export function checkExperiment(data: unknown, file: string): Experiment {
       damon: damon === undefined ? null : {
         demote: [...damon.demote, ...damon.migrate],
         promote: [...damon.promote, ...damon.migrate.map(({ from, to }) => ({ from: to, to: from }))],
-        cgroup: null,
+        cgroup: damon.cgroup ?? null,
         intervals: { sampleUs: damon.sample, aggregateUs: damon.aggregate, updateUs: damon.update },
         coldAgeUs: damon["cold-age"],
       },
@@ -162,8 +198,7 @@ export function checkFeasible(host: Host, experiment: Experiment): void {
   }
   for (const one of experiment.cases) {
     using journal = new UndoJournal(host, { command: "check", dryRun: () => {} });
-    applyProfile(journal, host, one.profile);
-    if (one.damon !== null) startDamon(journal, host, planDamon(one.damon, (node) => nodeRanges(host, node)));
+    beginCase(journal, host, one);
   }
 }
 
@@ -181,11 +216,10 @@ export async function runExperiment(
   const runs: ExperimentRun[] = [];
   for (const one of experiment.cases) {
     using journal = options.openJournal();
-    applyProfile(journal, host, one.profile);
-    if (one.damon !== null) startDamon(journal, host, planDamon(one.damon, (node) => nodeRanges(host, node)));
+    const cgroup = beginCase(journal, host, one);
     for (const workload of experiment.workloads) {
       options.onRun?.(one.name, workload.name);
-      const run = await runWorkload(host, one, workload, options.signal);
+      const run = await runWorkload(host, one, workload, cgroup, options.signal);
       runs.push(run);
       options.onResult?.(run);
     }
@@ -193,10 +227,20 @@ export async function runExperiment(
   return runs;
 }
 
+/** Sets the kernel to a case. @returns the folder of the cgroup that workloads run in; null where there is none */
+function beginCase(journal: UndoJournal, host: Host, { profile, damon }: ExperimentCase): string | null {
+  applyProfile(journal, host, profile);
+  if (damon === null) return null;
+  const cgroup = damon.cgroup === null ? null : makeCgroup(journal, host, damon.cgroup);
+  startDamon(journal, host, planDamon(damon, (node) => nodeRanges(host, node)));
+  return cgroup;
+}
+
 async function runWorkload(
   host: Host,
   one: ExperimentCase,
   workload: Workload,
+  cgroup: string | null,
   signal: AbortSignal | undefined,
 ): Promise<ExperimentRun> {
   const movedBytes = (): bigint | null =>
@@ -204,9 +248,11 @@ async function runWorkload(
       (sum, { appliedBytes }) => sum + appliedBytes,
       0n,
     );
-  await using _beside = new Beside(workload.beside);
+  await using beside = new Beside(workload.beside, workload.isBesideAwaited === true);
+  if (workload.isBesideAwaited === true) await beside.isReady(signal);
+  const command = cgroup === null ? workload.command : insideCgroup(cgroup, workload.command);
   const [before, movedBefore] = [readCounters(host), movedBytes()];
-  const { exitStatus, durationMs } = await runCommand(workload.command, signal);
+  const { exitStatus, durationMs } = await runCommand(command, signal);
   const counted = countedBetween(before, readCounters(host));
   const moved = movedBytes();
   return {
@@ -217,38 +263,4 @@ async function runWorkload(
     counted,
     damonBytes: moved === null ? null : moved - (movedBefore ?? 0n),
   };
-}
-
-/** How long a command beside another one may take to end, in milliseconds; then it is killed. */
-const END_LIMIT_MS = 2000;
-
-/** A command that runs beside another one, until that ends. */
-class Beside implements AsyncDisposable {
-  readonly #child: Deno.ChildProcess | null;
-
-  constructor(argv: readonly string[] | null) {
-    const [program, ...args] = argv ?? [];
-    const streams = { stdin: "null", stdout: "null", stderr: "inherit" } as const;
-    this.#child = program === undefined ? null : new Deno.Command(program, { args, ...streams }).spawn();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#child?.kill("SIGTERM");
-    } catch (error) {
-      // It has ended by itself.
-      if (!(error instanceof TypeError)) throw error;
-    }
-    if (this.#child === null) return;
-    const child = this.#child;
-    const timer = setTimeout(() => {
-      try {
-        child.kill("SIGKILL");
-      } catch {
-        // It has ended meanwhile.
-      }
-    }, END_LIMIT_MS);
-    await child.status;
-    clearTimeout(timer);
-  }
 }

@@ -1,9 +1,10 @@
-import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { parse } from "@std/yaml";
 
 import { BusbarError } from "../../src/core/error.ts";
 import { UndoJournal } from "../../src/core/undo/journal.ts";
-import { checkExperiment, type Experiment, runExperiment } from "../../src/memory/experiment.ts";
+import { type BuiltInWorkloads, checkExperiment, type Experiment, runExperiment } from "../../src/memory/experiment.ts";
+import { guideExperiment } from "../../src/memory/guide_experiment.ts";
 import { experimentJson, experimentLines, tieringSchema } from "../../tools/render/memory/tiering.ts";
 import { schemaErrors } from "./schema.ts";
 import { TiersMachine } from "./tiers_machine.ts";
@@ -20,8 +21,13 @@ workloads:
   - {name: fails beside another, command: exit 3, beside: [sleep, "60"]}
 `;
 
+const BUILT_IN: BuiltInWorkloads = {
+  gups: (sizeBytes) => ["gups", String(sizeBytes)],
+  hog: (sizeBytes) => ["hog", String(sizeBytes)],
+};
+
 function experiment(text = TEXT): Experiment {
-  return checkExperiment(parse(text), "e.yaml");
+  return checkExperiment(parse(text), "e.yaml", BUILT_IN);
 }
 
 Deno.test("every workload runs in every case, and each case is put back before the next", async () => {
@@ -109,4 +115,71 @@ Deno.test("programs, nodes and settings are checked before the first run; what w
   await assertRejects(() => run(failing, TEXT), BusbarError, "late");
   assertEquals(kept, ["neither: nothing", "neither: fails beside another"]);
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("the guides' experiment: its sizes on a fast node of 8 GiB, shares of another; DAMON by cgroup as well as global", () => {
+  const machine = new TiersMachine();
+  const onNode = (kib: number): Experiment => {
+    machine.file("/sys/devices/system/node/node0/meminfo", `Node 0 MemTotal: ${kib} kB\nNode 0 MemFree: ${kib} kB\n`);
+    return guideExperiment(machine, BUILT_IN, {});
+  };
+  const { workloads, cases } = onNode(8 << 20);
+  assertEquals(workloads.map(({ name }) => name), [
+    ...["GUPS 1024M", "GUPS 5120M", "GUPS 1024M with 6000M hog", "GUPS 7168M"],
+  ]);
+  assertEquals(workloads[2]?.beside, ["hog", String(6000 * 2 ** 20)]);
+  assertEquals(
+    cases.map(({ profile, damon }) => [profile.get("numa_balancing"), damon && (damon.cgroup ?? "global")]),
+    [
+      ["0", null],
+      ["2", null],
+      ["0", "global"],
+      ["0", "/hmsdk"],
+      ["2", "global"],
+      ["2", "/hmsdk"],
+    ],
+  );
+  assertEquals(onNode(2 << 20).workloads.map(({ command }) => Number(command[1]) >> 20), [256, 1280, 256, 1792]);
+  machine.remove("/sys/devices/virtual/memory_tiering");
+  assertThrows(() => guideExperiment(machine, BUILT_IN, {}), BusbarError, "no node with processors has a slower one");
+});
+
+Deno.test("built-in workloads begin when the hog is ready, and a case with a cgroup runs them in it", async () => {
+  const folder = await Deno.makeTempDir();
+  // The shell that moves itself into the cgroup writes to a real file.
+  await Deno.mkdir(`${folder}/cgroup/hmsdk`, { recursive: true });
+  const machine = new TiersMachine().file("/proc/vmstat", "numa_hit 10\n")
+    .file("/proc/self/mountinfo", `26 21 0:23 / ${folder}/cgroup rw,nosuid - cgroup2 cgroup2 rw\n`)
+    .file(`${folder}/cgroup/cgroup.controllers`, "cpu memory\n")
+    .file(`${folder}/cgroup/cgroup.subtree_control`, "cpu\n");
+  machine.onFolder = (path) => void machine.file(`${path}/cgroup.events`, "populated 0\n");
+  const text = `
+cases:
+  - {name: global, damon: {migrate: [[0, 1]]}}
+  - {name: cgroup, damon: {migrate: [[0, 1]], cgroup: /hmsdk}}
+workloads:
+  - {name: GUPS, gups: 1MiB, hog: 2MiB}
+`;
+  const run = async (hog: string): Promise<[string, number][]> => {
+    const builtIn: BuiltInWorkloads = {
+      gups: () => ["test", "-e", `${folder}/ready`],
+      hog: () => ["sh", "-c", hog],
+    };
+    const runs = await runExperiment(machine, checkExperiment(parse(text), "e.yaml", builtIn), {
+      openJournal: () => new UndoJournal(machine, { command: "test", folder: `${folder}/journals` }),
+    });
+    return runs.map(({ caseName, exitStatus }) => [caseName, exitStatus]);
+  };
+  const hog = `rm -f ${folder}/ready; sleep 0.2; touch ${folder}/ready; echo ready; exec sleep 60`;
+  assertEquals(await run(hog), [["global", 0], ["cgroup", 0]]);
+  assert(Number(await Deno.readTextFile(`${folder}/cgroup/hmsdk/cgroup.procs`)) > 1);
+  // The journal took the cgroup and its controller away again.
+  assertEquals(machine.list(`${folder}/cgroup`), ["cgroup.controllers", "cgroup.subtree_control"]);
+  assertEquals(machine.readText(`${folder}/cgroup/cgroup.subtree_control`).trim(), "cpu");
+  await assertRejects(() => run("exit 1"), BusbarError, "ended before it was ready");
+  assertEquals(machine.readText("/sys/kernel/mm/damon/admin/kdamonds/nr_kdamonds"), "0");
+  await Deno.remove(folder, { recursive: true });
+  const both = text.replace("gups: 1MiB", "gups: 1MiB, command: [a]");
+  assertThrows(() => experiment(both), BusbarError, "either command or gups");
+  assertThrows(() => experiment(text.replace("1MiB", "lots")), BusbarError, "workloads.0.gups: ");
 });

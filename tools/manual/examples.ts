@@ -47,9 +47,9 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [purpose: stri
     ["run a command in a cgroup of its own with DAMON on", "damon_config run --migrate 0 1 -- COMMAND"],
   ],
   dax_config: [
-    ["see what is set, and where", "dax_config show"],
-    ["know whether it works", "dax_config check --size 1GiB"],
-    ["set the variables in a shell", "eval \"$(dax_config env --config dax_config.sh)\""],
+    ["see regions with their free space, and namespaces with who uses them", "dax_config namespace list"],
+    ["see what a namespace for file systems would write", "dax_config namespace create region1 --mode fsdax --size 1GiB --dry-run"],
+    ["free its space again", "dax_config namespace destroy namespace1.0 --erase namespace1.0"],
   ],
   doctor: [
     ["see what speaks against devices in user space, and what helps", "doctor"],

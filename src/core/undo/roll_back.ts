@@ -48,12 +48,25 @@ export function putBack(host: Host, entry: JournalEntry): Restored {
     if (found === entry.old) return result("unchanged", found);
     // Killed between the write and the line that records its result: whatever is there is ours.
     if (entry.after !== undefined && found !== entry.after) return result("changed", found);
-    for (const target of entry.undo) writeBack(host, target, entry.probe);
+    const refusal = writeAll(host, entry);
     const now = readState(host, entry.probe);
-    return now === entry.old ? result("restored", found) : result("failed", now, `it is now '${now}'`);
+    // A refusal says nothing against a state that is back: the kernel may have put it back itself meanwhile.
+    if (now === entry.old) return result("restored", found);
+    if (refusal !== null) throw refusal;
+    return result("failed", now, `it is now '${now}'`);
   } catch (error) {
     if (isBusbarError(error, "absent")) return result("vanished", null);
     return result("failed", found, error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** Makes the writes of an entry, up to the first that is refused, whose error it returns. */
+function writeAll(host: Host, entry: JournalEntry): unknown {
+  try {
+    for (const target of entry.undo) writeBack(host, target, entry.probe);
+    return null;
+  } catch (error) {
+    return error ?? new BusbarError("bug", "a write threw nothing");
   }
 }
 

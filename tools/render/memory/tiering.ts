@@ -8,6 +8,7 @@ import { bold, yellow } from "@std/fmt/colors";
 import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
 import { formatBytes } from "../../../src/core/units.ts";
 import type { ExperimentRun } from "../../../src/memory/experiment.ts";
+import type { UpdatesDone } from "../../../src/memory/workload.ts";
 import { TIER_SETTINGS, type TierState } from "../../../src/memory/tiers.ts";
 import { documentSchema } from "../../cli/run.ts";
 import { counterTable, type TableFormat } from "./numa_stats.ts";
@@ -97,6 +98,36 @@ export function experimentJson(runs: readonly ExperimentRun[], complete = true):
   };
 }
 
+/** What random updates came to, in one line. */
+export function updatesLine({ tableBytes, updates, seconds }: UpdatesDone): string {
+  const rate = (updates / seconds / 1e9).toFixed(4);
+  return `${updates} updates of ${formatBytes(tableBytes)} in ${seconds.toFixed(2)} s: ${rate} GUPS`;
+}
+
+/** The same for programs. */
+export function updatesJson({ tableBytes, updates, seconds }: UpdatesDone): JsonObject {
+  return {
+    schema: "tiering_workload/1",
+    tableBytes: String(tableBytes),
+    updates: String(updates),
+    seconds,
+    updatesPerSecond: updates / seconds,
+  };
+}
+
+const QUANTITY: JsonObject = { type: "string", pattern: "^[0-9]+$" };
+
+const WORKLOAD_SCHEMAS: readonly JsonObject[] = [
+  closedObject({
+    schema: { const: "tiering_workload/1" },
+    tableBytes: QUANTITY,
+    updates: QUANTITY,
+    seconds: { type: "number" },
+    updatesPerSecond: { type: "number" },
+  }),
+  closedObject({ schema: { const: "tiering_workload/1" }, heldBytes: QUANTITY }),
+];
+
 const EXPERIMENT_SCHEMA: JsonObject = closedObject({
   schema: { const: "tiering_experiment/1" },
   complete: { type: "boolean" },
@@ -140,5 +171,6 @@ export function tieringSchema(): JsonObject {
       obstacles: { type: "array", items: text },
     }),
     EXPERIMENT_SCHEMA,
+    ...WORKLOAD_SCHEMAS,
   ]);
 }
