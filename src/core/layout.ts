@@ -36,6 +36,8 @@ export interface RowBase {
   readonly title: string;
   /** The version of the specification that brought it: `1.4`. */
   readonly since?: string;
+  /** True of what changes by itself, as temperatures and counters: two machines are not compared by it. */
+  readonly isVolatile?: true;
 }
 
 /** An unsigned integer of 1 to 16 bytes. */

@@ -108,6 +108,10 @@ function rowsProperties(rows: readonly Row[]): Record<string, Json> {
 }
 
 function rowSchema(row: Row): JsonObject {
+  return row.isVolatile === true ? changing(knownOrNot(row)) : knownOrNot(row);
+}
+
+function knownOrNot(row: Row): JsonObject {
   const head = { offset: { const: row.offset }, sizeBytes: { const: rowSizeBytes(row) } };
   const known = row.type === "array" || row.type === "list" ? elementsSchema(row) : valueSchema(row);
   const knownSchema = { description: row.title, ...closedObject({ ...head, ...known }) };
@@ -151,6 +155,11 @@ function valueSchema(row: Exclude<Row, ArrayRow | ListRow>): Record<string, Json
 function bytesSchema(row: BytesRow): Record<string, Json> {
   const value = { type: "string", pattern: `^[0-9a-f]{${2 * row.sizeBytes}}$` };
   return hasMeaning(row) ? { value, meaning: { type: "string" } } : { value };
+}
+
+/** The schema of what changes by itself, or lies where the kernel put it: `fleet` does not compare machines by it. */
+export function changing(schema: JsonObject): JsonObject {
+  return { ...schema, "x-volatile": true };
 }
 
 /** The schema of an object with exactly these members. */

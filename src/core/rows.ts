@@ -32,6 +32,18 @@ export function quantity(
   return { ...row, ...(meaning === undefined ? {} : { meaning }), ...more };
 }
 
+/** A number that changes by itself, as temperatures and counters do; else as {@linkcode quantity}. */
+export function counter(
+  name: string,
+  offset: number,
+  sizeBytes: number,
+  title: string,
+  meaning?: (value: bigint) => string,
+  more: Partial<UintRow> = {},
+): UintRow {
+  return quantity(name, offset, sizeBytes, title, meaning, { ...more, isVolatile: true });
+}
+
 /** Characters. */
 export function text(name: string, offset: number, sizeBytes: number, title: string): TextRow {
   return { type: "text", name, offset, sizeBytes, title };

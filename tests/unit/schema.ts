@@ -14,7 +14,8 @@ function compile(schema: unknown): Validate {
   const document = schema as Record<string, unknown>;
   const found = compiled.get(document);
   if (found !== undefined) return found;
-  const validate = new Ajv2020({ strict: true, strictTypes: false, strictTuples: false }).compile(document);
+  const validate = new Ajv2020({ strict: true, strictTypes: false, strictTuples: false, keywords: ["x-volatile"] })
+    .compile(document);
   compiled.set(document, validate);
   return validate;
 }

@@ -67,7 +67,18 @@ Deno.test("a default is shown as it would be typed: never as the program keeps i
 
 /** Options that name a file or folder to be read, or to be used by a guest. */
 const READ_OPTIONS = ["--input", "--diff", "--trace", "--config", "--curve", "--damon-plan", "--counters", "--log"]
-  .concat(["--file", "--table", "--mask", "--share", "--shared", "--disk", "--kernel", "--resource", "--cgroup"]);
+  .concat([
+    "--file",
+    "--table",
+    "--mask",
+    "--share",
+    "--shared",
+    "--disk",
+    "--kernel",
+    "--resource",
+    "--cgroup",
+    "--hosts-file",
+  ]);
 
 Deno.test("one word for one thing: access width, transfer size, whole size, output file", async () => {
   const options = await allOptions();

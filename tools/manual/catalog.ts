@@ -42,6 +42,7 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
   },
   doctor: { title: "know what this machine lacks for devices in user space", load: () => import("../doctor.ts") },
   dump_bar0: { title: "see the registers of a PCI device, decoded", load: () => import("../dump_bar0.ts") },
+  fleet: { title: "run a tool on many hosts and see what differs between them", load: () => import("../fleet.ts") },
   gpu_nvme: {
     title:
       "read, write, verify or measure the blocks of an NVMe drive by a kernel on a GPU, with no CPU in the data path",

@@ -61,6 +61,11 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [purpose: stri
     ["keep them, and look again elsewhere", "dump_bar0 0000:01:00.0 --save drive.dump"],
     ["compare with an earlier state", "dump_bar0 0000:01:00.0 --diff drive.dump"],
   ],
+  fleet: [
+    ["look at a device of each host", "fleet --hosts 'lab[01-40]' -- nvme_identify {}/nvme0"],
+    ["compare what recorded machines hold", "fleet FOLDER -- list"],
+    ["ask the nodes of a Slurm partition, without ssh", "fleet --slurm main -- doctor"],
+  ],
   gpu_nvme: [
     ["write a pattern by kernels, and verify it", "gpu_nvme soft:nvme write --pattern 7 --write"],
     ["measure random reads for two seconds", "gpu_nvme soft:nvme bench --random --duration 2s"],

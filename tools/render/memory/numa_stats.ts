@@ -3,7 +3,7 @@
  * @module
  */
 
-import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
+import { changing, closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
 import { checkIdentities, counterNote, type CounterValues } from "../../../src/memory/counters.ts";
 import { documentSchema } from "../../cli/run.ts";
 
@@ -80,7 +80,7 @@ const COLUMN_SCHEMA: JsonObject = closedObject({
   title: { type: "string" },
   durationMs: { type: ["number", "null"] },
   exitStatus: { type: ["integer", "null"] },
-  counters: { type: "object", additionalProperties: { type: ["string", "null"], pattern: "^[0-9]+$" } },
+  counters: changing({ type: "object", additionalProperties: { type: ["string", "null"], pattern: "^[0-9]+$" } }),
   identities: {
     type: "array",
     items: closedObject({ formula: { type: "string" }, difference: { type: ["string", "null"] } }),

@@ -6,7 +6,7 @@
 import { bold } from "@std/fmt/colors";
 
 import { type Fact, Unknown, valueOf } from "../../../src/core/fact.ts";
-import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
+import { changing, closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
 import { formatBytes, formatDecimalBytes } from "../../../src/core/units.ts";
 import { functionName, kindName, type PciNames } from "../../../src/pci/ids.ts";
 import { DEVICE_KINDS, type InventoryDevice } from "../../../src/pci/inventory.ts";
@@ -208,7 +208,7 @@ export function changeLine(time: string, { change, device, values }: InventoryCh
 export function inventorySchema(): JsonObject {
   const text = { type: "string" };
   const device = deviceSchema();
-  const machine = { schema: { const: `${TOOL}/1` }, machine: text };
+  const machine = { schema: { const: `${TOOL}/1` }, machine: changing(text) };
   const values = { type: "array", items: closedObject({ name: text, before: text, after: text }) };
   const change = closedObject({ change: { enum: ["came", "went", "changed"] }, device, values });
   return documentSchema(TOOL, [
@@ -243,10 +243,10 @@ function deviceSchema(): JsonObject {
     driver: fact("string"),
     link: LINK_SCHEMA,
     numaNode: fact("integer"),
-    iommuGroup: fact("string"),
+    iommuGroup: changing(fact("string")),
     sizeBytes: fact("string", { pattern: "^[0-9]+$" }),
     firmware: fact("string"),
-    temperatureCelsius: fact("number"),
-    users: list,
+    temperatureCelsius: changing(fact("number")),
+    users: changing(list),
   });
 }

@@ -5,7 +5,7 @@
 
 import { bold } from "@std/fmt/colors";
 
-import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
+import { changing, closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
 import { type Fact, Unknown } from "../../../src/core/fact.ts";
 import { formatBytes, hex } from "../../../src/core/units.ts";
 import { className, type PciFunction, summarize } from "../../../src/pci/function.ts";
@@ -62,9 +62,9 @@ export const FUNCTION_SCHEMA: JsonObject = closedObject({
   classCode: { type: "integer", minimum: 0, maximum: 0xffffff },
   class: { type: "string" },
   driver: factSchema("string"),
-  iommuGroup: factSchema("string"),
+  iommuGroup: changing(factSchema("string")),
   numaNode: factSchema("integer"),
-  powerState: factSchema("string"),
+  powerState: changing(factSchema("string")),
 });
 
 /** A BAR as JSON: its size, which may need 64 bits, is a decimal string. */
@@ -83,7 +83,7 @@ export function barJson(bar: Resource): JsonObject {
 export const BAR_SCHEMA: JsonObject = closedObject({
   index: { type: "integer", minimum: 0, maximum: 5 },
   space: { enum: ["memory", "I/O"] },
-  address: { type: "string", pattern: "^0x[0-9a-f]{16}$" },
+  address: changing({ type: "string", pattern: "^0x[0-9a-f]{16}$" }),
   sizeBytes: { type: "string", pattern: "^[0-9]+$" },
   is64Bit: { type: "boolean" },
   prefetchable: { type: "boolean" },

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { closedObject, type Json, type JsonObject } from "../../../src/core/layout_json.ts";
+import { changing, closedObject, type Json, type JsonObject } from "../../../src/core/layout_json.ts";
 import { Unknown, valueOf } from "../../../src/core/fact.ts";
 import { ACS_SERVICES } from "../../../src/pci/acs.ts";
 import { LINK_SPEEDS } from "../../../src/pci/capability_tables.ts";
@@ -185,7 +185,11 @@ const NODE_SCHEMA: JsonObject = closedObject({
     capable: listOf({ enum: ACS_SERVICES.map((service) => service.lspciName) }),
     enabled: listOf({ enum: ACS_SERVICES.map((service) => service.lspciName) }),
   }),
-  iommu: closedObject({ state: { enum: ["group", "none", "unknown"] }, group: TEXT_OR_NULL, type: TEXT_OR_NULL }),
+  iommu: closedObject({
+    state: { enum: ["group", "none", "unknown"] },
+    group: changing(TEXT_OR_NULL),
+    type: TEXT_OR_NULL,
+  }),
   bars: orNull(listOf(closedObject({ ...membersOf(BAR_SCHEMA), assigned: { type: "boolean" } }))),
   resizableBars: listOf(
     closedObject({ index: { type: "integer", minimum: 0, maximum: 7 }, sizeBytes: BYTES, maxBytes: BYTES }),
@@ -242,7 +246,7 @@ export function topologySchema(): JsonObject {
   return documentSchema(TOOL, [
     closedObject({
       schema: { const: `${TOOL}/1` },
-      machine: TEXT,
+      machine: changing(TEXT),
       processor: TEXT_OR_NULL,
       rootComplexes: listOf(closedObject({
         name: TEXT,
