@@ -4,11 +4,13 @@ import { assertEquals, assertMatch } from "@std/assert";
 
 import { machine } from "./lab.ts";
 import { listTests } from "./list.ts";
+import { memorySimulatorTests } from "./memory_simulator.ts";
 import { controllerOf, output } from "./programs.ts";
 
 const lab = machine("everything.yaml", import.meta.url);
 
 listTests(lab);
+memorySimulatorTests(lab, "ivshmem");
 
 lab.test("lspci, nvme, cxl, ndctl and numactl each find their own", async () => {
   const functions = await output("lspci", "-Dnn");

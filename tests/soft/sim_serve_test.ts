@@ -6,7 +6,7 @@ import { Random } from "../unit/random.ts";
 import { withNeeds } from "../needs.ts";
 import { CLEAN_ENV } from "./sim_recorder.ts";
 import { runPython, startServer, stopServer } from "./sim_server.ts";
-import { runTool } from "./tool.ts";
+import { runTool, toolArgs } from "./tool.ts";
 
 const noMap = (): never => {
   throw new Error("a TCP client maps nothing");
@@ -148,5 +148,36 @@ Deno.test("a shared-memory file: for this user alone, used by a client, refused 
     await child.status;
   }
   assertEquals(await Array.fromAsync(Deno.readDir(folder)), []);
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("--ivshmem: memory of a guest keeps its size and is empty again after the server; other contents are refused", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "sim-serve-" });
+  const path = `${folder}/ivshmem`;
+  const refused = async (part: string): Promise<void> => {
+    const { code, stderr } = await runTool("cxl_sim", ["serve", "--ivshmem", path], CLEAN_ENV);
+    assertEquals(code, part.includes("no such") ? 3 : 2, stderr);
+    assertStringIncludes(stderr, part);
+  };
+  await refused("no such file");
+  await Deno.writeFile(path, new Uint8Array(4096));
+  await refused("4096 bytes, and 64 clients need");
+  await Deno.writeFile(path, new Uint8Array(1 << 20).fill(1));
+  await refused("is a file of another kind");
+  await Deno.writeFile(path, new Uint8Array(1 << 20));
+  const child = new Deno.Command(Deno.execPath(), {
+    args: toolArgs("cxl_sim", ["serve", "--ivshmem", path]),
+    env: CLEAN_ENV,
+    stdout: "piped",
+    stderr: "null",
+  }).spawn();
+  const reader = child.stdout.getReader();
+  await reader.read();
+  await reader.cancel();
+  const written = await runTool("cxl_sim", ["client", path, "write", "100", "0102030405"], CLEAN_ENV);
+  assertEquals(written.code, 0, written.stderr);
+  child.kill("SIGTERM");
+  await child.status;
+  assertEquals(await Deno.readFile(path), new Uint8Array(1 << 20));
   await Deno.remove(folder, { recursive: true });
 });

@@ -53,7 +53,10 @@ export const serve: CommandUnknownOpts = new Command("serve")
   .option("--switch-bandwidth <GB/s>", "of each switch's uplink", positiveNumber, 50)
   .option("--port <n>", "TCP port; 0 lets the kernel choose", portNumber, DEFAULT_PORT)
   .option("--listen <address>", "let other machines reach it: the protocol has no authentication")
-  .option("--shared <file>", "a shared-memory file, mode 0600, in place of TCP")
+  .addOption(
+    new Option("--shared <file>", "a shared-memory file, mode 0600, in place of TCP").conflicts("ivshmem"),
+  )
+  .option("--ivshmem <file>", "the file of a guest's ivshmem device, in place of TCP; it is neither made nor removed")
   .option("--connections <n>", "clients at once", wholeNumber, 64)
   .option("--rate <n>", "requests a second of each client on TCP", wholeNumber, 1_000_000)
   .option("--memory-limit <size>", "memory that may really be written; 1GiB by default", sizeBytes)
@@ -83,9 +86,10 @@ export const serve: CommandUnknownOpts = new Command("serve")
       enforceGfam: options.enforceGfam === true,
       latency,
     });
-    const where = options.shared === undefined
+    const shared = options.ivshmem ?? options.shared;
+    const where = shared === undefined
       ? await serveTcp(service, sizeBytes, options)
-      : await serveShared(service, sizeBytes, options.shared, options.connections);
+      : await serveShared(service, sizeBytes, shared, options.connections, options.ivshmem !== undefined);
     const { requests, reads, writes, atomics, errors } = service.counters;
     if (options.json) printJson({ schema: "cxl_sim_serve/1", where, requests, reads, writes, atomics, errors });
     else {note(
@@ -133,8 +137,15 @@ async function serveTcp(
   return where;
 }
 
-async function serveShared(service: MemoryService, sizeBytes: number, path: string, slots: number): Promise<string> {
-  using server = SharedServer.create(path, service, slots, mapShared, isAlive);
+async function serveShared(
+  service: MemoryService,
+  sizeBytes: number,
+  path: string,
+  slots: number,
+  isIvshmem: boolean,
+): Promise<string> {
+  const open = isIvshmem ? SharedServer.adopt : SharedServer.create;
+  using server = open(path, service, slots, mapShared, isAlive);
   print(`${formatBytes(sizeBytes)} of memory at ${path}`);
   await server.run(interruption);
   return path;

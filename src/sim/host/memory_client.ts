@@ -181,7 +181,7 @@ class SharedMemoryClient implements MemoryClient {
   }
 
   static open(path: string, timeoutMs: number, map: MapFile): SharedMemoryClient {
-    const slots = readSlots(path);
+    const slots = readSlots(path, map);
     const mapping = map(path, sharedFileBytes(slots));
     try {
       return new SharedMemoryClient(path, mapping, timeoutMs, slots);
@@ -224,7 +224,8 @@ class SharedMemoryClient implements MemoryClient {
       if (Atomics.compareExchange(this.#words, start / 4, SlotState.Free, SlotState.Claimed) !== SlotState.Free) {
         continue;
       }
-      this.#words[start / 4 + 1] = Deno.pid;
+      // A guest's number of a process means nothing to the host.
+      this.#words[start / 4 + 1] = this.#path.startsWith("/sys/") ? 0 : Deno.pid;
       return start;
     }
     throw new BusbarError("busy", `${this.#path}: all ${slots} places for clients are taken`, {
@@ -243,25 +244,24 @@ class SharedMemoryClient implements MemoryClient {
   }
 }
 
-/** The number of slots that the header says, checked against the file. */
-function readSlots(path: string): number {
-  const head = new Uint8Array(64);
+/** The number of slots that the header says, checked against the file. A BAR can be mapped, and not read. */
+function readSlots(path: string, map: MapFile): number {
   let size: number;
   try {
-    using file = Deno.openSync(path);
-    file.readSync(head);
-    size = file.statSync().size;
+    size = Deno.statSync(path).size;
   } catch (cause) {
     throw systemError(cause, "open", path, "start the server: cxl_sim serve --shared FILE");
   }
-  const slots = new DataView(head.buffer).getUint32(SharedHeader.Slots, true);
-  const magic = new TextDecoder().decode(head.subarray(0, SHARED_MAGIC.length));
-  if (magic !== SHARED_MAGIC || slots < 1 || size !== sharedFileBytes(slots)) {
-    throw new BusbarError("malformed", `${path}: is no shared-memory file of a server`, {
-      operation: "connect",
-      path,
-      hint: "cxl_sim serve --shared FILE makes one",
-    });
+  if (size >= SHARED_HEADER_BYTES) {
+    using mapping = map(path, SHARED_HEADER_BYTES);
+    const head = mapping.bytes();
+    const slots = new DataView(head.buffer).getUint32(SharedHeader.Slots, true);
+    const magic = new TextDecoder().decode(head.slice(0, SHARED_MAGIC.length));
+    if (magic === SHARED_MAGIC && slots >= 1 && size >= sharedFileBytes(slots)) return slots;
   }
-  return slots;
+  throw new BusbarError("malformed", `${path}: is no shared-memory file of a server`, {
+    operation: "connect",
+    path,
+    hint: "cxl_sim serve --shared FILE makes one",
+  });
 }

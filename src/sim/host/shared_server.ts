@@ -42,6 +42,8 @@ export class SharedServer implements Disposable {
   readonly #clients: (ServiceClient | null)[];
   readonly #processes: number[];
   readonly #isAlive: ProcessIsAlive;
+  /** False for memory of somebody else, which stays when the server ends. */
+  readonly #isOwn: boolean;
   #open = true;
 
   private constructor(
@@ -51,8 +53,10 @@ export class SharedServer implements Disposable {
     file: Deno.FsFile,
     map: MapFile,
     isAlive: ProcessIsAlive,
+    isOwn: boolean,
   ) {
     this.#isAlive = isAlive;
+    this.#isOwn = isOwn;
     this.#path = path;
     this.#service = service;
     this.#slots = slots;
@@ -88,7 +92,46 @@ export class SharedServer implements Disposable {
       Deno.chmodSync(path, 0o600);
       file.truncateSync(0);
       file.truncateSync(sharedFileBytes(slots));
-      const server = new SharedServer(path, service, slots, file, map, isAlive);
+      const server = new SharedServer(path, service, slots, file, map, isAlive, true);
+      server.#writeHeader();
+      return server;
+    } catch (cause) {
+      file.close();
+      throw systemError(cause, "prepare", path);
+    }
+  }
+
+  /**
+   * Takes memory that is there already and is shared with a guest: the file of an ivshmem device. Its size and mode stay.
+   *
+   * @throws {BusbarError} `absent`, `permission`; `usage` when another server has it, it is too small, or it holds
+   * something
+   */
+  static adopt(
+    path: string,
+    service: MemoryService,
+    slots: number,
+    map: MapFile,
+    isAlive: ProcessIsAlive,
+  ): SharedServer {
+    let file: Deno.FsFile;
+    try {
+      file = Deno.openSync(path, { read: true, write: true });
+    } catch (cause) {
+      throw systemError(cause, "open", path, "start the guest first: QEMU makes the file");
+    }
+    try {
+      checkFile(path, file, true);
+      const { size } = file.statSync();
+      if (size < sharedFileBytes(slots)) {
+        throw new BusbarError("usage", `${path}: ${size} bytes, and ${slots} clients need ${sharedFileBytes(slots)}`, {
+          operation: "serve",
+          path,
+          hint: "make the device larger, or allow fewer --connections",
+        });
+      }
+      const server = new SharedServer(path, service, slots, file, map, isAlive, false);
+      server.#bytes.fill(0);
       server.#writeHeader();
       return server;
     } catch (cause) {
@@ -115,14 +158,15 @@ export class SharedServer implements Disposable {
     this.#round();
   }
 
-  /** Removes the file. */
+  /** Removes the file, or empties memory of somebody else. */
   [Symbol.dispose](): void {
     if (!this.#open) return;
     this.#open = false;
     Atomics.store(this.#words, SharedHeader.Process / 4, 0);
+    if (!this.#isOwn) this.#bytes.fill(0);
     this.#mapping[Symbol.dispose]();
     try {
-      Deno.removeSync(this.#path);
+      if (this.#isOwn) Deno.removeSync(this.#path);
     } catch {
       // Somebody removed it.
     }
@@ -179,8 +223,8 @@ export class SharedServer implements Disposable {
   }
 }
 
-/** Refuses a file that another server has, or that is no file of a server. */
-function checkFile(path: string, file: Deno.FsFile): void {
+/** Refuses a file that another server has, or that is no file of a server; one that begins with zeros where it may. */
+function checkFile(path: string, file: Deno.FsFile, mayBeEmpty = false): void {
   if (!file.tryLockSync(true)) {
     throw new BusbarError("usage", `${path}: another server has it`, {
       operation: "serve",
@@ -191,6 +235,7 @@ function checkFile(path: string, file: Deno.FsFile): void {
   const info = file.statSync();
   const head = new Uint8Array(SHARED_MAGIC.length);
   if (info.size > 0) file.readSync(head);
+  if (mayBeEmpty && info.isFile && head.every((byte) => byte === 0)) return;
   if (!info.isFile || (info.size > 0 && new TextDecoder().decode(head) !== SHARED_MAGIC)) {
     throw new BusbarError("usage", `${path}: is a file of another kind`, {
       operation: "serve",
