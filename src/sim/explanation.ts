@@ -3,7 +3,7 @@
  * @module
  */
 
-import type { RunState } from "./simulator.ts";
+import type { RunState } from "./run_state.ts";
 import { nsOf } from "./units.ts";
 
 /** One access, taken apart. All times in ns of the run. */

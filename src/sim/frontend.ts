@@ -4,73 +4,21 @@
  */
 
 import { BusbarError } from "../core/error.ts";
-import type { Coherence } from "./coherence/coherence.ts";
 import type { SimConfig } from "./config.ts";
-import { BATCH_REQUESTS, Flag, type RequestBatch } from "./engine/request.ts";
-import type { Epochs } from "./epochs.ts";
+import { Flag, type RequestBatch } from "./engine/request.ts";
+import { type FrontEndCounts, type FrontEndParts, noCounts } from "./frontend_parts.ts";
 import type { HostCache } from "./memory/cache.ts";
-import type { PageMap } from "./memory/page_map.ts";
 import { Prefetcher } from "./memory/prefetcher.ts";
 import { Tlb, walkTicks } from "./memory/tlb.ts";
+import { PlainAccesses } from "./plain_accesses.ts";
+import { StreamFacts } from "./stream_facts.ts";
 import { type AccessBatch, DEPENDENT, HOST_LIMIT, Op, OP_MASK, THREAD_LIMIT } from "./trace/batch.ts";
 import { ticksOf } from "./units.ts";
 
-/** The parts that the front end puts together; null where a part is off. */
-export interface FrontEndParts {
-  /** Where pages lie. */
-  readonly pages: PageMap;
-  /** The epoch that runs. */
-  readonly epochs: Epochs;
-  /** By host. */
-  readonly caches: readonly HostCache[] | null;
-  /** Null where hosts share nothing. */
-  readonly coherence: Coherence | null;
-}
-
-/** What the front end counts. */
-export interface FrontEndCounts {
-  /** Accesses of the trace. */
-  accesses: number;
-  /** Loads. */
-  reads: number;
-  /** Stores. */
-  writes: number;
-  /** Read-modify-writes. */
-  atomics: number;
-  /** Prefetches of the program. */
-  prefetches: number;
-  /** Cache lines that the program wrote back. */
-  flushes: number;
-  /** Cache lines that the program dropped. */
-  invalidates: number;
-  /** Ends of an epoch that the trace marks. */
-  barriers: number;
-  /** Cache lines that the accesses touch. */
-  lines: number;
-  /** Ticks of page walks. */
-  walkTicks: number;
-  /** Prefetches of the prefetchers. */
-  prefetchesIssued: number;
-}
-
-/** Turns accesses into requests, which it puts into a batch; `run` is called when the batch is full. */
+/** Turns accesses into requests in a batch; `run` is called when that is full. */
 export class FrontEnd {
   /** What it counted. */
-  readonly counts: FrontEndCounts = {
-    accesses: 0,
-    reads: 0,
-    writes: 0,
-    atomics: 0,
-    prefetches: 0,
-    flushes: 0,
-    invalidates: 0,
-    barriers: 0,
-    lines: 0,
-    walkTicks: 0,
-    prefetchesIssued: 0,
-  };
-  /** Streams in the order they were first seen: `host * THREAD_LIMIT + thread`. */
-  readonly streams: number[] = [];
+  readonly counts: FrontEndCounts = noCounts();
   /** TLBs by host. */
   readonly tlbs: readonly Tlb[];
   /** Prefetchers by stream. */
@@ -84,17 +32,10 @@ export class FrontEnd {
   readonly #parts: FrontEndParts;
   readonly #batch: RequestBatch;
   readonly #run: () => void;
-  readonly #streamOf: Int32Array<ArrayBuffer> = new Int32Array(HOST_LIMIT * THREAD_LIMIT).fill(-1);
   readonly #walkLocal: number;
   readonly #walkHere: number;
-  /** By stream: ticks of walks that the next request takes along. */
-  readonly #walkShare: number[] = [];
-  /** By stream: the last load hit a cache and depended on nothing, so nobody has to wait for it. */
-  readonly #freeLoad: boolean[] = [];
-  readonly #storeFlags: number;
-  readonly #measuredTicks: number;
-  readonly #measured: number[] = [];
-  readonly #lastTime: number[] = [];
+  readonly #streams: StreamFacts;
+  readonly #plain: PlainAccesses;
   readonly #simple: boolean;
 
   /**
@@ -108,14 +49,15 @@ export class FrontEnd {
     this.#batch = batch;
     this.#run = run;
     this.tlbs = config.tlb === null ? [] : Array.from({ length: HOST_LIMIT }, () => new Tlb(config.pageBytes));
-    this.#walkLocal = walkTicks("local");
-    this.#walkHere = walkTicks(config.tlb?.tables ?? "local");
-    this.#storeFlags = Flag.Program | (config.writesStall ? Flag.Place : 0);
-    this.#measuredTicks = config.gaps === "measured"
+    [this.#walkLocal, this.#walkHere] = [walkTicks("local"), walkTicks(config.tlb?.tables ?? "local")];
+    const measuredTicks = config.gaps === "measured"
       ? Math.round(ticksOf(config.dramLatencyNs[0]) / config.window)
       : -1;
+    this.#streams = new StreamFacts(measuredTicks);
+    const storeFlags = Flag.Program | (config.writesStall ? Flag.Place : 0);
+    this.#plain = new PlainAccesses(config.lineBytes, storeFlags, parts, this.#streams, this.counts, batch, run);
     this.#simple = parts.caches === null && parts.coherence === null && config.tlb === null && !config.prefetch &&
-      this.#measuredTicks < 0 && !parts.pages.needsTime && !parts.epochs.timed;
+      measuredTicks < 0 && !parts.pages.needsTime && !parts.epochs.timed;
   }
 
   /** Takes accesses in trace order. */
@@ -124,7 +66,7 @@ export class FrontEnd {
     const { epochs } = this.#parts;
     for (let i = 0; i < accesses.count; i++) {
       if (this.#simple && this.counts.accesses >= this.explain) {
-        i = this.#plainLoads(accesses, i);
+        i = this.#plain.take(accesses, i);
         if (i === accesses.count) break;
       }
       const now = time[i] as number;
@@ -132,75 +74,20 @@ export class FrontEnd {
       if (now >= epochs.end) this.#endEpoch(now, false);
       epochs.see(now);
       const id = (host[i] as number) * THREAD_LIMIT + (thread[i] as number);
-      let stream = this.#streamOf[id] as number;
+      let stream = this.#streams.numbers[id] as number;
       if (stream < 0) stream = this.#addStream(id, now);
       if (code > Op.Prefetch) {
         i = this.#event(accesses, i, stream, code, now);
         continue;
       }
       this.counts.accesses++;
-      if (this.counts.accesses === this.explain) this.onExplained(this.#batch.firstOrder + this.#batch.count);
-      const before = this.#batch.firstOrder + this.#batch.count;
-      this.#access(
-        now,
-        stream,
-        host[i] as number,
-        op[i] as number,
-        address[i] as number,
-        Math.max(1, bytes[i] as number),
-      );
-      const made = this.#batch.firstOrder + this.#batch.count - before;
-      if (made === 0 && this.counts.accesses === this.explain) this.onExplained(-1);
+      const explained = this.counts.accesses === this.explain;
+      const from = this.#batch.firstOrder + this.#batch.count;
+      if (explained) this.onExplained(from);
+      const touched = Math.max(1, bytes[i] as number);
+      this.#access(now, stream, host[i] as number, op[i] as number, address[i] as number, touched);
+      if (explained && this.#batch.firstOrder + this.#batch.count === from) this.onExplained(-1);
     }
-  }
-
-  /**
-   * The shortest way, for what most traces hold most of: loads and stores of one line, no caches, nothing that makes
-   * one longer than its path. One loop without calls but for the node; it ends where there is something else.
-   *
-   * @returns the first access that it did not take
-   */
-  #plainLoads(accesses: AccessBatch, from: number): number {
-    const { time, address, bytes, op, host, thread, count } = accesses;
-    const { epochs, pages } = this.#parts;
-    const { end, moved, stalled } = epochs;
-    const lineBytes = this.#config.lineBytes;
-    const streamOf = this.#streamOf;
-    const storeFlags = this.#storeFlags;
-    const batch = this.#batch;
-    let writes = 0;
-    let refused = 0;
-    let i = from;
-    for (; i < count; i++) {
-      const now = time[i] as number;
-      const flag = op[i] as number;
-      const code = flag & OP_MASK;
-      const where = address[i] as number;
-      const stream = streamOf[(host[i] as number) * THREAD_LIMIT + (thread[i] as number)] as number;
-      if (now >= end || code > Op.Write || stream < 0) break;
-      if (((where >>> 0) & (lineBytes - 1)) + (bytes[i] as number) > lineBytes) break;
-      const node = pages.nodeOf(where, host[i] as number);
-      if (node < 0) {
-        refused++;
-        continue;
-      }
-      const route = node * 2 + code;
-      const flags = code === Op.Write
-        ? storeFlags
-        : (flag & DEPENDENT) === 0
-        ? Flag.Program | Flag.Place | Flag.Load
-        : Flag.Program | Flag.Place | Flag.Load | Flag.Depends;
-      writes += code;
-      moved[route] = (moved[route] as number) + 1;
-      if ((flags & Flag.Place) !== 0) stalled[route] = (stalled[route] as number) + 1;
-      if (batch.addPlain(now, stream, route, flags) === BATCH_REQUESTS) this.#run();
-    }
-    if (i > from) epochs.see(time[i - 1] as number);
-    this.counts.accesses += i - from;
-    this.counts.lines += i - from - refused;
-    this.counts.writes += writes;
-    this.counts.reads += i - from - refused - writes;
-    return i;
   }
 
   /** The trace has ended. */
@@ -215,14 +102,13 @@ export class FrontEnd {
     if (this.#batch.count > 0) this.#run();
   }
 
+  /** Streams in the order they were first seen: `host * THREAD_LIMIT + thread`. */
+  get streams(): readonly number[] {
+    return this.#streams.ids;
+  }
+
   #addStream(id: number, now: number): number {
-    const stream = this.streams.length;
-    this.streams.push(id);
-    this.#streamOf[id] = stream;
-    this.#walkShare[stream] = 0;
-    this.#freeLoad[stream] = false;
-    this.#measured[stream] = now;
-    this.#lastTime[stream] = now;
+    const stream = this.#streams.add(id, now);
     if (this.#config.prefetch) this.prefetchers[stream] = new Prefetcher(this.#config.lineBytes);
     return stream;
   }
@@ -247,7 +133,7 @@ export class FrontEnd {
 
   #access(time: number, stream: number, host: number, op: number, address: number, bytes: number): void {
     const { lineBytes } = this.#config;
-    const now = this.#measuredTicks < 0 ? time : this.#adjusted(stream, time);
+    const now = this.#streams.adjusted(stream, time);
     const code = op & OP_MASK;
     if (code === Op.Read) this.counts.reads++;
     else if (code === Op.Write) this.counts.writes++;
@@ -255,21 +141,12 @@ export class FrontEnd {
     else this.counts.prefetches++;
     const first = Math.floor(address / lineBytes);
     const last = Math.floor((address + bytes - 1) / lineBytes);
-    let depends = (op & DEPENDENT) !== 0 && this.#freeLoad[stream] !== true;
+    let depends = (op & DEPENDENT) !== 0 && this.#streams.freeLoad[stream] !== true;
     for (let line = first; line <= last; line++) {
       this.counts.lines++;
       this.#line(now, stream, host, code, line, depends);
       depends = false;
     }
-  }
-
-  /** A gap that was measured holds the stall of local memory already: that is taken off, by a guess. */
-  #adjusted(stream: number, time: number): number {
-    const gap = time - (this.#lastTime[stream] as number);
-    this.#lastTime[stream] = time;
-    const adjusted = (this.#measured[stream] as number) + Math.max(0, gap - this.#measuredTicks);
-    this.#measured[stream] = adjusted;
-    return adjusted;
   }
 
   #line(now: number, stream: number, host: number, code: number, line: number, depends: boolean): void {
@@ -281,7 +158,7 @@ export class FrontEnd {
     if (node < 0) return;
     const tlb = this.tlbs[host];
     if (tlb !== undefined) {
-      this.#walkShare[stream] = (this.#walkShare[stream] as number) + tlb.access(pages.pageOf(address));
+      this.#streams.walkShare[stream] = (this.#streams.walkShare[stream] as number) + tlb.access(pages.pageOf(address));
     }
     const shared = coherence !== null && node > 0;
     let upgrade = false;
@@ -294,7 +171,9 @@ export class FrontEnd {
         upgrade = shared && !isRead && coherence.needsUpgrade(host, line);
         if (!upgrade) {
           if (shared) coherence.hit(host, line, code);
-          if (!this.#joinPrefetch(now, stream, code, line, depends)) this.#freeLoad[stream] = isRead && !depends;
+          if (!this.#joinPrefetch(now, stream, code, line, depends)) {
+            this.#streams.freeLoad[stream] = isRead && !depends;
+          }
           return;
         }
       } else {
@@ -314,12 +193,12 @@ export class FrontEnd {
     if (code === Op.Read || code === Op.Atomic) flags |= Flag.Place | Flag.Load;
     else if (code === Op.Write && this.#config.writesStall) flags |= Flag.Place;
     if (depends) flags |= Flag.Depends;
-    const walk = this.#walkShare[stream] as number;
-    this.#walkShare[stream] = 0;
+    const walk = this.#streams.walkShare[stream] as number;
+    this.#streams.walkShare[stream] = 0;
     const walkHere = Math.round(walk * this.#walkHere);
     this.counts.walkTicks += walkHere;
     const extra = walkHere + ticks + pages.takeMoveTicks();
-    if (code !== Op.Prefetch) this.#freeLoad[stream] = false;
+    if (code !== Op.Prefetch) this.#streams.freeLoad[stream] = false;
     this.#send(now, stream, route, flags, extra, Math.round(walk * this.#walkLocal), ticks, 1);
     if (victim >= 0) this.#drive(now, stream, host, victim, dirty);
     if (code !== Op.Prefetch && this.#config.prefetch) this.#prefetch(now, stream, host, line);
@@ -335,15 +214,11 @@ export class FrontEnd {
     if (code !== Op.Write || this.#config.writesStall) flags |= Flag.Place;
     if (code !== Op.Write) flags |= Flag.Load;
     if (depends) flags |= Flag.Depends;
-    this.#freeLoad[stream] = false;
+    this.#streams.freeLoad[stream] = false;
     this.#batch.add(now, stream, 0, flags, number, 0, 0, 1);
     if (this.#batch.full) this.#run();
-    this.#prefetch(now, stream, this.#hostOf(stream), line);
+    this.#prefetch(now, stream, this.#streams.hostOf(stream), line);
     return true;
-  }
-
-  #hostOf(stream: number): number {
-    return Math.floor((this.streams[stream] as number) / THREAD_LIMIT);
   }
 
   #prefetch(now: number, stream: number, host: number, line: number): void {
@@ -354,17 +229,11 @@ export class FrontEnd {
       const node = pages.nodeOf(ahead * this.#config.lineBytes, host, now);
       if (node < 0) continue;
       const cache = caches?.[host];
-      let victim = -1;
-      let dirty = false;
-      if (cache !== undefined) {
-        if (cache.access(ahead, false)) continue;
-        victim = cache.victim;
-        dirty = cache.victimDirty;
-      }
+      if (cache?.access(ahead, false) === true) continue;
       const number = this.counts.prefetchesIssued++;
       prefetcher.remember(ahead, number);
       this.#send(now, stream, node * 2, Flag.Prefetch, number, 0, 0, 1);
-      if (victim >= 0) this.#drive(now, stream, host, victim, dirty);
+      if (cache !== undefined && cache.victim >= 0) this.#drive(now, stream, host, cache.victim, cache.victimDirty);
     }
   }
 

@@ -15,4 +15,5 @@ export { SYNTHETIC_NAMES, SyntheticSource } from "./trace/synthetic.ts";
 
 // A run and its report.
 export { Simulator } from "./simulator.ts";
-export { reportOf, type RunReport } from "./report.ts";
+export { reportOf } from "./report.ts";
+export type { RunReport } from "./report_document.ts";

@@ -3,7 +3,7 @@
  * @module
  */
 
-import type { RunState } from "./simulator.ts";
+import type { RunState } from "./run_state.ts";
 import { nsOf } from "./units.ts";
 
 /** A node: local memory or an endpoint. */
@@ -103,10 +103,10 @@ export function nodeReports(state: RunState, simulatedNs: number): NodeReport[] 
     const events = replay?.events;
     const count = events === undefined
       ? 0
-      : (events.routeCount[node * 2] ?? 0) + (events.routeCount[node * 2 + 1] ?? 0);
+      : (events.counts.routeCount[node * 2] ?? 0) + (events.counts.routeCount[node * 2 + 1] ?? 0);
     const sum = events === undefined
       ? 0
-      : (events.routeLatency[node * 2] ?? 0) + (events.routeLatency[node * 2 + 1] ?? 0);
+      : (events.counts.routeLatency[node * 2] ?? 0) + (events.counts.routeLatency[node * 2 + 1] ?? 0);
     return {
       node,
       name: endpoint?.name ?? "local",

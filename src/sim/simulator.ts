@@ -8,9 +8,9 @@ import { type Coherence, sharedMemory } from "./coherence/coherence.ts";
 import type { SimConfig } from "./config.ts";
 import { buildNetwork, everythingLocal, type Network } from "./engine/network.ts";
 import { Recurrence } from "./engine/recurrence.ts";
-import { END } from "./engine/events.ts";
+import { END } from "./engine/replay_counts.ts";
 import { Replay } from "./engine/replay.ts";
-import { type Explained, RequestBatch } from "./engine/request.ts";
+import { RequestBatch } from "./engine/request.ts";
 import { EpochRows } from "./epoch_rows.ts";
 import { type EpochCounts, Epochs } from "./epochs.ts";
 import { FrontEnd } from "./frontend.ts";
@@ -20,55 +20,13 @@ import { HeatSamples } from "./heat_samples.ts";
 import { AnalyticModel } from "./models/analytic.ts";
 import { Curve, CurveControl } from "./models/curve.ts";
 import { Overlap } from "./models/overlap.ts";
+import type { RunState } from "./run_state.ts";
 import { AccessBatch, HOST_LIMIT } from "./trace/batch.ts";
 import { copyEntry } from "./trace/order.ts";
 import { nsOf, ticksOf } from "./units.ts";
 
 /** Hosts among so many first accesses begin together. */
 const FIRST_ACCESSES = 4096;
-
-/** Everything that a run knows in the end; the report is made of it. */
-export interface RunState {
-  /** The settings. */
-  readonly config: SimConfig;
-  /** Links and routes. */
-  readonly network: Network;
-  /** What turns accesses into requests. */
-  readonly frontEnd: FrontEnd;
-  /** Where pages lie. */
-  readonly pages: PageMap;
-  /** The epoch that runs. */
-  readonly epochs: Epochs;
-  /** Epochs that ended. */
-  readonly rows: EpochRows;
-  /** Samples of the heat map. */
-  readonly heat: HeatSamples;
-  /** By host; null without. */
-  readonly caches: readonly HostCache[] | null;
-  /** Null where hosts share nothing. */
-  readonly coherence: Coherence | null;
-  /** Full replay; null for the analytic models. */
-  readonly replay: Replay | null;
-  /** Ends in ticks of the replays with less and less: everything local, paths, coherence too, walks and moves too. */
-  readonly ends: {
-    readonly baseline: number;
-    readonly path: number;
-    readonly coherence: number;
-    readonly moves: number;
-  };
-  /** Null where requests are replayed. */
-  readonly analytic: AnalyticModel | null;
-  /** Null without measured curves. */
-  readonly curve: { readonly curve: Curve; readonly control: CurveControl } | null;
-  /** Misses that overlap, as the analytic models used it. */
-  readonly mlp: number;
-  /** Length of the trace. */
-  readonly nativeNs: number;
-  /** The access to explain; null when none was asked for. */
-  readonly explained: Explained | null | "no request";
-  /** Seed of everything that was drawn. */
-  readonly seed: number;
-}
 
 /** Simulates one trace. */
 export class Simulator {
@@ -171,7 +129,7 @@ export class Simulator {
     this.#replay?.finish();
     this.#localReplay?.finish();
     const [base, path, coherence = path, moves = coherence] = this.#recurrences.map(([recurrence]) => recurrence.end);
-    const baseline = this.#localReplay === null ? base ?? 0 : this.#localReplay.events.totals[END] as number;
+    const baseline = this.#localReplay === null ? base ?? 0 : this.#localReplay.events.counts.totals[END] as number;
     const [first = 0, last = 0, route = 0] = this.#span;
     const nativeTicks = first < 0 ? 0 : last - first + (this.#network.path[route] as number);
     return {

@@ -35,7 +35,7 @@ Deno.test("prefetcher: a demand access of a line in flight waits only for the re
   // The prefetch of line 2 is issued with access 1 at 1000 and stands behind it on the link for 2 ns.
   const lines: Line[] = [[0, "R", line(0)], [1000, "R", line(1)], [1010, "R", line(2)]];
   const state = simulate(PREFETCHED, lines);
-  assertEquals((state.replay?.events.totals[0] ?? 0) / 1024, 1000 + 300 + 2);
+  assertEquals((state.replay?.events.counts.totals[0] ?? 0) / 1024, 1000 + 300 + 2);
   const { prefetch, latency } = report(PREFETCHED, lines);
   assertEquals([prefetch?.late, latency?.minNs], [1, 292]);
 });

@@ -8,7 +8,7 @@ import { fromDamo } from "../../src/memory/damo_reader.ts";
 import { planDamon } from "../../src/memory/damon_plan.ts";
 import { type DamonScheme, MIGRATIONS, type PartialConfig, PLACEMENTS } from "../../src/sim/config.ts";
 import { KERNEL_COUNTERS } from "../../src/sim/memory/page_map.ts";
-import type { RunState } from "../../src/sim/simulator.ts";
+import type { RunState } from "../../src/sim/run_state.ts";
 import { damonSchemes } from "../../tools/cxl_sim/damon_schemes.ts";
 import { type Line, simulate } from "./sim_run.ts";
 
@@ -94,7 +94,7 @@ Deno.test("two phases without a policy: nothing moves, and a run is as long as w
   assertEquals(pagesOn(none, 0), range(0, 36));
   assertEquals(none.pages.counters.pgmigrate_success, 0);
   const idle = simulate(tiers(40, { policies: ["heat"], heatCount: 1e6 }, { localFillShare: 0.9 }), twoPhases(4));
-  assertEquals(idle.replay?.events.totals, none.replay?.events.totals);
+  assertEquals(idle.replay?.events.counts.totals, none.replay?.events.counts.totals);
 });
 
 /** The file that damon_config writes for HMSDK's plan: demote 0 % after 30 s, promote from 5 %. */
@@ -240,7 +240,7 @@ Deno.test("a move costs page bytes over the slower side and 1 us: the next acces
     migration: { policies: ["heat"] as const, heatCount: 1 },
   };
   const state = simulate(config, [...touches(0, [1, 1]), [2 * EPOCH, "R", PAGE], [2 * EPOCH, "Rd", PAGE]]);
-  assertEquals((state.replay?.events.totals[0] ?? 0) / 1024, 2 * EPOCH + 100 + 2024 + 100);
+  assertEquals((state.replay?.events.counts.totals[0] ?? 0) / 1024, 2 * EPOCH + 100 + 2024 + 100);
   // The lines are read at one side and written at the other, in the bandwidth of both.
   const { rows } = state.rows;
   assertEquals(rows.reduce((sum, { readLines }) => sum + (readLines[2] ?? 0), 0), 2 + 64);

@@ -2,7 +2,8 @@ import { assert, assertEquals } from "@std/assert";
 
 import type { PartialConfig } from "../../src/sim/config.ts";
 import { presetSettings } from "../../src/sim/presets.ts";
-import { reportOf, type RunReport } from "../../src/sim/report.ts";
+import { reportOf } from "../../src/sim/report.ts";
+import type { RunReport } from "../../src/sim/report_document.ts";
 import { runPage } from "../../tools/render/sim/run_page.ts";
 import { configEcho } from "../../tools/cxl_sim/echo.ts";
 import { withNeeds } from "../needs.ts";

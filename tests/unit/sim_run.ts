@@ -5,8 +5,10 @@
 
 import { completeConfig } from "../../src/sim/complete_config.ts";
 import type { PartialConfig } from "../../src/sim/config.ts";
-import { reportOf, type RunReport } from "../../src/sim/report.ts";
-import { type RunState, Simulator } from "../../src/sim/simulator.ts";
+import { reportOf } from "../../src/sim/report.ts";
+import type { RunReport } from "../../src/sim/report_document.ts";
+import type { RunState } from "../../src/sim/run_state.ts";
+import { Simulator } from "../../src/sim/simulator.ts";
 import { AccessBatch, Op, type TraceSource } from "../../src/sim/trace/batch.ts";
 import { SyntheticSource } from "../../src/sim/trace/synthetic.ts";
 

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { buildNetwork } from "../../src/sim/engine/network.ts";
 import { Replay } from "../../src/sim/engine/replay.ts";
 import { Flag, RequestBatch } from "../../src/sim/engine/request.ts";
-import { END, WAITS } from "../../src/sim/engine/events.ts";
+import { END, WAITS } from "../../src/sim/engine/replay_counts.ts";
 import { readTopology } from "../../src/sim/topology/topology.ts";
 import { type SlowAccess, type SlowSettings, slowSimulate, type Tree } from "./sim_slow_simulator.ts";
 
@@ -157,11 +157,11 @@ function fast(
   const { events } = replay;
   return {
     results,
-    end: events.totals[END],
-    waits: events.totals[WAITS],
-    count: events.latencies.count,
-    sum: events.latencies.sum,
-    max: events.latencies.max,
+    end: events.counts.totals[END],
+    waits: events.counts.totals[WAITS],
+    count: events.counts.latencies.count,
+    sum: events.counts.latencies.sum,
+    max: events.counts.latencies.max,
     links: [...events.links.waits],
     busy: [...events.links.busy],
     stalls: network.links.map(({ name }, i) => [name, events.links.creditStalls[i]] as const),

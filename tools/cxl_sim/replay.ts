@@ -7,7 +7,8 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { yieldToEventLoop } from "../../src/core/deadline.ts";
 import { BusbarError } from "../../src/core/error.ts";
-import { reportOf, type RunReport } from "../../src/sim/report.ts";
+import { reportOf } from "../../src/sim/report.ts";
+import type { RunReport } from "../../src/sim/report_document.ts";
 import { Simulator } from "../../src/sim/simulator.ts";
 import { AccessBatch } from "../../src/sim/trace/batch.ts";
 import { wholeNumber } from "../cli/arguments.ts";

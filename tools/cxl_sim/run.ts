@@ -5,7 +5,7 @@
 
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 
-import type { RunReport } from "../../src/sim/report.ts";
+import type { RunReport } from "../../src/sim/report_document.ts";
 import { writeOutput } from "../cli/files.ts";
 import { note, print, printJson } from "../cli/output.ts";
 import { epochCsv } from "../render/sim/epoch_csv.ts";

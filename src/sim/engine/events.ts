@@ -6,58 +6,24 @@
  * @module
  */
 
-import { Histogram } from "../../core/histogram.ts";
-import { SlotQueue } from "./fifo.ts";
+import type { SlotQueue } from "./fifo.ts";
+import { LinkOutputs } from "./link_outputs.ts";
 import { LinkStates } from "./link_states.ts";
+import type { LoadObserver } from "./load_observer.ts";
 import type { Network } from "./network.ts";
-import { type Explained, type ExplainedHop, Flag, PREFETCH_MEMORY, UNKNOWN } from "./request.ts";
+import { PrefetchTable } from "./prefetch_table.ts";
+import { type Explained, type ExplainedHop, Flag, UNKNOWN } from "./request.ts";
+import { CLOCK, END, ReplayCounts, WAITS } from "./replay_counts.ts";
 import { Slots } from "./slots.ts";
 import { Streams } from "./streams.ts";
 import { Tournament } from "./tournament.ts";
 
-/** Takes what uses the network, for models whose latency changes with the load. */
-export interface LoadObserver {
-  /**
-   * Lines of a route: the program's, prefetches, lines written back, pages that move.
-   *
-   * @param order the number of the request
-   */
-  used(
-    route: number,
-    lines: number,
-    issueTicks: number,
-    order: number,
-    waitTicks: number,
-    completionTicks: number,
-  ): void;
-}
-
-/** Entries of {@linkcode Events.totals}. */
-export const END = 0;
-/** Sum of all waits: a statistic, never a delay. */
-export const WAITS = 1;
-/** The time of the last event at a link. */
-export const CLOCK = 2;
-
 /** The state of a replay over one network, and what happens to it. */
 export class Events {
-  /** Latencies of the program's accesses. */
-  readonly latencies: Histogram = new Histogram();
+  /** What is counted. */
+  readonly counts: ReplayCounts;
   /** Links: busy time, waits, queues. */
   readonly links: LinkStates;
-  /**
-   * The last completion of the program's accesses, the sum of all waits, the time of the last event at a link, in ticks.
-   * In an array: a field that changes between integer and float64 slows the hot loop.
-   */
-  readonly totals: Float64Array<ArrayBuffer> = new Float64Array(3);
-  /** Program accesses by route, and the sum of their latencies. */
-  readonly routeCount: Float64Array<ArrayBuffer>;
-  /** Sum of the latencies of program accesses in ticks, by route. */
-  readonly routeLatency: Float64Array<ArrayBuffer>;
-  /** Joins, and those that waited for their prefetch. */
-  joins = 0;
-  /** Accesses that waited for a prefetch of their line. */
-  lateJoins = 0;
   /** Path of each route: a model may change it while time goes on. */
   readonly path: Float64Array<ArrayBuffer>;
   /** Called for whatever used a route; null for nobody. */
@@ -71,15 +37,14 @@ export class Events {
   readonly network: Network;
   /** Whose turn is next. */
   readonly tournament: Tournament;
-  readonly #linkOut: SlotQueue[];
+  readonly #outputs: LinkOutputs;
   readonly #slots: Slots = new Slots();
   readonly #releases: number;
   /** First source of the tournament that is a stream. */
   readonly firstStream: number;
   /** The streams. */
   readonly streams: Streams;
-  readonly #prefetchDone: Float64Array<ArrayBuffer> = new Float64Array(PREFETCH_MEMORY);
-  readonly #prefetchWaiter: Int32Array<ArrayBuffer> = new Int32Array(PREFETCH_MEMORY).fill(UNKNOWN);
+  readonly #prefetches: PrefetchTable = new PrefetchTable();
   #hops: ExplainedHop[] = [];
 
   /**
@@ -94,13 +59,12 @@ export class Events {
     this.network = network;
     this.path = network.path.slice();
     this.links = new LinkStates(network.links, epochTicks);
-    this.#linkOut = network.links.map(() => new SlotQueue());
     this.#releases = network.links.length;
     this.firstStream = network.links.length + 1;
     this.tournament = new Tournament(this.firstStream + 1);
+    this.#outputs = new LinkOutputs(network.links.length, this.tournament, this.#slots);
     this.streams = new Streams(this.tournament, this.firstStream, window, startTicks, holds);
-    this.routeCount = new Float64Array(network.nodes * 2);
-    this.routeLatency = new Float64Array(network.nodes * 2);
+    this.counts = new ReplayCounts(network.nodes * 2);
   }
 
   /**
@@ -140,7 +104,11 @@ export class Events {
       return stream;
     }
     if (source === this.#releases) this.#release(time);
-    else this.#leave(source, time);
+    else {
+      // The first access in a link's output goes on to its next link.
+      this.counts.totals[CLOCK] = time;
+      this.#arrive(this.#outputs.take(source), time);
+    }
     return UNKNOWN;
   }
 
@@ -155,24 +123,21 @@ export class Events {
     flags: number,
     lines: number,
   ): void {
-    if ((flags & (Flag.Join | Flag.Prefetch)) !== 0) {
-      const at = extra & (PREFETCH_MEMORY - 1);
-      if ((flags & Flag.Join) !== 0) {
-        const done = this.#prefetchDone[at] as number;
-        this.joins++;
-        if (done >= 0) this.#join(stream, place, order, flags, issue, done);
-        else this.#prefetchWaiter[at] = this.#slots.take(issue, extra, order, stream, route, 0, place, flags, lines);
-        return;
-      }
-      this.#prefetchDone[at] = UNKNOWN;
+    if ((flags & Flag.Join) !== 0) {
+      const done = this.#prefetches.completion(extra);
+      this.counts.joins++;
+      if (done >= 0) this.#join(stream, place, order, flags, issue, done);
+      else this.#prefetches.wait(extra, this.#slots.take(issue, extra, order, stream, route, 0, place, flags, lines));
+      return;
     }
+    if ((flags & Flag.Prefetch) !== 0) this.#prefetches.begin(extra);
     const { hopStart, hopLink, hopService, soonest } = this.network;
     const links = this.links;
     const end = hopStart[route + 1] as number;
     let hop = hopStart[route] as number;
     let at = issue;
     let wait = 0;
-    if (hop < end) this.totals[CLOCK] = issue;
+    if (hop < end) this.counts.totals[CLOCK] = issue;
     for (; hop < end; hop++) {
       const link = hopLink[hop] as number;
       // A link may be used ahead of time when nothing on the way and nothing issued later can reach it before.
@@ -181,7 +146,7 @@ export class Events {
         const slot = this.#slots.take(issue, extra, order, stream, route, hop, place, flags, lines);
         this.#slots.wait[slot] = wait;
         if (at <= issue) this.#arrive(slot, at);
-        else this.enqueue(hopLink[hop - 1] as number, slot, at, order);
+        else this.#outputs.put(hopLink[hop - 1] as number, slot, at, order);
         return;
       }
       const service = (hopService[hop] as number) * lines;
@@ -208,14 +173,7 @@ export class Events {
   ): void {
     const slot = this.#slots.take(issue, extra, order, 0, route, hop, place, flags, lines);
     this.#slots.wait[slot] = wait;
-    this.enqueue(this.network.hopLink[hop - 1] as number, slot, at, order);
-  }
-
-  /** Puts a request at a link, at a time. */
-  enqueue(link: number, slot: number, time: number, order: number): void {
-    const queue = this.#linkOut[link] as SlotQueue;
-    queue.push(slot, time);
-    if (queue.length === 1) this.tournament.set(link, time, order);
+    this.#outputs.put(this.network.hopLink[hop - 1] as number, slot, at, order);
   }
 
   /** A slot's access reaches its next link. */
@@ -238,19 +196,23 @@ export class Events {
     const route = slots.route[slot] as number;
     if (hop + 1 < (this.network.hopStart[route + 1] as number)) {
       slots.hop[slot] = hop + 1;
-      this.enqueue(link, slot, arrival + wait + service, order);
+      this.#outputs.put(link, slot, arrival + wait + service, order);
       return;
     }
     slots.give(slot);
     const stream = slots.stream[slot] as number;
+    const place = slots.place[slot] as number;
+    const flags = slots.flags[slot] as number;
+    const issue = slots.issue[slot] as number;
+    const extra = slots.extra[slot] as number;
     const completion = this.#complete(
       stream,
-      slots.place[slot] as number,
+      place,
       order,
-      slots.flags[slot] as number,
+      flags,
       route,
-      slots.issue[slot] as number,
-      slots.extra[slot] as number,
+      issue,
+      extra,
       slots.wait[slot] as number,
       lines,
     );
@@ -260,19 +222,6 @@ export class Events {
       this.tournament.set(this.#releases, this.links.nextRelease, UNKNOWN);
     }
     this.streams.lookAgain(stream);
-  }
-
-  /** The first access in a link's output goes on to its next link. */
-  #leave(link: number, time: number): void {
-    this.totals[CLOCK] = time;
-    const queue = this.#linkOut[link] as SlotQueue;
-    const slot = queue.shift();
-    if (queue.length === 0) this.tournament.set(link, Infinity, 0);
-    else {
-      const next = queue.slots[queue.head] as number;
-      this.tournament.set(link, queue.times[queue.head] as number, this.#slots.order[next] as number);
-    }
-    this.#arrive(slot, time);
   }
 
   /** A credit comes back: the first access that waits for it enters. */
@@ -302,50 +251,44 @@ export class Events {
     const path = this.path[route] as number;
     const completion = issue + path + wait + (prefetch ? 0 : extra);
     if (this.observer !== null) this.observer.used(route, lines, issue, order, wait, completion);
-    this.totals[WAITS] = (this.totals[WAITS] as number) + wait;
+    this.counts.totals[WAITS] = (this.counts.totals[WAITS] as number) + wait;
     if (order === this.explainOrder) {
       const hops = this.#hops;
       const extraTicks = prefetch ? 0 : extra;
       this.explained = { route, issueTicks: issue, pathTicks: path, extraTicks, hops, completionTicks: completion };
     }
     if (prefetch) {
-      const at = extra & (PREFETCH_MEMORY - 1);
-      this.#prefetchDone[at] = completion;
-      const waiter = this.#prefetchWaiter[at] as number;
-      if (waiter >= 0) this.#finishJoin(at, waiter, completion);
+      const waiter = this.#prefetches.complete(extra, completion);
+      if (waiter >= 0) this.#finishJoin(waiter, completion);
     }
     if ((flags & Flag.Program) === 0) return completion;
-    this.routeCount[route] = (this.routeCount[route] as number) + 1;
-    this.routeLatency[route] = (this.routeLatency[route] as number) + completion - issue;
+    this.counts.routeCount[route] = (this.counts.routeCount[route] as number) + 1;
+    this.counts.routeLatency[route] = (this.counts.routeLatency[route] as number) + completion - issue;
     this.#finish(stream, place, order, flags, issue, completion);
     return completion;
   }
 
-  #finishJoin(at: number, slot: number, done: number): void {
-    this.#prefetchWaiter[at] = UNKNOWN;
+  #finishJoin(slot: number, done: number): void {
     const slots = this.#slots;
     slots.give(slot);
     const stream = slots.stream[slot] as number;
-    const order = slots.order[slot] as number;
-    this.#join(
-      stream,
+    const [place, order, flags] = [
       slots.place[slot] as number,
-      order,
+      slots.order[slot] as number,
       slots.flags[slot] as number,
-      slots.issue[slot] as number,
-      done,
-    );
+    ];
+    this.#join(stream, place, order, flags, slots.issue[slot] as number, done);
     this.streams.lookAgain(stream);
   }
 
   #join(stream: number, place: number, order: number, flags: number, issue: number, done: number): void {
-    if (done > issue) this.lateJoins++;
+    if (done > issue) this.counts.lateJoins++;
     this.#finish(stream, place, order, flags, issue, Math.max(issue, done));
   }
 
   #finish(stream: number, place: number, order: number, flags: number, issue: number, completion: number): void {
-    this.latencies.add(completion - issue);
-    if (completion > (this.totals[END] as number)) this.totals[END] = completion;
+    this.counts.latencies.add(completion - issue);
+    if (completion > (this.counts.totals[END] as number)) this.counts.totals[END] = completion;
     this.streams.completed(stream, place, order, flags, completion);
   }
 

@@ -3,8 +3,9 @@
  * @module
  */
 
-import { CLOCK, END, Events, WAITS } from "./events.ts";
+import { Events } from "./events.ts";
 import type { Network } from "./network.ts";
+import { CLOCK, END, WAITS } from "./replay_counts.ts";
 import { BATCH_REQUESTS, Flag, type RequestBatch, UNKNOWN } from "./request.ts";
 
 /** The replay of one run over one network. Requests go in by trace order. */
@@ -43,7 +44,7 @@ export class Replay {
         batch.extra[i] as number,
         (batch.route[i] as number) << 8 | (batch.flags[i] as number),
         batch.lines[i] as number,
-        this.events.totals[CLOCK] as number,
+        this.events.counts.totals[CLOCK] as number,
       );
     }
     this.events.advance(batch.time[batch.count - 1] as number);
@@ -52,7 +53,7 @@ export class Replay {
   /** Ends the replay: everything that was given completes. */
   finish(): void {
     this.events.advance(Infinity);
-    this.events.links.close(this.events.totals[END] as number);
+    this.events.links.close(this.events.counts.totals[END] as number);
   }
 
   /**
@@ -63,10 +64,11 @@ export class Replay {
    */
   #direct(batch: RequestBatch): number {
     const { events } = this;
-    const { streams, tournament, links, latencies } = events;
+    const { streams, tournament, links, counts } = events;
     streams.reserve(1);
     const { hopStart, hopLink, hopService, soonest } = events.network;
-    const { path, routeCount, routeLatency } = events;
+    const { path } = events;
+    const { routeCount, routeLatency } = counts;
     const { time, extra, stream, route, flags, lines } = batch;
     const { free, waits, longestWait, epochEnd, epochBusy } = links;
     const { ring, lastLoad, lastLoadOrder } = streams;
@@ -79,8 +81,8 @@ export class Replay {
     let ringAt = streams.ringAt[0] as number;
     let next = tournament.first;
     let count = 0;
-    let end = events.totals[END] as number;
-    let clock = events.totals[CLOCK] as number;
+    let end = counts.totals[END] as number;
+    let clock = counts.totals[CLOCK] as number;
     let waitTicks = 0;
     let i = 0;
     for (; i < batch.count; i++) {
@@ -165,10 +167,10 @@ export class Replay {
     streams.issued[0] = issued;
     streams.traceTime[0] = traceTime;
     streams.ringAt[0] = ringAt;
-    events.totals[WAITS] = (events.totals[WAITS] as number) + waitTicks;
-    events.totals[END] = Math.max(events.totals[END] as number, end);
-    events.totals[CLOCK] = Math.max(events.totals[CLOCK] as number, clock);
-    latencies.addAll(finished, count);
+    counts.totals[WAITS] = (counts.totals[WAITS] as number) + waitTicks;
+    counts.totals[END] = Math.max(counts.totals[END] as number, end);
+    counts.totals[CLOCK] = Math.max(counts.totals[CLOCK] as number, clock);
+    counts.latencies.addAll(finished, count);
     return i;
   }
 }

@@ -4,7 +4,8 @@
  */
 
 import { decodeRequest, encodeResponse, REQUEST_BYTES, RESPONSE_BYTES } from "../serve/protocol.ts";
-import type { MemoryService, ServiceClient } from "../serve/service.ts";
+import type { MemoryService } from "../serve/service.ts";
+import type { ServiceClient } from "../serve/service_settings.ts";
 
 /** Requests that are answered with one write: what one read brings at most. */
 const BUFFERED_REQUESTS = 624;

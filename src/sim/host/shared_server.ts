@@ -6,7 +6,8 @@
 import { pause, yieldToEventLoop } from "../../core/deadline.ts";
 import { BusbarError, systemError } from "../../core/error.ts";
 import { decodeRequest, encodeResponse } from "../serve/protocol.ts";
-import type { MemoryService, ServiceClient } from "../serve/service.ts";
+import type { MemoryService } from "../serve/service.ts";
+import type { ServiceClient } from "../serve/service_settings.ts";
 import {
   SHARED_HEADER_BYTES,
   SHARED_MAGIC,

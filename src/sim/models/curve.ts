@@ -6,7 +6,7 @@
  */
 
 import { BusbarError } from "../../core/error.ts";
-import type { LoadObserver } from "../engine/events.ts";
+import type { LoadObserver } from "../engine/load_observer.ts";
 import { nsOf, ticksOf } from "../units.ts";
 
 /** A point of a curve. */

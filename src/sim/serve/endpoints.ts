@@ -8,7 +8,7 @@ import { buildNetwork, type Pair } from "../engine/network.ts";
 import { readTopology } from "../topology/topology.ts";
 import { ADDRESS_LIMIT } from "../units.ts";
 import { LinkLatency } from "./link_latency.ts";
-import type { AccessLatency } from "./service.ts";
+import type { AccessLatency } from "./service_settings.ts";
 
 /** The endpoints. A list that is too short repeats its last value or pair. */
 export interface EndpointSettings {

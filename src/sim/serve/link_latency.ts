@@ -4,7 +4,7 @@
  */
 
 import { nsOf, ticksOf } from "../units.ts";
-import type { AccessLatency } from "./service.ts";
+import type { AccessLatency } from "./service_settings.ts";
 
 /** The columns of a network that this needs (src/sim/engine/network.ts builds them). A route is `node * 2 + write`. */
 export interface RouteTable {

@@ -14,6 +14,7 @@ import {
 } from "../pooling/gfam.ts";
 import { LabelStorage } from "../pooling/labels.ts";
 import { HEAD_LIMIT, MultiHeadedDevice } from "../pooling/mhsld.ts";
+import { done, exact, NO_DATA, refused } from "./answers.ts";
 import {
   ANY_BASE,
   DATA_BYTES,
@@ -22,80 +23,15 @@ import {
   ServerOp,
   type ServerRequest,
   type ServerResponse,
-  STATUS_ERROR,
 } from "./protocol.ts";
+import type { ServiceClient, ServiceCounters, ServiceSettings } from "./service_settings.ts";
 import { SparseMemory } from "./sparse_memory.ts";
-
-/** Says how long an access takes. */
-export interface AccessLatency {
-  /**
-   * Latency of a line's access, in ns. Requests are given in order of their arrival.
-   *
-   * @param timeNs when it is issued; null for an access that waits for nobody and keeps nobody waiting
-   */
-  latencyNs(address: number, write: boolean, timeNs: number | null): number;
-}
-
-/** What the server has. */
-export interface ServiceSettings {
-  /** Bytes of memory, from address 0. */
-  readonly sizeBytes: number;
-  /** Bytes of it that may really be written. */
-  readonly limitBytes: number;
-  /** Bytes of the label storage area. */
-  readonly labelBytes: number;
-  /** Granularity of dynamic capacity, a power of two. */
-  readonly granularityBytes: number;
-  /** Accesses have to lie in extents that were added. */
-  readonly enforceDcd: boolean;
-  /** Accesses need a grant for the client's host. */
-  readonly enforceGfam: boolean;
-  /** The latency of accesses. */
-  readonly latency: AccessLatency;
-}
-
-/** One client: what the server knows of it besides its requests. */
-export interface ServiceClient {
-  /** The head that its accesses go through, and its host number; null before it said one. */
-  head: number | null;
-  /** It wants back-invalidation. */
-  backInvalidate: boolean;
-  /** Its last timestamp, null before the first. */
-  lastTimestampNs: bigint | null;
-  /** Its time on the server's clock, in ns. */
-  timeNs: number;
-}
-
-/** Totals since the start. */
-export interface ServiceCounters {
-  requests: number;
-  reads: number;
-  writes: number;
-  atomics: number;
-  errors: number;
-  latencyNs: number;
-}
 
 /** A longer step of a client's clock counts as this: a wrong clock must not stop time for the others. */
 const LONGEST_STEP_NS = 1e9;
 
 /** A client's clock is at most this far behind the one that is furthest. */
 const CLOCK_SKEW_NS = 1e5;
-
-const NO_DATA = new Uint8Array();
-
-function refused(status: number = STATUS_ERROR): ServerResponse {
-  return { status, latencyNs: 0n, oldValue: 0n, data: NO_DATA };
-}
-
-function done(oldValue: number | bigint = 0n, data: Uint8Array = NO_DATA, latencyNs = 0): ServerResponse {
-  return { status: 0, latencyNs: BigInt(Math.round(latencyNs)), oldValue: BigInt(oldValue), data };
-}
-
-/** A number of the wire as a number that is exact, or null. */
-function exact(value: bigint): number | null {
-  return value <= 0x1f_ffff_ffff_ffffn ? Number(value) : null;
-}
 
 /** The memory, its pools and counters. */
 export class MemoryService {
@@ -219,14 +155,12 @@ export class MemoryService {
   }
 
   #atomic(request: ServerRequest, address: number): { oldValue: bigint; data: Uint8Array } | null {
-    const bytes = new Uint8Array(8);
-    const view = new DataView(bytes.buffer);
-    this.#memory.read(address, bytes);
-    const oldValue = view.getBigUint64(0, true);
-    const swap = request.op === ServerOp.CompareSwap;
-    if (swap && oldValue !== request.expected) return { oldValue, data: NO_DATA };
-    view.setBigUint64(0, BigInt.asUintN(64, swap ? request.value : oldValue + request.value), true);
-    return this.#memory.write(address, bytes) ? { oldValue, data: NO_DATA } : null;
+    const { op, expected, value } = request;
+    const oldValue = this.#memory.update(
+      address,
+      (old) => op === ServerOp.FetchAdd ? old + value : old === expected ? value : null,
+    );
+    return oldValue === null ? null : { oldValue, data: NO_DATA };
   }
 
   /** Every line that is touched takes its way; the last one to arrive ends the access. */
@@ -302,6 +236,7 @@ export class MemoryService {
 
   #backInvalidation(request: ServerRequest, client: ServiceClient): ServerResponse {
     const counts = this.#backInvalidate;
+    const { invalidated, writtenBack } = counts;
     const clients = (): number => [...this.#clients].filter((one) => one.backInvalidate).length;
     switch (request.op) {
       case ServerOp.BackInvalidateEnable:
@@ -323,13 +258,7 @@ export class MemoryService {
       default:
         return done(
           clients(),
-          packNumbers(
-            counts.invalidated + counts.writtenBack,
-            counts.enabled,
-            counts.disabled,
-            counts.invalidated,
-            counts.writtenBack,
-          ),
+          packNumbers(invalidated + writtenBack, counts.enabled, counts.disabled, invalidated, writtenBack),
         );
     }
   }
@@ -339,19 +268,9 @@ export class MemoryService {
     switch (request.op) {
       case ServerOp.Stats: {
         const { requests, reads, writes, atomics, errors, latencyNs } = this.counters;
-        return done(
-          this.#clients.size,
-          packNumbers(
-            requests,
-            reads,
-            writes,
-            atomics,
-            errors,
-            Math.round(latencyNs),
-            this.#memory.sizeBytes,
-            this.#memory.heldBytes,
-          ),
-        );
+        const { sizeBytes, heldBytes } = this.#memory;
+        const numbers = [requests, reads, writes, atomics, errors, Math.round(latencyNs), sizeBytes, heldBytes];
+        return done(this.#clients.size, packNumbers(...numbers));
       }
       case ServerOp.HeadAttach:
         return this.#heads.attach(head) ? done(this.#heads.heads.length) : refused();

@@ -54,6 +54,23 @@ export class SparseMemory {
     return true;
   }
 
+  /**
+   * Replaces eight little-endian bytes by what `next` makes of them, or leaves them where that is null. The caller has
+   * checked the range.
+   *
+   * @returns what was there; null when the limit would be passed
+   */
+  update(address: number, next: (old: bigint) => bigint | null): bigint | null {
+    const bytes = new Uint8Array(8);
+    const view = new DataView(bytes.buffer);
+    this.read(address, bytes);
+    const old = view.getBigUint64(0, true);
+    const value = next(old);
+    if (value === null) return old;
+    view.setBigUint64(0, BigInt.asUintN(64, value), true);
+    return this.write(address, bytes) ? old : null;
+  }
+
   #page(number: number): Uint8Array {
     let page = this.#pages.get(number);
     if (page === undefined) this.#pages.set(number, page = new Uint8Array(PAGE_BYTES));

@@ -3,7 +3,7 @@
  * @module
  */
 
-import type { RunReport } from "../../../src/sim/report.ts";
+import type { RunReport } from "../../../src/sim/report_document.ts";
 
 /** A line for each row of epochs, with a column for each node and figure. */
 export function epochCsv(report: RunReport): string {

@@ -3,7 +3,7 @@
  * @module
  */
 
-import type { RunReport } from "../../../src/sim/report.ts";
+import type { RunReport } from "../../../src/sim/report_document.ts";
 import type { Chart, Layer, Point } from "../chart/chart.ts";
 
 /** Curves that can be told apart. */

@@ -3,7 +3,7 @@
  * @module
  */
 
-import type { RunReport } from "../../../src/sim/report.ts";
+import type { RunReport } from "../../../src/sim/report_document.ts";
 import type { Chart, Point } from "../chart/chart.ts";
 import { drawCharts } from "../chart/draw.ts";
 import { escapeMarkup } from "../markup.ts";

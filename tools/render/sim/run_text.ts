@@ -4,7 +4,7 @@
  */
 
 import { formatBytes } from "../../../src/core/units.ts";
-import type { RunReport } from "../../../src/sim/report.ts";
+import type { RunReport } from "../../../src/sim/report_document.ts";
 import { columns } from "../../cli/table.ts";
 import { NUMA_COUNTERS } from "../../../src/memory/counters.ts";
 import { counterTable } from "../memory/numa_stats.ts";

@@ -4,7 +4,7 @@
  */
 
 import { formatBytes } from "../../../src/core/units.ts";
-import type { RunReport } from "../../../src/sim/report.ts";
+import type { RunReport } from "../../../src/sim/report_document.ts";
 import { readTopology } from "../../../src/sim/topology/topology.ts";
 import type { BoxLayer, Chart, Point, SegmentLayer } from "../chart/chart.ts";
 
