@@ -14,7 +14,10 @@ export const OUTPUT_LIMIT: number = 2 ** 40;
 const CHUNK_BYTES = 1 << 18;
 
 /** Opens a file to read, or standard input; errors name the path. */
-async function openBytes(path: string): Promise<{ stream: ReadableStream<Uint8Array>; close: () => void }> {
+async function openBytes(
+  path: string,
+  isKept: boolean,
+): Promise<{ stream: AsyncIterable<Uint8Array>; close: () => void }> {
   if (path === "-") return { stream: Deno.stdin.readable, close: () => {} };
   let file: Deno.FsFile;
   try {
@@ -26,7 +29,7 @@ async function openBytes(path: string): Promise<{ stream: ReadableStream<Uint8Ar
     file.close();
     throw new BusbarError("usage", `${path}: is a directory`, { operation: "read", path, hint: "name a file" });
   }
-  return { stream: chunksOf(file, path), close: () => closeQuietly(file) };
+  return { stream: piecesOf(file, path, isKept), close: () => closeQuietly(file) };
 }
 
 /** The hint for an input that is not there. */
@@ -42,21 +45,24 @@ function closeQuietly(file: Deno.FsFile): void {
   }
 }
 
-/** A file in pieces that are larger than those of `file.readable`, which cost more than the parsing of a binary trace. */
-function chunksOf(file: Deno.FsFile, path: string): ReadableStream<Uint8Array> {
-  return new ReadableStream<Uint8Array>({
-    async pull(controller): Promise<void> {
-      const chunk = new Uint8Array(CHUNK_BYTES);
-      let length: number | null;
-      try {
-        length = await file.read(chunk);
-      } catch (cause) {
-        throw inputError(cause, path);
-      }
-      if (length === null) controller.close();
-      else controller.enqueue(chunk.subarray(0, length));
-    },
-  }, { highWaterMark: 1 });
+/**
+ * A file in pieces that are larger than those of `file.readable`, which cost more than the parsing of a binary trace.
+ *
+ * @param isKept true for a reader that keeps a piece after it asks for the next; else all pieces are one buffer
+ */
+async function* piecesOf(file: Deno.FsFile, path: string, isKept: boolean): AsyncGenerator<Uint8Array> {
+  let piece = new Uint8Array(CHUNK_BYTES);
+  for (;;) {
+    let length: number | null;
+    try {
+      length = await file.read(piece);
+    } catch (cause) {
+      throw inputError(cause, path);
+    }
+    if (length === null) return;
+    yield piece.subarray(0, length);
+    if (isKept) piece = new Uint8Array(CHUNK_BYTES);
+  }
 }
 
 type Unpacker = AsyncIterable<Uint8Array> & {
@@ -73,7 +79,7 @@ function unpackerFor(path: string): Unpacker | null {
 }
 
 /** Feeds an unpacker, waiting whenever it has enough. */
-async function feed(unpacker: Unpacker, stream: ReadableStream<Uint8Array>): Promise<void> {
+async function feed(unpacker: Unpacker, stream: AsyncIterable<Uint8Array>): Promise<void> {
   let ended = false;
   const stop = Promise.withResolvers<void>();
   unpacker.once("error", () => (ended = true, stop.resolve()));
@@ -93,16 +99,16 @@ async function feed(unpacker: Unpacker, stream: ReadableStream<Uint8Array>): Pro
 }
 
 /**
- * The bytes of a file, unpacked where its name says that it is packed.
+ * The bytes of a file, unpacked where its name says that it is packed. A piece is valid until the next is asked for.
  *
  * @param limitBytes what may come out of a packed file at most
  * @throws {BusbarError} `absent`, `permission`; `malformed` when a packed file is damaged or cut; `out-of-range` beyond
  * the limit
  */
 export async function* readBytes(path: string, limitBytes: number = OUTPUT_LIMIT): AsyncGenerator<Uint8Array> {
-  const { stream, close } = await openBytes(path);
+  const unpacker = unpackerFor(path);
+  const { stream, close } = await openBytes(path, unpacker !== null);
   try {
-    const unpacker = unpackerFor(path);
     if (unpacker === null) {
       yield* stream;
       return;

@@ -9,12 +9,6 @@ import { AccessBatch, Op, OP_MASK, THREAD_LIMIT, type TraceSource } from "./batc
 /** Accesses that may be held in memory to bring them into order: 29 bytes each. */
 const ORDER_LIMIT = 1 << 25;
 
-function follows(batch: AccessBatch, i: number, time: number, stream: number): boolean {
-  const now = batch.time[i] as number;
-  return now > time ||
-    (now === time && (batch.host[i] as number) * THREAD_LIMIT + (batch.thread[i] as number) >= stream);
-}
-
 /** Tells whether accesses, batch after batch, are in trace order. */
 export class OrderCheck {
   #time = 0;
@@ -22,11 +16,18 @@ export class OrderCheck {
 
   /** The first entry of the batch that is out of order, or -1. */
   check(batch: AccessBatch): number {
-    for (let i = 0; i < batch.count; i++) {
-      if (!follows(batch, i, this.#time, this.#stream)) return i;
-      this.#time = batch.time[i] as number;
-      this.#stream = (batch.host[i] as number) * THREAD_LIMIT + (batch.thread[i] as number);
+    const { time, host, thread, count } = batch;
+    let before = this.#time;
+    let stream = this.#stream;
+    for (let i = 0; i < count; i++) {
+      const now = time[i] as number;
+      const who = (host[i] as number) * THREAD_LIMIT + (thread[i] as number);
+      if (now < before || (now === before && who < stream)) return i;
+      before = now;
+      stream = who;
     }
+    this.#time = before;
+    this.#stream = stream;
     return -1;
   }
 }
