@@ -20,6 +20,7 @@ const PCI = "/sys/bus/pci/devices";
 
 /** A drive behind an IOMMU, and a function with memory in its BAR. */
 const MACHINE = `purpose: an NVMe controller and another function's memory, behind an IOMMU
+memory: 2GiB
 iommu: true
 kernel-arguments: [iomem=relaxed]
 devices:

@@ -105,70 +105,82 @@ put(0x14, 0x460000)
 while struct.unpack_from("<I", bar, 0x1c)[0] & 1: time.sleep(0.01)
 `;
 
+/** What is killed while it reads: the loop in C, and kernels of a GPU. */
+const KILLED = [
+  { what: "by nvme_io", name: "nvme_io", args: ["--depth", "32", "--block-size", "128KiB"], ready: "" },
+  // Its data is one buffer, and no buffer is larger than a huge page.
+  { what: "by kernels", name: "gpu_nvme", args: ["--depth", "32", "--block-size", "32KiB"], ready: "tier 1" },
+] as const;
+
+/**
+ * Kills a tool that drives the controller without an IOMMU, and watches the memory that it had.
+ *
+ * @param ready what it prints before its commands begin
+ */
+async function killTest(name: string, args: readonly string[], ready: string): Promise<void> {
+  await reserveHugePages();
+  await unbind();
+  const child = tool(name, NVME, "bench", "--no-iommu", ...args, "--random", "1", "--duration", "60s").spawn();
+  const [printed, rest] = child.stdout.tee();
+  const output = Promise.all([new Response(rest).text(), new Response(child.stderr).text()]);
+  const reader = printed.pipeThrough(new TextDecoderStream()).getReader();
+  for (let text = ""; !text.includes(ready);) {
+    const { value, done } = await reader.read();
+    assert(!done, `${name} ended: ${done ? (await output)[1] : ""}`);
+    text += value;
+  }
+  await reader.cancel();
+  for (let i = 0; !await isBusMaster(); i++) {
+    assert(i < 400, `${name} did not begin: ${i === 400 ? (await output)[1] : ""}`);
+    await pause(50);
+  }
+  await pause(2000);
+  assertEquals((await hugeFiles()).length, 1);
+  child.kill("SIGKILL");
+  await child.status;
+  await output;
+  for (let i = 0;; i++) {
+    assert(i < 2000, "the memory is still there after 20 s");
+    // In this order: once the memory is seen to be gone, the controller must already have been cut off.
+    const isGone = (await hugeFiles()).length === 0;
+    const isMaster = await isBusMaster();
+    if (isGone) {
+      assertEquals(isMaster, false, "the pages were freed while the controller could still write");
+      break;
+    }
+    await pause(5);
+  }
+  const path = `${HUGE}/canary`;
+  const sizeBytes = HUGE_PAGES * HUGE_PAGE_BYTES;
+  {
+    using file = await Deno.open(path, { read: true, write: true, create: true });
+    await file.truncate(sizeBytes);
+  }
+  {
+    using canary = Mapping.file(path, sizeBytes, { writable: true, populate: true });
+    const words = new Uint32Array(canary.bytes().buffer);
+    words.fill(0xc0ffee);
+    await pause(10_000);
+    assertEquals(words.findIndex((word) => word !== 0xc0ffee), -1, "somebody wrote into the canary");
+  }
+  await Deno.remove(path);
+  const restored = await runTool("restore");
+  assertEquals(restored.code, 0, restored.stderr);
+  await bind();
+  closeAll();
+}
+
 /** Registers what must hold of a controller that is driven without an IOMMU. */
 export function noIommuTests(lab: Lab): void {
   noIommuDataTest(lab, "1 GiB", 2 ** 30);
 
-  lab.test(
-    "SIGKILL with 32 reads in flight: bus mastering is off before a page is freed, and nobody writes into it afterwards",
-    async () => {
-      await reserveHugePages();
-      await unbind();
-      const args = [
-        "bench",
-        "--no-iommu",
-        "--depth",
-        "32",
-        "--block-size",
-        "128KiB",
-        "--random",
-        "1",
-        "--duration",
-        "60s",
-      ];
-      const child = tool("nvme_io", NVME, ...args).spawn();
-      const output = Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
-      for (let i = 0; !await isBusMaster(); i++) {
-        assert(i < 400, `nvme_io did not begin: ${i === 400 ? (await output)[1] : ""}`);
-        await pause(50);
-      }
-      await pause(2000);
-      assertEquals((await hugeFiles()).length, 1);
-      child.kill("SIGKILL");
-      await child.status;
-      await output;
-      for (let i = 0;; i++) {
-        assert(i < 2000, "the memory is still there after 20 s");
-        // In this order: once the memory is seen to be gone, the controller must already have been cut off.
-        const isGone = (await hugeFiles()).length === 0;
-        const isMaster = await isBusMaster();
-        if (isGone) {
-          assertEquals(isMaster, false, "the pages were freed while the controller could still write");
-          break;
-        }
-        await pause(5);
-      }
-      const path = `${HUGE}/canary`;
-      const sizeBytes = HUGE_PAGES * HUGE_PAGE_BYTES;
-      {
-        using file = await Deno.open(path, { read: true, write: true, create: true });
-        await file.truncate(sizeBytes);
-      }
-      {
-        using canary = Mapping.file(path, sizeBytes, { writable: true, populate: true });
-        const words = new Uint32Array(canary.bytes().buffer);
-        words.fill(0xc0ffee);
-        await pause(10_000);
-        assertEquals(words.findIndex((word) => word !== 0xc0ffee), -1, "somebody wrote into the canary");
-      }
-      await Deno.remove(path);
-      const restored = await runTool("restore");
-      assertEquals(restored.code, 0, restored.stderr);
-      await bind();
-      closeAll();
-    },
-    { timeoutMs: 120_000 },
-  );
+  for (const { what, name, args, ready } of KILLED) {
+    lab.test(
+      `SIGKILL with 32 reads in flight, ${what}: bus mastering is off before a page is freed, and nobody writes into it afterwards`,
+      async () => await killTest(name, args, ready),
+      { timeoutMs: 240_000 },
+    );
+  }
 
   lab.test("a controller that somebody drives is refused, and the process is named; so is one that the kernel has", async () => {
     await reserveHugePages();
