@@ -70,6 +70,19 @@ bool ptx_place(struct warp *w, const struct instr *ip, unsigned lane, uint64_t a
   return false;
 }
 
+/* memcpy of an element. Its size is known at run time only, which compilers make a string instruction of: that costs more than
+ * all the rest of an access. */
+static inline void copy_element(void *to, const void *from, unsigned width) {
+  switch (width) {
+    case 1: memcpy(to, from, 1); break;
+    case 2: memcpy(to, from, 2); break;
+    case 4: memcpy(to, from, 4); break;
+    case 8: memcpy(to, from, 8); break;
+    case 16: memcpy(to, from, 16); break;
+    default: memcpy(to, from, width);
+  }
+}
+
 /* --- One access of exactly one width ------------------------------------------------------------------------------------------ */
 
 static void read_exact(const uint8_t *host, unsigned width, void *out) {
@@ -96,7 +109,7 @@ static void read_exact(const uint8_t *host, unsigned width, void *out) {
 
 static void write_exact(uint8_t *host, unsigned width, const void *value) {
   uint64_t v = 0;
-  if (width <= 8) memcpy(&v, value, width);
+  if (width <= 8) copy_element(&v, value, width);
   switch (width) {
     case 1: __atomic_store_n((volatile uint8_t *)host, (uint8_t)v, __ATOMIC_RELAXED); break;
     case 2: __atomic_store_n((volatile lane_u16 *)(volatile void *)host, (uint16_t)v, __ATOMIC_RELAXED); break;
@@ -266,7 +279,7 @@ bool ptx_write_lane(struct warp *w, const struct instr *ip, unsigned lane, uint6
   }
   for (unsigned done = 0; done < width; done += step) {
     uint8_t from[16];
-    memcpy(from, (const uint8_t *)value + done, step);
+    copy_element(from, (const uint8_t *)value + done, step);
     if (!ptx_place(w, ip, lane, address + done, step, true, &p)) return false;
     if (p.flags & PTX_REGION_IO) {
       if (!io_access(w, ip, lane, &p, step, true, from)) return false;
@@ -324,21 +337,25 @@ static uint32_t load_words(struct warp *w, const struct instr *ip) {
 HANDLER(ptx_load_any) {
   const unsigned n = ip->count ? ip->count : 1, width = ip->width, own = width < 2 ? 2 : width;
   const bool strong = ip->order != ORDER_WEAK;
+  const struct region_entry *const r = last_region_of(w, ip);
   for (uint32_t m = load_words(w, ip); m; m &= m - 1) {
     const unsigned l = (unsigned)__builtin_ctz(m);
     uint8_t value[32];
-    if (!ptx_read_lane(w, ip, l, ptx_address_of(w, ip, l), width * n, value)) return NULL;
+    const uint64_t address = ptx_address_of(w, ip, l);
+    const uint8_t *const host = width >= 4 && width * n <= 16 ? last_region(r, address, width * n) : NULL;
+    if (host) read_exact(host, width * n, value);
+    else if (!ptx_read_lane(w, ip, l, address, width * n, value)) return NULL;
     if (strong) {
       uint64_t v = 0;
-      memcpy(&v, value, width * n < 8 ? width * n : 8);
-      ptx_saw(w, v ^ ptx_address_of(w, ip, l) * 31);
+      copy_element(&v, value, width * n < 8 ? width * n : 8);
+      ptx_saw(w, v ^ address * 31);
     }
     for (unsigned k = 0; k < n; k++) {
       const uint32_t row = n > 1 ? ip->more[k] : ip->d;
       if (row == NONE) continue;
       uint8_t *const out = (uint8_t *)row_of(w, row) + l * own;
       if (width == 1) out[1] = 0;
-      memcpy(out, value + k * width, width);
+      copy_element(out, value + k * width, width);
     }
   }
   /* acquire: nothing after it moves before it; volatile and relaxed only order their own location */
@@ -357,7 +374,7 @@ HANDLER(ptx_store_any) {
   for (uint32_t m = w->mask; m; m &= m - 1) {
     const unsigned l = (unsigned)__builtin_ctz(m);
     uint8_t value[32];
-    for (unsigned k = 0; k < n; k++) memcpy(value + k * width, (const uint8_t *)row_of(w, n > 1 ? ip->more[k] : ip->b) + l * own, width);
+    for (unsigned k = 0; k < n; k++) copy_element(value + k * width, (const uint8_t *)row_of(w, n > 1 ? ip->more[k] : ip->b) + l * own, width);
     if (may_write && width * n <= 16) {
       uint8_t *const host = last_region(r, ptx_address_of(w, ip, l), width * n);
       if (host) {
