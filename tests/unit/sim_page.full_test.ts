@@ -5,6 +5,7 @@ import { presetSettings } from "../../src/sim/presets.ts";
 import { reportOf } from "../../src/sim/report.ts";
 import type { RunReport } from "../../src/sim/report_document.ts";
 import { runPage } from "../../tools/render/sim/run_page.ts";
+import { sweepPage } from "../../tools/render/sweep/sweep_page.ts";
 import { configEcho } from "../../tools/cxl_sim/echo.ts";
 import { withNeeds } from "../needs.ts";
 import { findChromium, measurePage } from "./chromium.ts";
@@ -58,6 +59,66 @@ function reportOfRun([given, source]: readonly [Partial<PartialConfig>, string])
   });
 }
 
+/** A page in the browser: nothing is fetched, nothing goes wrong, no text of a picture is cut or lies on another. */
+async function measure(html: string): Promise<Measured> {
+  const watched = html.replace(
+    "<head>",
+    "<head><script>window.errors=[];addEventListener('error',(e)=>window.errors.push(String(e.message)))</script>",
+  );
+  const measured = await measurePage(chromium ?? "", watched, MEASURE) as Measured;
+  assertEquals(measured.error, undefined);
+  assertEquals([measured.fetched, measured.refused, measured.errors], [[], [], []]);
+  for (const [i, a] of measured.texts.entries()) {
+    assert(
+      a.x >= 0 && a.right <= measured.width + 1 && a.bottom <= measured.height + 1,
+      `${a.text} leaves the picture`,
+    );
+    for (const b of measured.texts.slice(i + 1)) {
+      // Boxes of letters are taller than the letters: 3 pixels of them may touch.
+      const apart = a.right <= b.x || b.right <= a.x || a.bottom - 3 <= b.y || b.bottom - 3 <= a.y;
+      assert(apart, `'${a.text}' and '${b.text}' overlap at ${a.x},${a.y} and ${b.x},${b.y}`);
+    }
+  }
+  return measured;
+}
+
+Deno.test({
+  ...withNeeds(
+    "the page of a sweep in a browser: no text overlaps, nothing is fetched, every number is there",
+    "chromium",
+  ),
+  fn: async () => {
+    const windows = [1, 4, 16, 64, 256];
+    const trees = ["(1)", "(1,2)", "(1,(2,3))", "((1,2),(3,4))"];
+    const rows = windows.flatMap((window, w) =>
+      trees.map((topology, t) => ({
+        id: `${w}-${t}`,
+        parameters: { window, topology },
+        state: w === 4 && t === 3 ? "failed" as const : "done" as const,
+        fields: {
+          "time.slowdown": w === 4 && t === 3 ? null : 1.05 + w * 0.731 + t * 0.117,
+          "latency.p99Ns": 300 + 97 * w + t,
+        },
+        failure: w === 4 && t === 3 ? { code: "malformed", message: "no <room>", hint: null } : null,
+        pareto: w === 0 && t === 0,
+      }))
+    );
+    const html = await sweepPage({
+      ...{ tool: "cxl_sim run", parameters: ["window", "topology"], fields: ["time.slowdown", "latency.p99Ns"] },
+      ...{ minimise: ["time.slowdown"], maximise: [], done: 19, failed: 1, missing: 0, rows },
+    });
+    const { texts, page } = await measure(html);
+    const drawn = texts.map(({ text }) => text);
+    for (const { fields } of rows) {
+      for (const value of Object.values(fields)) {
+        if (value === null) continue;
+        assert(drawn.includes(String(Number(value.toPrecision(4)))), `${value} is in a heat map`);
+      }
+    }
+    assert(page.includes("failed: no <room>") && page.includes("19 done, 1 failed, 0 not run"));
+  },
+});
+
 for (const [name, run] of Object.entries(RUNS)) {
   Deno.test({
     ...withNeeds(
@@ -66,25 +127,8 @@ for (const [name, run] of Object.entries(RUNS)) {
     ),
     fn: async () => {
       const report = reportOfRun(run);
-      const html = (await runPage(report)).replace(
-        "<head>",
-        "<head><script>window.errors=[];addEventListener('error',(e)=>window.errors.push(String(e.message)))</script>",
-      );
-      const measured = await measurePage(chromium ?? "", html, MEASURE) as Measured;
-      assertEquals(measured.error, undefined);
-      assertEquals([measured.fetched, measured.refused, measured.errors], [[], [], []]);
+      const measured = await measure(await runPage(report));
       assert(measured.texts.length > 50);
-      for (const [i, a] of measured.texts.entries()) {
-        assert(
-          a.x >= 0 && a.right <= measured.width + 1 && a.bottom <= measured.height + 1,
-          `${a.text} leaves the picture`,
-        );
-        for (const b of measured.texts.slice(i + 1)) {
-          // Boxes of letters are taller than the letters: 3 pixels of them may touch.
-          const apart = a.right <= b.x || b.right <= a.x || a.bottom - 3 <= b.y || b.bottom - 3 <= a.y;
-          assert(apart, `'${a.text}' and '${b.text}' overlap at ${a.x},${a.y} and ${b.x},${b.y}`);
-        }
-      }
       const texts = measured.texts.map(({ text }) => text);
       for (const { kind, utilisation, direction } of report.links.filter(({ kind }) => kind !== "local")) {
         const text = `${direction} ${Number((100 * (utilisation ?? 0)).toPrecision(3))} %`;
