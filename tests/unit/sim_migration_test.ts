@@ -143,6 +143,33 @@ Deno.test("a quota of DAMON: two pages in each interval, the hottest first, ties
   assertEquals(pagesOn(one, 0), [2, 7]);
 });
 
+Deno.test("a least age of DAMON: promoted when a page was accessed as often for so long; a jump begins anew", () => {
+  const scheme: DamonScheme = {
+    ...{ action: "promote", targetNode: 0, minRatePercent: 5, maxRatePercent: 100, minAgeNs: 2 * EPOCH },
+    ...{ quotaBytes: 100 * PAGE, quotaIntervalNs: EPOCH },
+  };
+  const config = tiers(10, { policies: ["damon"], damon: [scheme] }, {
+    fixed: [{ baseAddress: 0, sizeBytes: 100 * PAGE, node: 1 }],
+  });
+  // Seen at the ends of epochs 1, 2 and 3: page 1 is as old as two epochs then; page 2 went from 3 looks to 9, page 3
+  // stood still in the second epoch, page 4 is seen 8, 10 and 9 times, which is about as often.
+  const epoch = (number: number, counts: readonly number[]): Line[] =>
+    touches(number * EPOCH, counts.flatMap((count, page) => times(count, [page])));
+  const run = (epochs: number): number[] =>
+    pagesOn(
+      simulate(config, [
+        ...[[0, 3, 3, 3, 8], [0, 3, 9, 0, 10], [0, 3, 9, 3, 9]].slice(0, epochs).flatMap((counts, i) =>
+          epoch(i, counts)
+        ),
+        [epochs * EPOCH, "R", 90 * PAGE],
+      ]),
+      0,
+    );
+  assertEquals(run(1), []);
+  assertEquals(run(2), []);
+  assertEquals(run(3), [1, 4]);
+});
+
 Deno.test("heat: more than 100 accesses in an epoch promote, 100 do not", () => {
   const config = tiers(10, { policies: ["heat"] }, { fixed: [{ baseAddress: 0, sizeBytes: 100 * PAGE, node: 1 }] });
   const state = simulate(config, [...touches(0, [...times(100, [1]), ...times(101, [2])]), [EPOCH, "R", 3 * PAGE]]);

@@ -5,6 +5,7 @@
 
 import type { DamonScheme, MigrationSettings } from "../config.ts";
 import { ticksOf } from "../units.ts";
+import { DAMON_LOOKS, DamonAges, looksOf } from "./damon_ages.ts";
 import { MOVED, type PageTable, TWICE } from "./pages.ts";
 import type { Placement } from "./placement.ts";
 
@@ -20,12 +21,10 @@ export interface MigrationView {
   readonly nearest: readonly number[];
 }
 
-/** Looks of DAMON at a page in an aggregation interval: a page touched n times is seen in at most n of them. */
-const DAMON_LOOKS = 20;
-
 /** The policies of a run. They keep what they need between epochs. */
 export class Migration {
   readonly #settings: MigrationSettings;
+  readonly #ages: DamonAges = new DamonAges();
   #halvedTicks = 0;
   #quotaTicks: number[] = [];
   #quotaUsed: number[] = [];
@@ -96,6 +95,7 @@ export class Migration {
       case "tpp":
         return this.#tpp(view, propose);
       case "damon":
+        this.#ages.see(view.pages, now);
         for (const [i, scheme] of this.#settings.damon.entries()) this.#damon(view, now, scheme, i, propose);
         return;
       default:
@@ -154,10 +154,10 @@ export class Migration {
     }
     const fits = (entry: number): boolean => {
       if ((nodeOf(view, entry) === 0) === promote) return false;
-      const rate = 100 * Math.min(DAMON_LOOKS, pages.heat[entry] as number) / DAMON_LOOKS;
-      const age = now - (pages.touched[entry] as number);
-      return rate >= scheme.minRatePercent && rate <= scheme.maxRatePercent &&
-        (rate > 0 || age >= this.scaled(scheme.minAgeNs));
+      const rate = 100 * looksOf(pages.heat[entry] as number) / DAMON_LOOKS;
+      // Of a page without accesses the last one is known exactly.
+      const age = now - (rate > 0 ? this.#ages.since(entry) : pages.touched[entry] as number);
+      return rate >= scheme.minRatePercent && rate <= scheme.maxRatePercent && age >= this.scaled(scheme.minAgeNs);
     };
     for (const entry of promote ? hottest(view, fits) : coldest(view, fits)) {
       if ((this.#quotaUsed[i] ?? 0) + pageBytes > scheme.quotaBytes) return;
