@@ -362,6 +362,23 @@ BB_API int32_t bb_nvme_job_histogram(const bb_nvme_job *job, uint64_t *bins);
 /* The transfer that a slot holds. */
 BB_API int32_t bb_nvme_job_slot(const bb_nvme_job *job, uint32_t id, uint64_t *lba, uint32_t *blocks, uint32_t *is_read);
 
+/* ---- extents.c: where a file's bytes lie, linux/fiemap.h ----------------------------------------------------------- */
+
+/*
+ * The extents of a file that lie at `start` and behind, after its data were written (FIEMAP with FIEMAP_FLAG_SYNC). Four
+ * words for each: byte in the file, byte on its device, length, flags. Returns how many, at most 128.
+ */
+BB_API int32_t bb_file_extents(int32_t fd, uint64_t start, uint64_t *out, uint32_t most);
+
+/* The block size of a file's file system (FIGETBSZ). */
+BB_API int32_t bb_file_block_size(int32_t fd);
+
+/*
+ * The device's block of each of a file's blocks, in units of bb_file_block_size; 0 for a hole (FIBMAP, for file systems
+ * without FIEMAP). Needs CAP_SYS_RAWIO.
+ */
+BB_API int32_t bb_file_blocks(int32_t fd, uint32_t first, uint32_t *out, uint32_t count);
+
 /* ---- nvme_ioctl.c: commands through the kernel's driver, linux/nvme_ioctl.h ---------------------------------------- */
 
 /* Carries a command to an open /dev/nvmeN. words are its 16 dwords, of which the identifier and the pointers are the

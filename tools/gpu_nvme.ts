@@ -33,6 +33,7 @@ import {
   gpuNvmeSchema,
   methodLines,
 } from "./render/gpu/gpu_nvme.ts";
+import { performFile } from "./gpu_nvme/files.ts";
 import { hexLines } from "./render/pci/hexdump.ts";
 
 const ACTIONS = ["read", "write", "verify", "bench"] as const;
@@ -41,7 +42,9 @@ type Action = typeof ACTIONS[number];
 function actionNamed(text: string): Action {
   const action = ACTIONS.find((one) => one === text);
   if (action !== undefined) return action;
-  throw new BusbarError("usage", `'${text}' is nothing that gpu_nvme does`, { hint: `it does ${ACTIONS.join(", ")}` });
+  throw new BusbarError("usage", `'${text}' is nothing that gpu_nvme does`, {
+    hint: `it does ${ACTIONS.join(", ")}, cat, load`,
+  });
 }
 
 /** The command line of `gpu_nvme`. */
@@ -50,7 +53,8 @@ export const command: CommandUnknownOpts = new Command("gpu_nvme")
     "Read, write, verify and measure blocks of an NVMe namespace by a kernel on a GPU, which rings the doorbells itself.",
   )
   .argument("[device]", "0000:01:00.0 bound to vfio-pci, or soft:nvme")
-  .argument("[action]", "read, write, verify or bench")
+  .argument("[action]", "read, write, verify, bench, cat or load")
+  .argument("[file]", "cat and load: the file, from the root of its file system; with --save-map, where it is mounted")
   .option("--gpu <locator>", "the GPU: soft:cuda, cuda:0, or its PCI address", "soft:cuda")
   .addOption(
     new Option(
@@ -83,14 +87,28 @@ export const command: CommandUnknownOpts = new Command("gpu_nvme")
   .option("--output <file>", "read: where the data goes")
   .option("--write", "let write write to the drive")
   .option("--erase <serial>", "write although something lies on the namespace: the drive's serial number")
+  .option("--partition <n>", "cat and load: the partition that has the file", wholeNumber)
+  .option("--save-map <file>", "cat: write where the file's bytes lie, while it is mounted, and read nothing")
+  .option("--map <file>", "cat and load: the file of this map, unless it changed since")
+  .addOption(
+    new Option("--resolve <who>", "cat: who finds the file's blocks, the CPU or the kernel itself")
+      .choices(["host", "gpu"] as const).default("host" as const),
+  )
+  .option("--tensor <name...>", "load: these tensors")
+  .option("--all", "load: all tensors")
+  .addOption(
+    new Option("--place <where>", "load: into the GPU's memory, or pinned host memory")
+      .choices(["device", "pinned"] as const).default("device" as const),
+  )
   .option("--no-iommu", "drive an unbound controller although nothing keeps it from other memory")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
-  .action(async (device, action, options) => {
+  .action(async (device, action, file, options) => {
     if (options.jsonSchema) return printJson(gpuNvmeSchema());
     if (device === undefined || action === undefined) {
       throw new BusbarError("usage", "which device, and what?", { hint: "gpu_nvme soft:nvme verify" });
     }
+    if (action === "cat" || action === "load") return await performFile(device, action, file, options);
     await perform(device, actionNamed(action), options);
   });
 

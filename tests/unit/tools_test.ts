@@ -78,6 +78,7 @@ const READ_OPTIONS = ["--input", "--diff", "--trace", "--config", "--curve", "--
     "--resource",
     "--cgroup",
     "--hosts-file",
+    "--map",
   ]);
 
 Deno.test("one word for one thing: access width, transfer size, whole size, output file", async () => {

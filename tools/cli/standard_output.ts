@@ -13,6 +13,7 @@ export const OUTPUT_OPTIONS: readonly string[] = [
   "--output",
   "--raw",
   "--save",
+  "--save-map",
   "--svg",
   "--html",
   "--csv",

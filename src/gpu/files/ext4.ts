@@ -282,22 +282,22 @@ export class Ext4 {
 
   async #lookUp(path: string): Promise<Inode> {
     const parts = path.split("/").filter((part) => part !== "" && part !== ".");
-    const refuse = (code: "absent" | "unsupported" | "usage", what: string): BusbarError =>
+    const problem = (code: "absent" | "unsupported" | "usage", what: string): BusbarError =>
       new BusbarError(code, `${this.#name}: ${path}: ${what}`, { operation: "find a file", path });
     if (parts.length === 0 || parts.length > MOST_PATH_PARTS || parts.includes("..")) {
-      throw refuse("usage", "the path of a file from the root of the file system is needed");
+      throw problem("usage", "the path of a file from the root of the file system is needed");
     }
     let inode = await this.#inode(ROOT_INODE);
     let reached = "";
     for (const part of parts) {
-      if ((inode.mode & TYPE_MASK) === TYPE_LINK) throw refuse("unsupported", "goes through a symbolic link");
-      if ((inode.mode & TYPE_MASK) !== TYPE_DIRECTORY) throw refuse("absent", "goes through what is no directory");
+      if ((inode.mode & TYPE_MASK) === TYPE_LINK) throw problem("unsupported", "goes through a symbolic link");
+      if ((inode.mode & TYPE_MASK) !== TYPE_DIRECTORY) throw problem("absent", "goes through what is no directory");
       const number = await this.#find(inode, part, reached === "" ? "/" : reached);
       reached += `/${part}`;
-      if (number === null) throw refuse("absent", "no such file");
+      if (number === null) throw problem("absent", "no such file");
       inode = await this.#inode(number);
     }
-    if ((inode.mode & TYPE_MASK) !== TYPE_FILE) throw refuse("unsupported", "is no regular file");
+    if ((inode.mode & TYPE_MASK) !== TYPE_FILE) throw problem("unsupported", "is no regular file");
     return inode;
   }
 

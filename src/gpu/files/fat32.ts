@@ -183,20 +183,20 @@ export class Fat32 {
 
   async #lookUp(path: string): Promise<Entry> {
     const parts = path.split("/").filter((part) => part !== "" && part !== ".");
-    const refuse = (code: "absent" | "unsupported" | "usage", what: string): BusbarError =>
+    const problem = (code: "absent" | "unsupported" | "usage", what: string): BusbarError =>
       new BusbarError(code, `${this.#name}: ${path}: ${what}`, { operation: "find a file", path });
     if (parts.length === 0 || parts.length > MOST_PATH_PARTS || parts.includes("..")) {
-      throw refuse("usage", "the path of a file from the root of the file system is needed");
+      throw problem("usage", "the path of a file from the root of the file system is needed");
     }
     const { rootCluster } = this.geometry;
     let entry: Entry = { firstCluster: rootCluster, sizeBytes: 0, isDirectory: true, changeTime: "" };
     for (const part of parts) {
-      if (!entry.isDirectory) throw refuse("absent", "goes through what is no directory");
+      if (!entry.isDirectory) throw problem("absent", "goes through what is no directory");
       const next = await this.#find(entry.firstCluster, part, path);
-      if (next === null) throw refuse("absent", "no such file");
+      if (next === null) throw problem("absent", "no such file");
       entry = next;
     }
-    if (entry.isDirectory) throw refuse("unsupported", "is no regular file");
+    if (entry.isDirectory) throw problem("unsupported", "is no regular file");
     return entry;
   }
 

@@ -10,6 +10,7 @@ import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts"
 import { formatBytes, formatDurationMs } from "../../../src/core/units.ts";
 import type { DirectDoorbells, DirectMode, DirectResult, DirectTier } from "../../../src/gpu/nvme/direct_job.ts";
 import type { TransferPlan } from "../../../src/nvme/jobs/transfer_plan.ts";
+import { fileSchemas } from "./gpu_nvme_files.ts";
 import { documentSchema } from "../../cli/run.ts";
 import { columns } from "../../cli/table.ts";
 import {
@@ -146,33 +147,36 @@ export function gpuNvmeSchema(): JsonObject {
   const decimal = { type: "string", pattern: "^[0-9]+$" };
   const text = { type: "string" };
   const times = closedObject(timesMembers(PERCENTILES));
-  return documentSchema("gpu_nvme", [closedObject({
-    schema: { const: "gpu_nvme/1" },
-    device: text,
-    gpu: text,
-    action: { enum: ["read", "write", "verify", "bench"] },
-    mode: { enum: ["thread", "warp", "grid"] },
-    doorbells: { enum: ["mmio", "shadow"] },
-    tier: { enum: [1, 2, 3] },
-    memoryWay: { type: ["string", "null"] },
-    namespace: integer,
-    lba: decimal,
-    blocks: decimal,
-    blockBytes: integer,
-    transferBlocks: integer,
-    depth: integer,
-    queues: integer,
-    transfers: integer,
-    bytes: decimal,
-    elapsedMs: number,
-    cpuSeconds: number,
-    submitted: integer,
-    tailRings: integer,
-    headRings: integer,
-    timedCommands: integer,
-    buildUs: times,
-    ringUs: times,
-    waitUs: times,
-    mismatch: mismatchSchema(),
-  })]);
+  return documentSchema("gpu_nvme", [
+    ...fileSchemas(),
+    closedObject({
+      schema: { const: "gpu_nvme/1" },
+      device: text,
+      gpu: text,
+      action: { enum: ["read", "write", "verify", "bench"] },
+      mode: { enum: ["thread", "warp", "grid"] },
+      doorbells: { enum: ["mmio", "shadow"] },
+      tier: { enum: [1, 2, 3] },
+      memoryWay: { type: ["string", "null"] },
+      namespace: integer,
+      lba: decimal,
+      blocks: decimal,
+      blockBytes: integer,
+      transferBlocks: integer,
+      depth: integer,
+      queues: integer,
+      transfers: integer,
+      bytes: decimal,
+      elapsedMs: number,
+      cpuSeconds: number,
+      submitted: integer,
+      tailRings: integer,
+      headRings: integer,
+      timedCommands: integer,
+      buildUs: times,
+      ringUs: times,
+      waitUs: times,
+      mismatch: mismatchSchema(),
+    }),
+  ]);
 }
