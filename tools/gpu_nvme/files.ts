@@ -15,7 +15,7 @@ import { findMappedFile, type FoundFile } from "../../src/gpu/files/mapped_file.
 import { mapMountedFile } from "../../src/gpu/files/mounted.ts";
 import { loadModel } from "../../src/gpu/load_model.ts";
 import type { ArenaPlace } from "../../src/gpu/nvme/arena.ts";
-import type { DirectDoorbells, DirectMode } from "../../src/gpu/nvme/direct_job.ts";
+import type { DirectDoorbells, DirectMode, DirectTier } from "../../src/gpu/nvme/direct_job.ts";
 import { FileKernels } from "../../src/gpu/nvme/file_kernels.ts";
 import { NvmeDirect } from "../../src/gpu/nvme_direct.ts";
 import { NvmeController } from "../../src/nvme/driver/controller.ts";
@@ -29,6 +29,7 @@ export interface FileOptions {
   readonly gpu: string;
   readonly mode: DirectMode;
   readonly doorbells: DirectDoorbells;
+  readonly tier: `${DirectTier}`;
   readonly namespace: number;
   readonly depth: number;
   readonly queues: number;
@@ -62,6 +63,9 @@ export async function performFile(
   }
   if (action === "load" && (options.tensor === undefined) === (options.all === undefined)) {
     throw usage("load which tensors?", "--tensor NAME, as often as there are tensors, or --all");
+  }
+  if (options.tier !== "1") {
+    throw usage(`files are not read at tier ${options.tier}`, "--tier 1, with --place device or pinned");
   }
   await using controller = await NvmeController.open(device, {
     drive: true,
