@@ -55,7 +55,8 @@ export async function updateAtRandom(sizeBytes: bigint, options: UpdatesOptions)
   const tables = powersOfTwo(tableBytes).map(({ offset, sizeBytes }) => {
     const part: MemoryPart = { memory, offset, sizeBytes };
     const words = sizeBytes / 8;
-    return { loop: LOOPS.updates(part, startOfStream(BigInt(offset)), null), words, left: words * options.perWord };
+    const wanted = Math.ceil(words * options.perWord);
+    return { loop: LOOPS.updates(part, startOfStream(BigInt(offset)), null), words, wanted, left: wanted };
   });
   const started = performance.now();
   while (tables.some(({ left }) => left > 0)) {
@@ -65,7 +66,7 @@ export async function updateAtRandom(sizeBytes: bigint, options: UpdatesOptions)
       options.signal?.throwIfAborted();
     }
   }
-  const updates = tables.reduce((sum, { words }) => sum + words * options.perWord, 0);
+  const updates = tables.reduce((sum, { wanted }) => sum + wanted, 0);
   return { tableBytes, updates, seconds: (performance.now() - started) / 1000 };
 }
 

@@ -279,8 +279,8 @@ function sizeOf(machine: Machine, one: NamedDevice): Fact<bigint> {
   };
   switch (one.kind) {
     case "nvme":
+      return combined(namespacesOf(machine, one).map((name) => namespaceBytes(machine, name)), (a, b) => a + b);
     case "block":
-      // The kernel counts in sectors of 512 bytes, whatever the block size is.
       return combined(namespacesOf(machine, one).map((name) => sectorsOf(machine, name)), (a, b) => a + b);
     case "cxl":
       return combined([number("ram/size"), number("pmem/size")], (a, b) => a + b);
@@ -294,6 +294,16 @@ function sizeOf(machine: Machine, one: NamedDevice): Fact<bigint> {
   }
 }
 
+/**
+ * A namespace has at least one block (NVM Command Set, NSZE), but the kernel shows 0 for one whose blocks it cannot use, with
+ * metadata that it does not understand for example (drivers/nvme/host/core.c). Only the drive could tell, at a command's cost.
+ */
+function namespaceBytes(machine: Machine, name: string): Fact<bigint> {
+  const value = sectorsOf(machine, name);
+  return value === 0n ? new Unknown(`the kernel cannot use the blocks of ${name}, and shows no size`) : value;
+}
+
+/** The kernel counts in sectors of 512 bytes, whatever the block size is. */
 function sectorsOf({ host }: Machine, block: string): Fact<bigint> {
   const value = factOf(() => host.readText(`/sys/class/block/${block}/size`).trim());
   if (value === null || value instanceof Unknown) return value;

@@ -1,6 +1,7 @@
 /** Every page and feature of many NVMe controllers against nvme-cli, and one that is pulled out in the middle of I/O. */
 
 import { machine, onlyLong } from "./lab.ts";
+import { listTests } from "./list.ts";
 import { nvmeDataTests } from "./nvme_data.ts";
 import { nvmePagesTests } from "./nvme_pages.ts";
 
@@ -8,3 +9,4 @@ const lab = onlyLong(machine("nvme-zoo.yaml", import.meta.url));
 
 nvmePagesTests(lab);
 nvmeDataTests(lab);
+listTests(lab);

@@ -122,6 +122,16 @@ Deno.test("a drive's temperature is a command to it: read only when asked for, a
   assert(temperature(true) instanceof Unknown);
 });
 
+Deno.test("the size of a namespace whose blocks the kernel cannot use is not known, and not 0", () => {
+  const machine = machineWithNames();
+  const size = (): unknown => devicesOf(machine).get("0000:01:00.0")?.sizeBytes;
+  assertEquals(size(), 1_953_525_176n * 512n);
+  machine.file(`${machine.realPath("/sys/class/block/nvme0n2")}/size`, "0\n");
+  const unknown = size();
+  assert(unknown instanceof Unknown);
+  assertStringIncludes(unknown.reason, "cannot use the blocks of nvme0n2");
+});
+
 Deno.test("of a recording, names, sizes and users are not recorded, and never none", () => {
   const drive = devicesOf(pciMachine(SPEC).host).get("0000:01:00.0");
   for (const fact of [drive?.names, drive?.sizeBytes, drive?.firmware, drive?.temperature, drive?.users]) {

@@ -134,6 +134,14 @@ export function fraction(text: string): number {
   return /^0?\.\d+$/.test(text) && value > 0 ? value : refuse(text, "is no number between 0 and 1: write it as in 0.9");
 }
 
+/** A number above 0, whole or not. */
+export function positiveNumber(text: string): number {
+  const value = Number(text);
+  return /^\d*\.?\d+$/.test(text) && value > 0 && Number.isFinite(value)
+    ? value
+    : refuse(text, "is no number above 0");
+}
+
 /** A number from 0 to 1. */
 export function ratio(text: string): number {
   const value = Number(text);

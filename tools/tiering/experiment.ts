@@ -11,7 +11,7 @@ import type { BuiltInWorkloads, ExperimentRun } from "../../src/memory/experimen
 import { guideExperiment, type GuideOptions } from "../../src/memory/guide_experiment.ts";
 import { readYaml } from "../../src/memory/tier_profile.ts";
 import { onlyWith } from "../cli/applicable.ts";
-import { timeOption, wholeNumber } from "../cli/arguments.ts";
+import { positiveNumber, timeOption } from "../cli/arguments.ts";
 import { note, print, printJson } from "../cli/output.ts";
 import { interruption, openJournal, raiseExitStatus } from "../cli/run.ts";
 import { selfCommand } from "../cli/self.ts";
@@ -23,7 +23,7 @@ import { DEFAULT_UPDATES } from "./workload.ts";
 export const experiment: CommandUnknownOpts = new Command("experiment")
   .description("Run workloads in several cases (balancing, DAMON, both, neither) and count each. Puts everything back.")
   .argument("<file>", "a YAML file with cases and workloads; guide is the one of the guides, for this machine's nodes")
-  .addOption(new Option("--updates <n>", "GUPS: updates for each word of 8 bytes; 4 by default").argParser(wholeNumber))
+  .addOption(new Option("--updates <n>", "GUPS: updates for each word of 8 bytes; 4 by default").argParser(positiveNumber))
   .addOption(timeOption("--sample <time>", "guide: between two looks of DAMON at a page; 100ms by default"))
   .addOption(timeOption("--aggregate <time>", "guide: over which looks are summed up; 2s by default"))
   .addOption(timeOption("--update <time>", "guide: between two updates of what is watched; 20s by default"))

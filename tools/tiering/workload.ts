@@ -8,7 +8,7 @@ import { Argument, Command, type CommandUnknownOpts } from "@commander-js/extra-
 import { formatBytes } from "../../src/core/units.ts";
 import { holdMemory, updateAtRandom } from "../../src/memory/workload.ts";
 import { onlyWith } from "../cli/applicable.ts";
-import { sizeBytes, wholeNumber } from "../cli/arguments.ts";
+import { positiveNumber, sizeBytes } from "../cli/arguments.ts";
 import { print, printJson } from "../cli/output.ts";
 import { interruption } from "../cli/run.ts";
 import { updatesJson, updatesLine } from "../render/memory/tiering.ts";
@@ -23,7 +23,7 @@ export const workload: CommandUnknownOpts = new Command("workload")
     new Argument("<kind>", "gups ends when its updates are made, hog when it is ended").choices(["gups", "hog"]),
   )
   .argument("<size>", "as in 1GiB", sizeBytes)
-  .option("--updates <n>", "gups: updates for each word of 8 bytes", wholeNumber, DEFAULT_UPDATES)
+  .option("--updates <n>", "gups: updates for each word of 8 bytes", positiveNumber, DEFAULT_UPDATES)
   .option("--json", "print one JSON document")
   .action(async (kind, size, options, self) => {
     onlyWith(self, kind === "gups", ["--updates"], "gups");
