@@ -2,11 +2,16 @@
 
 import { cxlLongTests, cxlTests } from "./cxl_regions.ts";
 import { machine, onlyLong } from "./lab.ts";
+import { lspciLinesTest } from "./lspci_lines.ts";
 import { listTests } from "./list.ts";
+import { cxlNamespaceTest } from "./namespaces.ts";
 
 const lab = machine("cxl.yaml", import.meta.url);
+
+lspciLinesTest(lab);
 
 listTests(lab);
 
 cxlLongTests(lab);
+cxlNamespaceTest(lab, "0x3");
 cxlTests(onlyLong(lab));

@@ -3,11 +3,14 @@
 import { assertEquals, assertMatch } from "@std/assert";
 
 import { machine } from "./lab.ts";
+import { lspciLinesTest } from "./lspci_lines.ts";
 import { listTests } from "./list.ts";
 import { memorySimulatorTests } from "./memory_simulator.ts";
 import { controllerOf, output } from "./programs.ts";
 
 const lab = machine("everything.yaml", import.meta.url);
+
+lspciLinesTest(lab);
 
 listTests(lab);
 memorySimulatorTests(lab, "ivshmem");

@@ -3,12 +3,15 @@
 import { dumpBar0SignalTests } from "./dump_bar0.ts";
 import { gpuNvmeDataTest } from "./gpu_nvme.ts";
 import { machine } from "./lab.ts";
+import { lspciLinesTest } from "./lspci_lines.ts";
 import { listTests } from "./list.ts";
 import { nvmeAdminTests } from "./nvme_admin.ts";
 import { nvmeRefusalTests } from "./nvme_refusals.ts";
 import { vfioDataTest } from "./vfio_data.ts";
 
 const lab = machine("nvme.yaml", import.meta.url);
+
+lspciLinesTest(lab);
 
 listTests(lab);
 nvmeAdminTests(lab);

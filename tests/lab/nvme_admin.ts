@@ -90,6 +90,29 @@ export function nvmeAdminTests(lab: Lab): void {
     );
   });
 
+  test("nvme_admin without the permission to open the drive says so, and nothing is sent", async () => {
+    const name = await controllerOf(SERIAL);
+    const before = await formatInUse(`/dev/${name}`);
+    const capabilities = "-dac_override,-dac_read_search,-sys_admin";
+    await Deno.chown(`/dev/${name}`, 1234, 1234);
+    try {
+      const { code, stderr } = await new Deno.Command("setpriv", {
+        args: [
+          `--bounding-set=${capabilities}`,
+          `--inh-caps=${capabilities}`,
+          Deno.execPath(),
+          ...toolArgs("nvme_admin", ["format", name, `--erase=${SERIAL}`]),
+        ],
+      }).output();
+      const text = new TextDecoder().decode(stderr);
+      assertEquals(code, 3, text);
+      assertStringIncludes(text, "ermission");
+    } finally {
+      await Deno.chown(`/dev/${name}`, 0, 0);
+    }
+    assertEquals(await formatInUse(`/dev/${name}`), before);
+  });
+
   test("killed in the middle of a format: the drive answers, and the same command again completes", async () => {
     const name = await controllerOf(SERIAL);
     const child = new Deno.Command(Deno.execPath(), {

@@ -8,6 +8,8 @@ import { serveSharedFile } from "../../src/type2/open.ts";
 import { expected, fatbin, run, Workshop } from "../soft/ptx/programs.ts";
 import { runTool } from "../soft/tool.ts";
 import { machine } from "./lab.ts";
+import { listTests } from "./list.ts";
+import { lspciLinesTest } from "./lspci_lines.ts";
 
 /** The ivshmem function. */
 const ADDRESS = "0000:00:01.0";
@@ -18,6 +20,9 @@ const PROGRAMS = `${ROOT}build/type2-programs`;
 const NAMES = ["vector_add", "matmul", "reduction", "streams", "printing"] as const;
 
 const lab = machine("type2.yaml", import.meta.url);
+
+listTests(lab);
+lspciLinesTest(lab);
 let device: SoftType2 | null = null;
 Deno.test.afterAll(() => device?.[Symbol.dispose]());
 
