@@ -15,7 +15,7 @@ import { checkP2p, type P2pOptions } from "../src/gpu/p2p/chain.ts";
 import { pciLocatorOf } from "../src/pci/kernel_names.ts";
 import { readMachineFile } from "../src/pci/machine_file.ts";
 import { p2pLines, p2pSchema } from "./render/gpu/check_p2p.ts";
-import { note, print, printJson } from "./cli/output.ts";
+import { note, print, printJson, printSchema } from "./cli/output.ts";
 import { documentSchema, raiseExitStatus, run } from "./cli/run.ts";
 
 /** An ordinal, a PCI address, or a CUDA device by its locator. */
@@ -95,7 +95,7 @@ export const command: CommandUnknownOpts = new Command("check_p2p")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (what, options) => {
-    if (options.jsonSchema) return printJson(documentSchema("check_p2p", [p2pSchema()]));
+    if (options.jsonSchema) return printSchema(documentSchema("check_p2p", [p2pSchema()]));
     const machines = [...what.filter(isMachine), ...(options.host === undefined ? [] : [options.host])];
     const [drive, gpu, more] = what.filter((text) => !isMachine(text));
     if (more !== undefined || machines.length > 1) {

@@ -15,7 +15,7 @@ import { pciLocatorOf } from "../src/pci/kernel_names.ts";
 import { lockFunction } from "../src/pci/lock.ts";
 import { configValue, findConfigRegister, heldRefusal, openConfig, writeConfig } from "../src/pci/register_access.ts";
 import { accessBytes, timeOption, unsigned, wholeNumber } from "./cli/arguments.ts";
-import { note, print, printJson } from "./cli/output.ts";
+import { note, print, printJson, printSchema } from "./cli/output.ts";
 import { showConfig } from "./config/show.ts";
 import { reportSchemas } from "./render/pci/config_report.ts";
 import { accessJson, accessLines, accessSchema, type RegisterAccess } from "./render/pci/register_access.ts";
@@ -84,7 +84,7 @@ export const command: CommandUnknownOpts = new Command("config")
   .option("--json", "print one JSON document; with --watch a line for each look")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (device, action, register, value, options) => {
-    if (options.jsonSchema) return printJson(documentSchema("config", [accessSchema("config"), ...reportSchemas()]));
+    if (options.jsonSchema) return printSchema(documentSchema("config", [accessSchema("config"), ...reportSchemas()]));
     const missing = (what: string): BusbarError =>
       new BusbarError("usage", `which ${what}?`, { hint: "config 0000:01:00.0 read COMMAND" });
     if (device === undefined) throw missing("device");

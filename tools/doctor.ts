@@ -11,7 +11,7 @@ import type { Host } from "../src/core/host.ts";
 import { examineMemory, readKernelConfig } from "../src/memory/doctor.ts";
 import { examineMachine, type Finding } from "../src/pci/doctor.ts";
 import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
-import { print, printJson } from "./cli/output.ts";
+import { print, printJson, printSchema } from "./cli/output.ts";
 import { documentSchema, raiseExitStatus, run } from "./cli/run.ts";
 
 const SCHEMA: JsonObject = documentSchema("doctor", [
@@ -47,7 +47,7 @@ export const command: CommandUnknownOpts = new Command("doctor")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (of, options) => {
-    if (options.jsonSchema) return printJson(SCHEMA);
+    if (options.jsonSchema) return printSchema(SCHEMA);
     const host = hostFrom(options.host);
     const findings = of === "memory" ? await memoryFindings(host) : examineMachine(host);
     if (findings.some((finding) => finding.result === "bad")) raiseExitStatus("no");

@@ -28,7 +28,7 @@ import { accessBytes, barIndex, byteRange, timeOption } from "./cli/arguments.ts
 import { bytesJson, changeJson, diffJson, dumpBar0Schema, registersJson } from "./render/pci/dump_bar0.ts";
 import { writeOutput } from "./cli/files.ts";
 import { hexLines } from "./render/pci/hexdump.ts";
-import { note, print, printJson, printJsonLine } from "./cli/output.ts";
+import { note, print, printJson, printJsonLine, printSchema } from "./cli/output.ts";
 import { barLine, functionLine } from "./render/pci/pci.ts";
 import { changeLines, registerLines } from "./render/pci/registers.ts";
 import { interruption, openJournal, raiseExitStatus, run } from "./cli/run.ts";
@@ -55,7 +55,7 @@ export const command: CommandUnknownOpts = new Command("dump_bar0")
   .option("--json", "print one JSON document; with --watch, JSON Lines")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (text, options, self) => {
-    if (options.jsonSchema) return printJson(dumpBar0Schema());
+    if (options.jsonSchema) return printSchema(dumpBar0Schema());
     if (text === undefined) {
       throw new BusbarError("usage", "which device?", {
         hint: "dump_bar0 0000:01:00.0 (lspci -D lists them), or dump_bar0 soft:nvme to try it",

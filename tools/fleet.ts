@@ -21,7 +21,7 @@ import {
 import { onlyWith } from "./cli/applicable.ts";
 import { timeOption, wholeNumber } from "./cli/arguments.ts";
 import { writeOutput } from "./cli/files.ts";
-import { print, printJson } from "./cli/output.ts";
+import { print, printJson, printSchema } from "./cli/output.ts";
 import { StepProgress } from "./cli/progress.ts";
 import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 import { commandFor, type FleetHost, hostsOf, recordingsIn, schemaOf } from "./fleet/ask.ts";
@@ -49,7 +49,7 @@ export const command: CommandUnknownOpts = new Command("fleet")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (given, options, self) => {
-    if (options.jsonSchema) return printJson(fleetSchema());
+    if (options.jsonSchema) return printSchema(fleetSchema());
     const isAsked = [options.hosts, options.hostsFile, options.slurm].some((one) => one !== undefined);
     const folder = isAsked ? undefined : given[0];
     const rest = isAsked ? given : given.slice(1);

@@ -23,7 +23,7 @@ import { BlockPattern } from "../src/nvme/jobs/pattern.ts";
 import { planTransfers, type TransferPlan } from "../src/nvme/jobs/transfer_plan.ts";
 import { checkErase } from "../src/nvme/jobs/write_guard.ts";
 import { sizeBytes, timeOption, unsigned, wholeNumber } from "./cli/arguments.ts";
-import { print, printJson } from "./cli/output.ts";
+import { print, printJson, printSchema } from "./cli/output.ts";
 import { Progress } from "./cli/progress.ts";
 import { interruption, openJournal, raiseExitStatus, run } from "./cli/run.ts";
 import {
@@ -104,7 +104,7 @@ export const command: CommandUnknownOpts = new Command("gpu_nvme")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (device, action, file, options) => {
-    if (options.jsonSchema) return printJson(gpuNvmeSchema());
+    if (options.jsonSchema) return printSchema(gpuNvmeSchema());
     if (device === undefined || action === undefined) {
       throw new BusbarError("usage", "which device, and what?", { hint: "gpu_nvme soft:nvme verify" });
     }

@@ -10,7 +10,7 @@ import { BusbarError } from "../src/core/error.ts";
 import { HealthMonitor, metricNames, parseThreshold } from "../src/core/health_monitor.ts";
 import { formatMetrics, type MetricFormat } from "../src/core/metrics.ts";
 import { timeOption, wholeNumber } from "./cli/arguments.ts";
-import { note, print, printJson, printJsonLine } from "./cli/output.ts";
+import { note, print, printJson, printJsonLine, printSchema } from "./cli/output.ts";
 import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 import { isLoopback, MetricsListener, parseListenAddress } from "./health/listener.ts";
 import { HEALTH_METRICS, type Target, targetsOf } from "./health/targets.ts";
@@ -47,7 +47,7 @@ export const command: CommandUnknownOpts = new Command("health")
   .option("--json", "print one JSON document; with --watch a line for each look")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (devices, options) => {
-    if (options.jsonSchema) return printJson(healthSchema());
+    if (options.jsonSchema) return printSchema(healthSchema());
     const { watch, listen } = options;
     if (watch !== undefined && watch !== true && watch < SHORTEST_INTERVAL_MS) {
       throw new BusbarError("usage", "--watch: 1 s at the least, since each look is a command to the drive");

@@ -14,7 +14,7 @@ import { inventoryChanges } from "../src/pci/inventory_changes.ts";
 import { onlyWith } from "./cli/applicable.ts";
 import { nodeNumber, timeOption, wholeNumber } from "./cli/arguments.ts";
 import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
-import { note, print, printJson, printJsonLine } from "./cli/output.ts";
+import { note, print, printJson, printJsonLine, printSchema } from "./cli/output.ts";
 import { changeJson, changeLine, inventoryJson, inventoryLines, inventorySchema } from "./render/pci/inventory.ts";
 import { interruption, run } from "./cli/run.ts";
 
@@ -41,7 +41,7 @@ export const command: CommandUnknownOpts = new Command("list")
   .option("--json", "print one JSON document; with --watch a line for each look that differs")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (what, options, self) => {
-    if (options.jsonSchema) return printJson(inventorySchema());
+    if (options.jsonSchema) return printSchema(inventorySchema());
     onlyWith(self, options.watch !== undefined, ["--count"], "--watch");
     const host = hostFrom(options.host);
     const names = readPciNames();

@@ -27,7 +27,7 @@ import { cpuList, memorySize, ratio, timeOption, wholeNumber } from "./cli/argum
 import { writeOutput } from "./cli/files.ts";
 import { benchCurves, benchHtml } from "./render/memory/membench_curves.ts";
 import { benchJson, benchLines, environmentLines, membenchSchema } from "./render/memory/membench.ts";
-import { note, print, printJson } from "./cli/output.ts";
+import { note, print, printJson, printSchema } from "./cli/output.ts";
 import { StepProgress } from "./cli/progress.ts";
 import { interruption, run } from "./cli/run.ts";
 
@@ -67,7 +67,7 @@ export const command: CommandUnknownOpts = new Command("membench")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (words, options, self) => {
-    if (options.jsonSchema) return printJson(membenchSchema());
+    if (options.jsonSchema) return printSchema(membenchSchema());
     if (words.length === 0) {
       throw new BusbarError("usage", "which memory?", { hint: "membench anonymous /dev/dax0.0 --write" });
     }

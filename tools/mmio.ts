@@ -16,7 +16,7 @@ import { openPciDevice } from "../src/pci/open_device.ts";
 import { CLASS_NVME, type PciFunction } from "../src/pci/function.ts";
 import { openWritableBar, readRegister, writeRegister } from "../src/pci/register_access.ts";
 import { accessBytes, barIndex, timeOption, unsigned } from "./cli/arguments.ts";
-import { note, print, printJson } from "./cli/output.ts";
+import { note, print, printJson, printSchema } from "./cli/output.ts";
 import { accessJson, accessLines, accessSchema, type RegisterAccess } from "./render/pci/register_access.ts";
 import { documentSchema, interruption, run } from "./cli/run.ts";
 
@@ -86,7 +86,7 @@ export const command: CommandUnknownOpts = new Command("mmio")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (device, action, register, value, options) => {
-    if (options.jsonSchema) return printJson(documentSchema("mmio", [accessSchema("mmio")]));
+    if (options.jsonSchema) return printSchema(documentSchema("mmio", [accessSchema("mmio")]));
     const missing = (what: string): BusbarError =>
       new BusbarError("usage", `which ${what}?`, { hint: "mmio 0000:01:00.0 read 0x08" });
     if (device === undefined || action === undefined) throw missing("device, and read, write or poll");

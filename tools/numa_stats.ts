@@ -22,7 +22,7 @@ import {
   type TableFormat,
 } from "./render/memory/numa_stats.ts";
 import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
-import { note, print, printJson, printJsonLine } from "./cli/output.ts";
+import { note, print, printJson, printJsonLine, printSchema } from "./cli/output.ts";
 import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 
 interface Options {
@@ -47,7 +47,7 @@ export const command: CommandUnknownOpts = new Command("numa_stats")
   .option("--json", "print one JSON document; a line for each interval")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (words, options, self) => {
-    if (options.jsonSchema) return printJson(numaStatsSchema());
+    if (options.jsonSchema) return printSchema(numaStatsSchema());
     onlyWith(self, options.interval !== undefined, ["--count"], "--interval");
     onlyWith(self, words.length === 0 && options.during === undefined, ["--host"], "counters without a command");
     onlyWith(self, options.interval === undefined, ["--during"], "a count without --interval");

@@ -16,7 +16,7 @@ import { wholeNumber } from "./cli/arguments.ts";
 import { writeOutput } from "./cli/files.ts";
 import { type AccessPath, type Detail, reportLines } from "./render/nvme/nvme_identify.ts";
 import { nvmeIdentifySchema, reportJson } from "./render/nvme/nvme_identify_json.ts";
-import { note, print, printJson } from "./cli/output.ts";
+import { note, print, printJson, printSchema } from "./cli/output.ts";
 import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 
 /** The command line of `nvme_identify`. */
@@ -38,7 +38,11 @@ export const command: CommandUnknownOpts = new Command("nvme_identify")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (text, options, self) => {
-    if (options.jsonSchema) return printJson(nvmeIdentifySchema());
+    if (options.jsonSchema) {
+      return printSchema(
+        nvmeIdentifySchema(options.page === undefined ? undefined : wantedPage(options.page)),
+      );
+    }
     if (options.page === "help") return print(NVME_PAGES.map((page) => `${page.name}: ${page.layout.name}`).join("\n"));
     if (text === undefined) {
       throw new BusbarError("usage", "which device?", {

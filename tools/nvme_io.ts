@@ -28,7 +28,7 @@ import {
 } from "./render/nvme/nvme_io.ts";
 import { latencyIntervals, type PhaseResult, runBench, TIMELINE_HEAD } from "./nvme_io/bench_job.ts";
 import { LineFile, writeOutput } from "./cli/files.ts";
-import { note, print, printBytes, printJson } from "./cli/output.ts";
+import { note, print, printBytes, printJson, printSchema } from "./cli/output.ts";
 import { Progress } from "./cli/progress.ts";
 import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 
@@ -93,7 +93,7 @@ export const command: CommandUnknownOpts = new Command("nvme_io")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (device, action, options, tool) => {
-    if (options.jsonSchema) return printJson(nvmeIoSchema());
+    if (options.jsonSchema) return printSchema(nvmeIoSchema());
     if (device === undefined || action === undefined) {
       throw new BusbarError("usage", "which device, and what?", { hint: "nvme_io soft:nvme bench" });
     }

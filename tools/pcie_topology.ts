@@ -18,7 +18,7 @@ import { judgeClasses, peerClasses, type PeerMatrix } from "../src/pci/p2p_class
 import { findNode, isPeer, nodesAbove, readTopology, type Topology, type TopologyNode } from "../src/pci/topology.ts";
 import { writeOutput } from "./cli/files.ts";
 import { HOST_OPTION } from "./cli/machine.ts";
-import { note, print, printJson } from "./cli/output.ts";
+import { note, print, printJson, printSchema } from "./cli/output.ts";
 import { topologyJson, topologySchema } from "./render/pci/topology_json.ts";
 import { pictureHtml, pictureSvg } from "./render/pci/topology_picture.ts";
 import { matrixLines, treeLines } from "./render/pci/topology_text.ts";
@@ -36,7 +36,7 @@ export const command: CommandUnknownOpts = new Command("pcie_topology")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action((texts, options) => {
-    if (options.jsonSchema) return printJson(topologySchema());
+    if (options.jsonSchema) return printSchema(topologySchema());
     const { host, addresses, problems } = placeOf(options.host === undefined ? texts : [...texts, options.host]);
     const read = readTopology(host);
     const topology: Topology = { ...read, problems: [...problems, ...read.problems] };

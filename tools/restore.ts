@@ -11,8 +11,9 @@ import { type FoundJournal, keptName } from "../src/core/undo/found_journals.ts"
 import { localJournals, type MachineJournals } from "../src/core/undo/machine_journals.ts";
 import type { Restored } from "../src/core/undo/roll_back.ts";
 import { HOST_OPTION, machineFrom } from "./cli/machine.ts";
-import { print, printJson } from "./cli/output.ts";
+import { print, printJson, printSchema } from "./cli/output.ts";
 import { raiseExitStatus, run } from "./cli/run.ts";
+import { restoreSchema } from "./render/restore/restore_schema.ts";
 
 /** The command line of `restore`. */
 export const command: CommandUnknownOpts = new Command("restore")
@@ -21,7 +22,9 @@ export const command: CommandUnknownOpts = new Command("restore")
   .option("--kept <name>", "put back what a command meant to stay kept under this name")
   .option("--dry-run", "list the journals and what would be put back; change nothing")
   .option("--json", "print one JSON document")
+  .option("--json-schema", "print the schema of --json, and stop")
   .action((options) => {
+    if (options.jsonSchema) return printSchema(restoreSchema());
     const journals = options.host === undefined ? localJournals : journalsOf(machineFrom(options.host));
     const { journals: found, refused } = journals.list();
     if (options.kept !== undefined && !found.some((journal) => keptName(journal) === options.kept)) {

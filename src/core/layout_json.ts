@@ -112,12 +112,18 @@ function rowSchema(row: Row): JsonObject {
 }
 
 function knownOrNot(row: Row): JsonObject {
-  const head = { offset: { const: row.offset }, sizeBytes: { const: rowSizeBytes(row) } };
-  const known = row.type === "array" || row.type === "list" ? elementsSchema(row) : valueSchema(row);
-  const knownSchema = { description: row.title, ...closedObject({ ...head, ...known }) };
-  if (row.type === "array") return knownSchema;
+  const head = { offset: { type: "integer", minimum: 0 }, sizeBytes: { const: rowSizeBytes(row) } };
+  const known = closedObject({
+    ...head,
+    ...row.type === "array" || row.type === "list" ? elementsSchema(row) : valueSchema(row),
+  });
   const unknown = closedObject({ ...head, value: { type: "null" }, reason: { type: "string" } });
-  return { anyOf: [knownSchema, unknown] };
+  // What is of this row alone stands outside, so that rows of one form share a definition.
+  return {
+    description: row.title,
+    properties: { offset: { const: row.offset } },
+    allOf: [row.type === "array" ? known : { anyOf: [known, unknown] }],
+  };
 }
 
 function elementsSchema(row: ArrayRow | ListRow): Record<string, Json> {

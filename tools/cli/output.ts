@@ -49,6 +49,12 @@ export function printJson(document: unknown): void {
   writeOut(encoder.encode(printableJson(JSON.stringify(document, null, 2)) + "\n"));
 }
 
+/** Writes a JSON schema to standard output: for programs, in one line. */
+export function printSchema(schema: unknown): void {
+  documents++;
+  printJsonLine(schema);
+}
+
 /** Writes one line of JSON Lines to standard output. */
 export function printJsonLine(document: unknown): void {
   writeOut(encoder.encode(printableJson(JSON.stringify(document)) + "\n"));

@@ -13,6 +13,7 @@ import { type Host, thisMachine } from "../../src/core/host.ts";
 import { registerAgents } from "../../src/remote/mod.ts";
 import { closedObject, type JsonObject } from "../../src/core/layout_json.ts";
 import { hasPrintedJson, note, PipeClosed, print, printJson, setUpColors } from "./output.ts";
+import { shareDefinitions } from "./schema_definitions.ts";
 import { giveStandardOutput } from "./standard_output.ts";
 import { defaultOf } from "../manual/command_description.ts";
 import { EXAMPLES } from "../manual/examples.ts";
@@ -153,13 +154,18 @@ export function errorSchema(tool: string): JsonObject {
   });
 }
 
-/** The schema of everything that a tool may print with `--json`: one of the documents given, or an error. */
-export function documentSchema(tool: string, documents: readonly JsonObject[]): JsonObject {
-  return {
+/**
+ * The schema of everything that a tool may print with `--json`: one of the documents given, or an error.
+ *
+ * @param part the subcommand, or the part of the documents, where the tool has several schemas
+ */
+export function documentSchema(tool: string, documents: readonly JsonObject[], part?: string): JsonObject {
+  return shareDefinitions({
     "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "$id": ["urn:busbar", tool, ...part === undefined ? [] : [part]].join(":"),
     title: tool,
     anyOf: [...documents, errorSchema(tool)],
-  };
+  });
 }
 
 /** Where an option belongs that was not known where it stood, or null. */

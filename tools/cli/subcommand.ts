@@ -7,7 +7,7 @@ import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 import { CommanderError } from "commander";
 
 import type { JsonObject } from "../../src/core/layout_json.ts";
-import { printJson } from "./output.ts";
+import { printSchema } from "./output.ts";
 
 /** An option as a command lists it. */
 type CommandOption = CommandUnknownOpts["options"][number];
@@ -28,7 +28,7 @@ export function withoutWord(command: CommandUnknownOpts, subcommand: string): Co
 export function withSchema(command: CommandUnknownOpts, schema: () => JsonObject): CommandUnknownOpts {
   const stop = (): void => {
     if (command.opts()["jsonSchema"] !== true) return;
-    printJson(schema());
+    printSchema(schema());
     throw new CommanderError(0, "busbar.schema", "the schema was printed");
   };
   command.option("--json-schema", "print the schema of --json, and stop").hook("preSubcommand", stop).hook(
@@ -42,7 +42,7 @@ export function withSchema(command: CommandUnknownOpts, schema: () => JsonObject
 export function withOwnSchema<Command extends CommandUnknownOpts>(command: Command, schema: () => JsonObject): Command {
   command.option("--json-schema", "print the schema of --json, and stop");
   command.on("option:json-schema", () => {
-    printJson(schema());
+    printSchema(schema());
     throw new CommanderError(0, "busbar.schema", "the schema was printed");
   });
   return command;

@@ -10,7 +10,7 @@ import { closedObject, type JsonObject } from "../../src/core/layout_json.ts";
 import { hex } from "../../src/core/units.ts";
 import { CoherencyEngine, parseTrace } from "../../src/type2/coherency.ts";
 import { wholeNumber } from "../cli/arguments.ts";
-import { print, printJson } from "../cli/output.ts";
+import { print, printJson, printSchema } from "../cli/output.ts";
 import { documentSchema, raiseExitStatus } from "../cli/run.ts";
 import { columns } from "../cli/table.ts";
 
@@ -55,7 +55,7 @@ export const coherency: CommandUnknownOpts = new Command("coherency")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action((trace, options) => {
-    if (options.jsonSchema) return printJson(documentSchema("cxl_gpu", [coherencySchema()]));
+    if (options.jsonSchema) return printSchema(documentSchema("cxl_gpu", [coherencySchema()], "coherency"));
     const engine = new CoherencyEngine(options.filter);
     let broken: string | null = null;
     for (const { domain, request, address, sizeBytes } of parseTrace(readTrace(trace))) {

@@ -8,7 +8,7 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 import { formatBytes } from "../../src/core/units.ts";
 import { openType2 } from "../../src/type2/open.ts";
 import { sizeBytes } from "../cli/arguments.ts";
-import { print, printJson } from "../cli/output.ts";
+import { print, printJson, printSchema } from "../cli/output.ts";
 import { Progress } from "../cli/progress.ts";
 import { documentSchema, interruption, raiseExitStatus } from "../cli/run.ts";
 import { copySchema } from "../render/type2/run.ts";
@@ -31,7 +31,7 @@ export const copy: CommandUnknownOpts = new Command("copy")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (device, options) => {
-    if (options.jsonSchema) return printJson(documentSchema("cxl_gpu", [copySchema()]));
+    if (options.jsonSchema) return printSchema(documentSchema("cxl_gpu", [copySchema()], "copy"));
     const size = Number(options.size);
     const bytes = pattern(size);
     await using gpu = openType2(device, { signal: interruption });

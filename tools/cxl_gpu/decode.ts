@@ -11,7 +11,7 @@ import { closedObject, type JsonObject, rowsSchema, rowsToJson } from "../../src
 import { textLines } from "../../src/core/layout_text.ts";
 import { commandOf, resultName } from "../../src/type2/commands.ts";
 import { DATA_OFFSET, registerOffset, TYPE2_REGISTERS } from "../../src/type2/registers.ts";
-import { print, printJson } from "../cli/output.ts";
+import { print, printJson, printSchema } from "../cli/output.ts";
 import { documentSchema } from "../cli/run.ts";
 import { columns } from "../cli/table.ts";
 
@@ -48,7 +48,7 @@ export const decode: CommandUnknownOpts = new Command("decode")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action((file, options) => {
-    if (options.jsonSchema) return printJson(documentSchema("cxl_gpu", [decodeSchema()]));
+    if (options.jsonSchema) return printSchema(documentSchema("cxl_gpu", [decodeSchema()], "decode"));
     const bytes = readWindow(file);
     const rows = decodeBytes(TYPE2_REGISTERS.rows, bytes);
     if (options.json) {

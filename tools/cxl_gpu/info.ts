@@ -6,7 +6,7 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { openType2 } from "../../src/type2/open.ts";
-import { print, printJson } from "../cli/output.ts";
+import { print, printJson, printSchema } from "../cli/output.ts";
 import { documentSchema } from "../cli/run.ts";
 import { infoDocument, infoLines, infoSchema } from "../render/type2/info.ts";
 
@@ -17,7 +17,7 @@ export const info: CommandUnknownOpts = new Command("info")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action((device, options) => {
-    if (options.jsonSchema) return printJson(documentSchema("cxl_gpu", [infoSchema()]));
+    if (options.jsonSchema) return printSchema(documentSchema("cxl_gpu", [infoSchema()], "info"));
     using gpu = openType2(device);
     if (options.json) printJson(infoDocument(gpu));
     else print(infoLines(gpu).join("\n"));

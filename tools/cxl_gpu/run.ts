@@ -11,7 +11,7 @@ import type { Type2Gpu } from "../../src/type2/client.ts";
 import { openType2 } from "../../src/type2/open.ts";
 import { timeOption, wholeNumber } from "../cli/arguments.ts";
 import { writeOutput } from "../cli/files.ts";
-import { print, printJson } from "../cli/output.ts";
+import { print, printJson, printSchema } from "../cli/output.ts";
 import { Progress } from "../cli/progress.ts";
 import { documentSchema, interruption } from "../cli/run.ts";
 import { printable } from "../../src/core/printable.ts";
@@ -83,7 +83,7 @@ function makeCommand(): CommandUnknownOpts {
     .option("--json", "print one JSON document")
     .option("--json-schema", "print the schema of --json, and stop")
     .action(async (device, ptx, kernel, options) => {
-      if (options.jsonSchema) return printJson(documentSchema("cxl_gpu", [runSchema()]));
+      if (options.jsonSchema) return printSchema(documentSchema("cxl_gpu", [runSchema()], "run"));
       const text = readText(ptx);
       await using gpu = openType2(device, { launchMs: options.timeout, signal: interruption });
       await gpu.begin();

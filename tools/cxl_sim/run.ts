@@ -7,7 +7,7 @@ import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import type { RunReport } from "../../src/sim/report_document.ts";
 import { writeOutput } from "../cli/files.ts";
-import { note, print, printJson } from "../cli/output.ts";
+import { note, print, printJson, printSchema } from "../cli/output.ts";
 import { epochCsv } from "../render/sim/epoch_csv.ts";
 import { runSchema } from "../render/sim/run_schema.ts";
 import { explanationLines, runLines } from "../render/sim/run_text.ts";
@@ -37,7 +37,7 @@ export const run: CommandUnknownOpts = replayCommand("run")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (...args: unknown[]) => {
     const [program, options] = args as [readonly string[], RunOptions];
-    if (options.jsonSchema) return printJson(runSchema());
+    if (options.jsonSchema) return printSchema(runSchema());
     const log = new Log();
     const settings = await readSettings(options);
     if (options.counters !== undefined) {

@@ -10,7 +10,7 @@ import { BusbarError } from "../../src/core/error.ts";
 import { type Batch, LineWorker, LocalScheduler, pointsOf, Results, sweepReport } from "../../src/sweep/mod.ts";
 import { timeOption, wholeNumber } from "../cli/arguments.ts";
 import { writeOutput } from "../cli/files.ts";
-import { print, printJson } from "../cli/output.ts";
+import { print, printJson, printSchema } from "../cli/output.ts";
 import { StepProgress } from "../cli/progress.ts";
 import { interruption, raiseExitStatus } from "../cli/run.ts";
 import { selfCommand } from "../cli/self.ts";
@@ -51,7 +51,7 @@ export const sweep: CommandUnknownOpts = new Command("sweep")
   .addOption(new Option("--worker", "answer points that come on standard input").hideHelp())
   .action(async (...args: unknown[]) => {
     const [file, options] = args as [string | undefined, SweepOptions];
-    if (options.jsonSchema) return printJson(sweepSchema());
+    if (options.jsonSchema) return printSchema(sweepSchema());
     if (options.worker) return await answerPoints(Deno.stdin.readable);
     if (file === undefined) {
       throw new BusbarError("usage", "which grid?", { hint: "cxl_sim sweep FILE.yaml", operation: "read the options" });

@@ -22,7 +22,7 @@ import {
   resourceJson,
 } from "../render/memory/dax_config.ts";
 import { HOST_OPTION, machineFrom } from "../cli/machine.ts";
-import { note, print, printJson } from "../cli/output.ts";
+import { note, print, printJson, printSchema } from "../cli/output.ts";
 import { raiseExitStatus } from "../cli/run.ts";
 import { OPTIONS, originText, readSettings, settingsJson } from "./settings.ts";
 
@@ -43,7 +43,7 @@ export const check: CommandUnknownOpts = new Command("check")
   .option(...OPTIONS.json)
   .option(...OPTIONS.jsonSchema)
   .action(async (options) => {
-    if (options.jsonSchema) return printJson(checkSchema());
+    if (options.jsonSchema) return printSchema(checkSchema());
     const { json } = options;
     if (options.log !== undefined) return checkLog(options.log, json === true);
     const machine = machineFrom(options.host);

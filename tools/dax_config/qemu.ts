@@ -16,7 +16,7 @@ import { localFiles } from "../../ffi/files.ts";
 import { firstError, inspectResource, type MemoryResource, resourcePath } from "../../src/memory/resource.ts";
 import { memorySize, wholeNumber } from "../cli/arguments.ts";
 import { qemuSchema } from "../render/memory/dax_config.ts";
-import { note, print, printJson } from "../cli/output.ts";
+import { note, print, printJson, printSchema } from "../cli/output.ts";
 import { interruption } from "../cli/run.ts";
 import { OPTIONS } from "./settings.ts";
 
@@ -39,7 +39,7 @@ export const qemu: CommandUnknownOpts = new Command("qemu")
   .option(...OPTIONS.json)
   .option(...OPTIONS.jsonSchema)
   .action(async (resource, options) => {
-    if (options.jsonSchema) return printJson(qemuSchema());
+    if (options.jsonSchema) return printSchema(qemuSchema());
     if (resource === undefined) {
       throw new BusbarError("usage", "which memory?", { hint: "dax_config qemu /dev/dax0.0 --disk qemu.img" });
     }

@@ -16,7 +16,7 @@ import {
   showSchema,
 } from "../render/memory/dax_config.ts";
 import { HOST_OPTION, hostFrom } from "../cli/machine.ts";
-import { note, print, printJson } from "../cli/output.ts";
+import { note, print, printJson, printSchema } from "../cli/output.ts";
 import { columns } from "../cli/table.ts";
 import { OPTIONS, originText, readSettings, settingsJson } from "./settings.ts";
 
@@ -30,7 +30,7 @@ export const show: CommandUnknownOpts = new Command("show")
   .option(...OPTIONS.json)
   .option(...OPTIONS.jsonSchema)
   .action(async (options) => {
-    if (options.jsonSchema) return printJson(showSchema());
+    if (options.jsonSchema) return printSchema(showSchema());
     const settings = await readSettings(options);
     const host = hostFrom(options.host);
     const devices = listDaxDevices(host);

@@ -11,7 +11,7 @@ import { BusbarError } from "../../src/core/error.ts";
 import { capabilityOf, softCudaSettings } from "../../src/gpu/driver.ts";
 import { lineCounts, moduleReport } from "../../src/gpu/soft/module_report.ts";
 import { refuseStaticCudart } from "../../src/gpu/soft/program.ts";
-import { print, printJson } from "../cli/output.ts";
+import { print, printJson, printSchema } from "../cli/output.ts";
 import { documentSchema, interruption, raiseExitStatus } from "../cli/run.ts";
 import { countedLines, ptxDocument, ptxLines, ptxSchema } from "../render/gpu/soft_cuda.ts";
 import { runOnDriver } from "./program.ts";
@@ -34,7 +34,7 @@ export const ptx: CommandUnknownOpts = new Command("ptx")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (file, command, options) => {
-    if (options.jsonSchema) return printJson(documentSchema("soft_cuda", [ptxSchema()]));
+    if (options.jsonSchema) return printSchema(documentSchema("soft_cuda", [ptxSchema()], "ptx"));
     if (options.count !== (command.length > 0 ? true : undefined)) {
       throw new BusbarError("usage", "--count needs a command after --, and a command needs --count");
     }

@@ -129,11 +129,25 @@ function kindOf(members: Readonly<Record<string, Json>>): string | null {
   return typeof kind === "string" ? `${kind} root` : null;
 }
 
+/** What a reference of a schema stands for: `#/$defs/NAME` of the whole schema. Anything else stands for itself. */
+function definitionOf(node: Json | undefined, whole: Json): Json | undefined {
+  const members = (node ?? {}) as Readonly<Record<string, Json>>;
+  const { $ref: reference } = members;
+  if (typeof reference !== "string" || !reference.startsWith(DEFINITIONS)) return node;
+  const { $defs: definitions } = (whole ?? {}) as Readonly<Record<string, Json>>;
+  return (definitions as Readonly<Record<string, Json>> | undefined)?.[reference.slice(DEFINITIONS.length)];
+}
+
+const DEFINITIONS = "#/$defs/";
+/** A schema that holds itself goes no deeper than this. */
+const MOST_DEPTH = 100;
+
 /** What a schema marks with `x-volatile`, of all the documents that it describes. */
 export function volatileOf(schema: Json): IsVolatile {
   const places: string[][] = [];
-  const visit = (node: Json | undefined, place: readonly string[]): void => {
-    if (typeof node !== "object" || node === null || Array.isArray(node)) return;
+  const visit = (given: Json | undefined, place: readonly string[]): void => {
+    const node = definitionOf(given, schema);
+    if (typeof node !== "object" || node === null || Array.isArray(node) || place.length > MOST_DEPTH) return;
     const members = node as Readonly<Record<string, Json>>;
     if (members["x-volatile"] === true) {
       places.push([...place]);
@@ -164,16 +178,17 @@ export function volatileOf(schema: Json): IsVolatile {
 }
 
 /** Whether a document has the members that one of a schema's documents has: exactly those, and of the right kind. */
-export function fitsSchema(document: Json, schema: Json): boolean {
-  if (typeof schema !== "object" || schema === null || Array.isArray(schema)) return false;
+export function fitsSchema(document: Json, given: Json, whole: Json = given): boolean {
+  const schema = definitionOf(given, whole);
+  if (schema === undefined || typeof schema !== "object" || schema === null || Array.isArray(schema)) return false;
   const { anyOf, properties, required } = schema as Readonly<Record<string, Json>>;
-  if (Array.isArray(anyOf)) return anyOf.some((one) => fitsSchema(document, one));
+  if (Array.isArray(anyOf)) return anyOf.some((one) => fitsSchema(document, one, whole));
   if (typeof document !== "object" || document === null || Array.isArray(document)) return false;
   if (typeof properties !== "object" || properties === null || !Array.isArray(required)) return false;
   const kinds = properties as Readonly<Record<string, Json>>;
   return required.every((name) => typeof name === "string" && Object.hasOwn(document, name)) &&
     Object.entries(document).every(([name, value]) =>
-      Object.hasOwn(kinds, name) && isOfKind(value, kinds[name] ?? null)
+      Object.hasOwn(kinds, name) && isOfKind(value, definitionOf(kinds[name], whole) ?? null)
     );
 }
 

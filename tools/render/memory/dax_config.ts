@@ -170,7 +170,7 @@ export function showSchema(): JsonObject {
     settings: SETTINGS_SCHEMA,
     devices: list(device),
     namespaces: list({ name: text, mode, sizeBytes: decimal, blockDevice: textOrNull }),
-  })]);
+  })], "show");
 }
 
 /** The schema of `dax_config check --json`. */
@@ -212,7 +212,7 @@ export function checkSchema(): JsonObject {
     closedObject({ schema, settings: SETTINGS_SCHEMA, resource }),
     closedObject({ schema, processes: list(process) }),
     closedObject({ schema, log }),
-  ]);
+  ], "check");
 }
 
 /** The schema of `dax_config qemu --json`. */
@@ -223,5 +223,5 @@ export function qemuSchema(): JsonObject {
     argv: texts,
     files: list({ path: text, sizeBytes: decimal }),
     notes: texts,
-  })]);
+  })], "qemu");
 }

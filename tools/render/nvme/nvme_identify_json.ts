@@ -108,9 +108,14 @@ function pagesSchema(pages: readonly NvmePage[]): JsonObject {
   return { type: "object", properties, additionalProperties: false };
 }
 
-/** The schema of every document that `nvme_identify --json` prints. */
-export function nvmeIdentifySchema(): JsonObject {
-  const identify = NVME_PAGES.filter((page) => page.source.kind === "identify");
+/**
+ * The schema of every document that `nvme_identify --json` prints.
+ *
+ * @param only the page of `--page`: the schema of the documents that hold no other
+ */
+export function nvmeIdentifySchema(only?: NvmePage): JsonObject {
+  const pages = only === undefined ? NVME_PAGES : [only];
+  const identify = pages.filter((page) => page.source.kind === "identify");
   const decimal = { type: "string", pattern: "^[0-9]+$" };
   const integer = { type: "integer", minimum: 0 };
   const text = { type: "string" };
@@ -149,13 +154,15 @@ export function nvmeIdentifySchema(): JsonObject {
     logs: {
       type: "array",
       items: {
-        anyOf: NVME_PAGES.filter((page) => page.source.kind === "log").map((page) =>
+        anyOf: pages.filter((page) => page.source.kind === "log").map((page) =>
           closedObject({ log: { const: page.name }, of: id, content: pageSchema(page) })
         ),
       },
     },
-    features: { type: "array", items: { anyOf: FEATURES.map(featureSchema) } },
-  })]);
+    features: only === undefined
+      ? { type: "array", items: { anyOf: FEATURES.map(featureSchema) } }
+      : { type: "array", maxItems: 0 },
+  })], only?.name);
 }
 
 function featureSchema({ id, name, instances, result, data }: typeof FEATURES[number]): JsonObject {

@@ -161,5 +161,5 @@ export const RUN_REPORT: JsonObject = closedObject({
 
 /** The schema of what `cxl_sim run --json` prints. */
 export function runSchema(): JsonObject {
-  return documentSchema("cxl_sim", [RUN_REPORT, countersDocument()]);
+  return documentSchema("cxl_sim", [RUN_REPORT, countersDocument()], "run");
 }

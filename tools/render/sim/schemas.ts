@@ -102,7 +102,7 @@ const DOCUMENTS: Readonly<Record<string, () => JsonObject[]>> = {
 
 /** The schema of a subcommand's document. */
 export function simSchema(subcommand: string): JsonObject {
-  return documentSchema("cxl_sim", DOCUMENTS[subcommand]?.() ?? []);
+  return documentSchema("cxl_sim", DOCUMENTS[subcommand]?.() ?? [], subcommand);
 }
 
 /** What `run --counters` prints. */

@@ -36,5 +36,5 @@ export function sweepSchema(): JsonObject {
         pareto: { type: ["boolean", "null"] },
       }),
     },
-  })]);
+  })], "sweep");
 }
