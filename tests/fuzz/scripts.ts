@@ -3,6 +3,7 @@
  * @module
  */
 
+import { FILE_TARGETS } from "./file_targets.ts";
 import { findSignatures } from "../../src/nvme/jobs/signature.ts";
 import { decodePage, fitsPage, guessPage, NVME_PAGES } from "../../src/nvme/tables/pages.ts";
 
@@ -75,6 +76,7 @@ function pages(input: Uint8Array): Promise<Tried> {
 
 /** The targets by name. */
 export const SCRIPT_TARGETS: Readonly<Record<string, ScriptTarget>> = {
+  ...FILE_TARGETS,
   signature: {
     run: signatures,
     maxBytes: 1 << 17,
