@@ -16,6 +16,8 @@ import { BALANCING_PROFILE, readTierState, type TierProfile } from "./tiers.ts";
 
 /** What can be chosen of it. */
 export interface GuideOptions {
+  /** Bytes that the tables are shares of: those of the fast node by default. Less where other programs fill the rest. */
+  readonly fastBytes?: bigint | undefined;
   /** How often DAMON looks; HMSDK's intervals by default. */
   readonly intervals?: DamonIntervals | undefined;
   /** Pages not used for so long are cold, in microseconds; 30 s by default. */
@@ -42,7 +44,14 @@ export function guideExperiment(host: Host, builtIn: BuiltInWorkloads, options: 
       hint: "tiering shows nodes and tiers; cxl_region system-ram makes CXL memory or a dax device a node",
     });
   }
-  const size = (share: bigint): bigint => (BigInt(fast.totalBytes) * share / NODE) >> 20n << 20n;
+  const fastBytes = options.fastBytes ?? BigInt(fast.totalBytes);
+  const size = (share: bigint): bigint => (fastBytes * share / NODE) >> 20n << 20n;
+  if (size(TABLES.fits) === 0n) {
+    throw new BusbarError("usage", `${fastBytes} bytes are too few: tables of whole MiB are an eighth of it and more`, {
+      operation: "plan an experiment",
+      hint: "--fast-size is 8MiB or more",
+    });
+  }
   const named = (share: bigint): string => `${size(share) >> 20n}M`;
   const gups = (share: bigint): { name: string; command: readonly string[]; beside: null } => ({
     name: `GUPS ${named(share)}`,

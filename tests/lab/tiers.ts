@@ -6,7 +6,9 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 
 import { Deadline, waitFor } from "../../src/core/deadline.ts";
+import { tieringSchema } from "../../tools/render/memory/tiering.ts";
 import { runTool, toolArgs } from "../soft/tool.ts";
+import { schemaErrors } from "../unit/schema.ts";
 import type { Lab } from "./lab.ts";
 import { listTests } from "./list.ts";
 import { list, output, read, shell } from "./programs.ts";
@@ -88,6 +90,16 @@ async function counter(name: string): Promise<number> {
 
 interface Counted {
   readonly runs: readonly { readonly counters: Readonly<Record<string, string>>; readonly note: string | null }[];
+}
+
+interface Experimented {
+  readonly runs: readonly {
+    readonly case: string;
+    readonly workload: string;
+    readonly exitStatus: number;
+    readonly counters: Readonly<Record<string, string>>;
+    readonly damonBytes: string | null;
+  }[];
 }
 
 interface DamonState {
@@ -205,6 +217,42 @@ export function tiersTests(lab: Lab): void {
     const { settings } = JSON.parse(await tool("tiering", "show", "--json"));
     return settings;
   }
+
+  lab.test(
+    "the guide's tables from one command: its workloads in its cases, DAMON by cgroup as well as global",
+    async () => {
+      const before = await settings();
+      // Touching all of the node takes minutes in an emulated machine: the tables are shares of a part.
+      const often = OFTEN.slice(1);
+      const how = ["--fast-size", "128MiB", "--updates", "0.05", ...often, "--cold-age", "1s", "--json"];
+      const document: Experimented = JSON.parse(await tool("tiering", "experiment", "guide", ...how));
+      assertEquals(schemaErrors(tieringSchema(), document), "");
+      const cases = ["neither", "balancing", "DAMON", "DAMON for a cgroup"];
+      const both = ["balancing and DAMON", "balancing and DAMON for a cgroup"];
+      assertEquals(
+        document.runs.map((run) => [run.case, run.workload, run.exitStatus]),
+        [...cases, ...both].flatMap((name) =>
+          ["GUPS 16M", "GUPS 80M", "GUPS 16M with 93M hog", "GUPS 112M"].map((workload) => [name, workload, 0])
+        ),
+      );
+      for (const { counters, workload, case: name, damonBytes } of document.runs) {
+        // The table itself is counted, in pages, and a hog beside it is not: that was there before.
+        const tableMiB = Number(/\d+/.exec(workload)?.[0]);
+        const allocated = Number(counters["numa_hit"]) + Number(counters["numa_miss"]);
+        assert(allocated >= tableMiB * 256, `${name}, ${workload}: ${allocated} pages`);
+        assert(Number(counters["pgfault"]) > 0);
+        assertEquals(damonBytes === null, !name.includes("DAMON"), `${name}, ${workload}`);
+        if (name !== "neither") continue;
+        assertEquals([counters["pgpromote_success"], counters["numa_pte_updates"]], ["0", "0"]);
+      }
+      const moved = document.runs.filter((run) => run.case === "DAMON").map(({ damonBytes }) => Number(damonBytes));
+      assert(moved.some((bytes) => bytes > 0), `DAMON moved ${moved.join(", ")} bytes`);
+      assertEquals(await settings(), before);
+      assertEquals(await read("/sys/kernel/mm/damon/admin/kdamonds/nr_kdamonds"), "0");
+      assertEquals((await list("/sys/fs/cgroup")).includes("hmsdk"), false);
+    },
+    { timeoutMs: 300_000 },
+  );
 
   lab.test("a killed run's profile, kdamonds and cgroup are put back by restore", async () => {
     const before = await settings();

@@ -140,6 +140,14 @@ Deno.test("the guides' experiment: its sizes on a fast node of 8 GiB, shares of 
     ],
   );
   assertEquals(onNode(2 << 20).workloads.map(({ command }) => Number(command[1]) >> 20), [256, 1280, 256, 1792]);
+  const small = guideExperiment(machine, BUILT_IN, { fastBytes: 256n << 20n });
+  assertEquals(small.workloads.map(({ name }) => name), [
+    "GUPS 32M",
+    "GUPS 160M",
+    "GUPS 32M with 187M hog",
+    "GUPS 224M",
+  ]);
+  assertThrows(() => guideExperiment(machine, BUILT_IN, { fastBytes: 4n << 20n }), BusbarError, "too few");
   machine.remove("/sys/devices/virtual/memory_tiering");
   assertThrows(() => guideExperiment(machine, BUILT_IN, {}), BusbarError, "no node with processors has a slower one");
 });

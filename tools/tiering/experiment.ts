@@ -11,7 +11,7 @@ import type { BuiltInWorkloads, ExperimentRun } from "../../src/memory/experimen
 import { guideExperiment, type GuideOptions } from "../../src/memory/guide_experiment.ts";
 import { readYaml } from "../../src/memory/tier_profile.ts";
 import { onlyWith } from "../cli/applicable.ts";
-import { positiveNumber, timeOption } from "../cli/arguments.ts";
+import { positiveNumber, sizeBytes, timeOption } from "../cli/arguments.ts";
 import { note, print, printJson } from "../cli/output.ts";
 import { interruption, openJournal, raiseExitStatus } from "../cli/run.ts";
 import { selfCommand } from "../cli/self.ts";
@@ -19,11 +19,16 @@ import { TABLE_FORMATS } from "../render/memory/numa_stats.ts";
 import { experimentJson, experimentLines } from "../render/memory/tiering.ts";
 import { DEFAULT_UPDATES } from "./workload.ts";
 
+const GUIDE_FLAGS: readonly string[] = ["--fast-size", "--sample", "--aggregate", "--update", "--cold-age"];
+
 /** The command line of `tiering experiment`. */
 export const experiment: CommandUnknownOpts = new Command("experiment")
   .description("Run workloads in several cases (balancing, DAMON, both, neither) and count each. Puts everything back.")
   .argument("<file>", "a YAML file with cases and workloads; guide is the one of the guides, for this machine's nodes")
-  .addOption(new Option("--updates <n>", "GUPS: updates for each word of 8 bytes; 4 by default").argParser(positiveNumber))
+  .addOption(
+    new Option("--updates <n>", "GUPS: updates for each word of 8 bytes; 4 by default").argParser(positiveNumber),
+  )
+  .option("--fast-size <size>", "guide: what its tables are shares of; the fast node's memory by default", sizeBytes)
   .addOption(timeOption("--sample <time>", "guide: between two looks of DAMON at a page; 100ms by default"))
   .addOption(timeOption("--aggregate <time>", "guide: over which looks are summed up; 2s by default"))
   .addOption(timeOption("--update <time>", "guide: between two updates of what is watched; 20s by default"))
@@ -31,7 +36,7 @@ export const experiment: CommandUnknownOpts = new Command("experiment")
   .addOption(new Option("--format <form>", "of the tables").choices(TABLE_FORMATS).default("text" as const))
   .option("--json", "print one JSON document")
   .action(async (file, options, self) => {
-    onlyWith(self, file === "guide", ["--sample", "--aggregate", "--update", "--cold-age"], "the experiment guide");
+    onlyWith(self, file === "guide", GUIDE_FLAGS, "the experiment guide");
     // Brings zod, which nothing else here needs.
     const { checkExperiment, runExperiment } = await import("../../src/memory/experiment.ts");
     const runs: ExperimentRun[] = [];
@@ -78,17 +83,19 @@ function builtInWorkloads(updates: number): BuiltInWorkloads {
   };
 }
 
-interface DamonTimes {
+interface GuideFlags {
+  readonly fastSize?: bigint | undefined;
   readonly sample?: number | undefined;
   readonly aggregate?: number | undefined;
   readonly update?: number | undefined;
   readonly coldAge?: number | undefined;
 }
 
-function guideOptions({ sample, aggregate, update, coldAge }: DamonTimes): GuideOptions {
+function guideOptions({ fastSize, sample, aggregate, update, coldAge }: GuideFlags): GuideOptions {
   const inUs = (milliseconds: number | undefined, otherwise: number): number =>
     milliseconds === undefined ? otherwise : Math.round(1000 * milliseconds);
   return {
+    fastBytes: fastSize,
     intervals: {
       sampleUs: inUs(sample, DAMON_INTERVALS.sampleUs),
       aggregateUs: inUs(aggregate, DAMON_INTERVALS.aggregateUs),
