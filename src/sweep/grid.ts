@@ -3,11 +3,10 @@
  * @module
  */
 
-/** A value of an option: `true` gives the flag alone, `false` and null leave it out, a list is joined by commas. */
-export type OptionValue = string | number | boolean | null | readonly (string | number)[];
+import type { Options, OptionValue } from "./option.ts";
+import { type Condition, fulfils } from "./where.ts";
 
-/** Options by long name, without the dashes. */
-export type Options = Readonly<Record<string, OptionValue>>;
+export type { Options, OptionValue };
 
 /** One dimension of the grid. */
 export interface Parameter {
@@ -37,6 +36,10 @@ export interface Grid {
   readonly arguments: readonly string[];
   /** Options that differ from run to run. */
   readonly parameters: readonly Parameter[];
+  /** Parameters that change together, and have as many values each; by name. */
+  readonly zip?: readonly (readonly string[])[];
+  /** What a point must fulfil, all of it. */
+  readonly where?: readonly Condition[];
   /** What the report shows. */
   readonly report: ReportRequest;
 }
@@ -49,22 +52,39 @@ export interface Combination {
   readonly parameters: Options;
 }
 
-/** How many runs a grid has. */
-export function countOf(grid: Grid): number {
-  return grid.parameters.reduce((product, { values }) => product * values.length, 1);
+/** Parameters that change together; one alone is a group of its own. */
+function groupsOf({ parameters, zip = [] }: Grid): Parameter[][] {
+  const groups: Parameter[][] = [];
+  for (const parameter of parameters) {
+    const together = zip.find((names) => names.includes(parameter.name)) ?? [parameter.name];
+    // A group stands where its first parameter does.
+    if (parameters.find(({ name }) => together.includes(name)) !== parameter) continue;
+    groups.push(parameters.filter(({ name }) => together.includes(name)));
+  }
+  return groups;
 }
 
-/** Every combination of values, in order. */
+/** How many runs the parameters make, without regard to `where`. */
+export function countOf(grid: Grid): number {
+  return groupsOf(grid).reduce((product, [first]) => product * (first?.values.length ?? 1), 1);
+}
+
+/** Every combination of values that is wanted, in order. */
 export function* combinationsOf(grid: Grid): Generator<Combination> {
   const count = countOf(grid);
-  for (let index = 0; index < count; index++) {
-    let rest = index;
-    const chosen: [string, OptionValue][] = [];
-    for (const { name, values } of grid.parameters.toReversed()) {
-      chosen.unshift([name, values[rest % values.length] as OptionValue]);
-      rest = Math.floor(rest / values.length);
+  const groups = groupsOf(grid).reverse();
+  let index = 0;
+  for (let product = 0; product < count; product++) {
+    let rest = product;
+    const chosen = new Map<string, OptionValue>();
+    for (const group of groups) {
+      const length = group[0]?.values.length ?? 1;
+      for (const { name, values } of group) chosen.set(name, values[rest % length] as OptionValue);
+      rest = Math.floor(rest / length);
     }
-    yield { index, parameters: Object.fromEntries(chosen) };
+    const parameters = Object.fromEntries(grid.parameters.map(({ name }) => [name, chosen.get(name) ?? null]));
+    const options = { ...grid.options, ...parameters };
+    if ((grid.where ?? []).every((condition) => fulfils(condition, options))) yield { index: index++, parameters };
   }
 }
 

@@ -8,6 +8,8 @@
  * parameters:
  *   model: [queue, epoch]
  *   window: { from: 1, to: 64, factor: 2 }
+ * zip: [[local-ns, remote-ns]]   # these change together
+ * where: ["window <= 32", "model != epoch or window > 4"]
  * report:
  *   fields: [time.slowdown, latency.p99Ns]
  *   minimise: [time.slowdown]
@@ -18,7 +20,8 @@
 import { loadZod, type z as Z } from "../core/packages.ts";
 
 import { BusbarError } from "../core/error.ts";
-import type { Grid, OptionValue } from "./grid.ts";
+import { combinationsOf, countOf, type Grid, type OptionValue, type Parameter } from "./grid.ts";
+import { readCondition } from "./where.ts";
 
 const { z } = await loadZod();
 
@@ -42,6 +45,8 @@ const schema = z.strictObject({
   options: z.record(optionName, value).default({}),
   arguments: z.array(z.union([z.string(), finite])).default([]),
   parameters: z.record(optionName, z.union([z.array(value).min(1), range])),
+  zip: z.array(z.array(optionName).min(2)).default([]),
+  where: z.array(z.string()).default([]),
   report: z.strictObject({
     fields: z.array(z.string()).default([]),
     minimise: z.array(z.string()).default([]),
@@ -75,17 +80,43 @@ export function checkGrid(source: unknown): CheckedGrid {
     if (seen.size < values.length) mistakes.push(`parameters.${name}: holds the same value twice`);
     return { name, values: values as OptionValue[] };
   });
-  const count = dimensions.reduce((product, { values }) => product * values.length, 1);
-  if (count > POINT_LIMIT) mistakes.push(`parameters: ${count} runs, where ${POINT_LIMIT} are the most`);
-  if (mistakes.length > 0) return { mistakes };
+  const { zip } = parsed.data;
+  checkZip(zip, dimensions, mistakes);
+  const names = new Set([...Object.keys(options), ...Object.keys(parameters)]);
+  const where = parsed.data.where.flatMap((text) => {
+    const condition = readCondition(text, names);
+    if (typeof condition !== "string") return [condition];
+    mistakes.push(`where: ${condition}`);
+    return [];
+  });
   const grid = {
     tool: tool.split(" "),
     options: options as Grid["options"],
     arguments: parsed.data.arguments.map(String),
     parameters: dimensions,
+    zip,
+    where,
     report,
   };
-  return { grid };
+  const count = countOf(grid);
+  if (count > POINT_LIMIT) mistakes.push(`parameters: ${count} runs, where ${POINT_LIMIT} are the most`);
+  if (mistakes.length === 0 && combinationsOf(grid).next().done) mistakes.push("where: no point fulfils it");
+  return mistakes.length > 0 ? { mistakes } : { grid };
+}
+
+function checkZip(zip: readonly (readonly string[])[], parameters: readonly Parameter[], mistakes: string[]): void {
+  const seen = new Set<string>();
+  for (const names of zip) {
+    const lengths = new Set<number>();
+    for (const name of names) {
+      const parameter = parameters.find((one) => one.name === name);
+      if (parameter === undefined) mistakes.push(`zip: there is no parameter '${name}'`);
+      else lengths.add(parameter.values.length);
+      if (seen.has(name)) mistakes.push(`zip: '${name}' stands there twice`);
+      seen.add(name);
+    }
+    if (lengths.size > 1) mistakes.push(`zip: ${names.join(", ")} have different numbers of values`);
+  }
 }
 
 /**

@@ -15,6 +15,7 @@ export {
   type Parameter,
   type ReportRequest,
 } from "./grid.ts";
+export { type Condition } from "./where.ts";
 export { LineWorker, type PointAnswer, type PointRequest } from "./line_worker.ts";
 export { type LocalOptions, LocalScheduler, type PointWorker } from "./local.ts";
 export { paretoFront } from "./pareto.ts";
@@ -23,3 +24,4 @@ export { ProcessWorker } from "./process_worker.ts";
 export { type SweepReport, sweepReport, type SweepRow } from "./report.ts";
 export { type Failure, type KeptResult, type Outcome, type PointState, Results } from "./results.ts";
 export type { Batch, BatchState, Scheduler } from "./scheduler.ts";
+export { runChunk, type SlurmOptions, SlurmScheduler } from "./slurm.ts";

@@ -123,6 +123,11 @@ export class Results implements Disposable {
     if (!("failure" in outcome)) removeIfThere(failed);
   }
 
+  /** Forgets that a point failed, so that it counts as one that was never run. */
+  forgetFailure(id: string): void {
+    removeIfThere(`${this.folder}/${id}.failed.json`);
+  }
+
   /** Gives the lock back. */
   [Symbol.dispose](): void {
     this.#lock?.close();
@@ -160,7 +165,8 @@ function textOf(path: string): string | null {
 }
 
 function writeWhole(path: string, text: string): void {
-  const temporary = `${path}.${Deno.pid}.tmp`;
+  // Processes of several machines may have the same number.
+  const temporary = `${path}.${crypto.randomUUID()}.tmp`;
   try {
     {
       using file = Deno.openSync(temporary, { write: true, create: true, truncate: true });

@@ -3,6 +3,7 @@ import fc from "fast-check";
 
 import { BusbarError } from "../../src/core/error.ts";
 import { checkGrid, gridOf } from "../../src/sweep/grid_file.ts";
+import { chunkSize } from "../../src/sweep/slurm.ts";
 import {
   combinationsOf,
   commandLineOf,
@@ -16,6 +17,7 @@ import {
   type PointWorker,
   ProcessWorker,
   Results,
+  runChunk,
   sweepReport,
 } from "../../src/sweep/mod.ts";
 
@@ -270,3 +272,71 @@ for (const way of ["lines", "process"]) {
     }
   });
 }
+
+Deno.test("zip lets parameters change together, where leaves points out; mistakes in both are named", () => {
+  const of = (more: Record<string, unknown>): string[] =>
+    [...combinationsOf(gridOf({
+      tool: "membench",
+      parameters: { a: [1, 2, 3], b: ["x", "y", "z"], c: [true, false] },
+      ...more,
+    }, "grid"))].map(({ parameters, index }) => `${index}:${parameters.a}${parameters.b}${parameters.c ? "+" : "-"}`);
+  assertEquals(of({ zip: [["a", "b"]] }), ["0:1x+", "1:1x-", "2:2y+", "3:2y-", "4:3z+", "5:3z-"]);
+  assertEquals(of({ where: ["a >= 2", "b == x or c == true", "a != 3"] }), ["0:2x+", "1:2x-", "2:2y+", "3:2z+"]);
+  assertEquals(of({ where: ['b == "y"', "c == false"], options: { d: 2 } }), ["0:1y-", "1:2y-", "2:3y-"]);
+  assertEquals(of({ where: ["a == d", "b == x"], options: { d: 2 } }), ["0:2x+", "1:2x-"]);
+  for (
+    const [more, part] of [
+      [{ zip: [["a", "c"]] }, "different numbers of values"],
+      [{ zip: [["a", "n"]] }, "no parameter 'n'"],
+      [{ zip: [["a", "b"], ["b", "a"]] }, "twice"],
+      [{ where: ["a"] }, "is no comparison"],
+      [{ where: ["n == 1"] }, "neither a parameter nor an option"],
+      [{ where: ["a > 3"] }, "no point fulfils it"],
+    ] as const
+  ) assertThrows(() => of(more), BusbarError, part);
+});
+
+Deno.test("chunks are as long as they should be, fit in few arrays, and are never empty", () => {
+  assertEquals(chunkSize(300, 1000, 60_000, 1000), 60);
+  assertEquals(chunkSize(10, 1000, 60_000, 1000), 10);
+  assertEquals(chunkSize(100, 120_000, 60_000, 1000), 1);
+  assertEquals(chunkSize(100_000, 120_000, 60_000, 1000), 25);
+  assertEquals(chunkSize(0, 1, 60_000, 1000), 1);
+});
+
+Deno.test("a chunk that is run again runs only the points without a result", async () => {
+  const folder = await Deno.makeTempDir();
+  const points = Array.from({ length: 6 }, (_, index): Point => ({
+    id: index.toString(16).padStart(24, "0"),
+    index,
+    parameters: { n: index },
+    options: { n: index },
+    commandLine: [`--n=${index}`],
+  }));
+  const path = `${folder}/chunks.json`;
+  await Deno.writeTextFile(
+    path,
+    JSON.stringify({ schema: "sweep_chunks/1", folder, chunks: [points.slice(0, 3), points.slice(3)] }),
+  );
+  const ran: number[] = [];
+  const stop = new AbortController();
+  const worker = (): PointWorker => ({
+    run({ index }): Promise<Outcome | null> {
+      ran.push(index);
+      const isLost = index === 1 && !stop.signal.aborted;
+      if (isLost) stop.abort();
+      return Promise.resolve(isLost ? null : { result: { index } });
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  });
+  const run = (index: number, signal: AbortSignal): Promise<void> =>
+    runChunk(path, index, (one) => Results.read(one), worker, signal);
+  // A node is lost in the middle of the second point.
+  await run(0, stop.signal);
+  await run(0, new AbortController().signal);
+  await run(1, new AbortController().signal);
+  assertEquals(ran, [0, 1, 1, 2, 3, 4, 5]);
+  assertEquals([...Results.read(folder).states().values()], points.map(() => "done"));
+  await assertRejects(() => run(2, new AbortController().signal), BusbarError, "no chunk 2");
+  await Deno.remove(folder, { recursive: true });
+});

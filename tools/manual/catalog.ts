@@ -96,6 +96,10 @@ export const TOOLS: Readonly<Record<string, Tool>> = {
     title: "run CUDA programs where there is no GPU, and see what a PTX file holds",
     load: () => import("../soft_cuda.ts"),
   },
+  sweep: {
+    title: "run a tool with every combination of settings, here or on a Slurm cluster",
+    load: () => import("../sweep.ts"),
+  },
   tiering: {
     title: "see memory tiers, and change the settings that move pages between them",
     load: () => import("../tiering.ts"),

@@ -138,6 +138,11 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [purpose: stri
     ["see what a PTX file holds, and whether it runs", "soft_cuda ptx kernel.ptx"],
     ["run a CUDA program without a GPU", "soft_cuda run --profile sm_90 -- ./program"],
   ],
+  sweep: [
+    ["run them on a cluster", "sweep run grid.yaml --slurm main"],
+    ["try again what failed", "sweep run grid.yaml --retry"],
+    ["run one point after the other, for a measurement", "sweep run grid.yaml --workers 1"],
+  ],
   tiering: [
     ["see what a profile would write", "tiering apply balancing --dry-run"],
     ["apply it while a command runs", "tiering apply balancing -- ./gups 1G"],
