@@ -65,7 +65,7 @@ async function differences(
 ): Promise<string[]> {
   const found: string[] = [];
   let isSetUp = false;
-  for (const block of blocks.toSorted((a, b) => leavesBehind(a) - leavesBehind(b))) {
+  for (const block of blocks.toSorted((a, b) => leavesBehind(a) - leavesBehind(b) || (a.place < b.place ? -1 : 1))) {
     const { place, words, output, options } = block;
     const typed = isSetUp ? words.replace(SETS_UP, "") : words;
     isSetUp ||= SETS_UP.test(words);

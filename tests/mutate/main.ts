@@ -98,7 +98,7 @@ async function runTest(copy: string, test: string, limitMs: number): Promise<Tes
   const text = new TextDecoder().decode(output.stdout) + new TextDecoder().decode(output.stderr);
   const failed = isOver
     ? `${test} did not end within ${Math.round(limitMs / 1000)} s`
-    : /^(.*) \.\.\. FAILED/m.exec(text)?.[1] || (/^(?:error: )?(\w*Error: .*)/m.exec(text)?.[1] ?? "");
+    : /^(.*) \.\.\. FAILED/m.exec(text)?.[1] || (/^error: (.*)/m.exec(text)?.[1] ?? "");
   return { ok: output.success, failed, text };
 }
 
