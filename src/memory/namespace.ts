@@ -314,12 +314,18 @@ export function destroyNamespace(
   }
   makeSteps(journal, takeApartSteps(namespace), names);
   if (!journal.isDryRun) journal.keepChanges();
-  const last: NamedStep = {
-    name: "size",
-    inside: { path: `${folder}/size`, text: "0" },
-    meanings: { EBUSY: "a driver has it again: try again", ENXIO: "the label area of a device cannot be written" },
-  };
-  makeSteps(journal, [last], names);
+  try {
+    journal.changeInside(`size of ${namespace.name}`, { path: `${folder}/size`, text: "0" });
+  } catch (error) {
+    if (!(error instanceof BusbarError)) throw error;
+    const text = `${namespace.name} was taken apart, but its label could not be removed: ${error.message}`;
+    throw new BusbarError(error.code, text, {
+      operation: "destroy a namespace: size",
+      path: `${folder}/size`,
+      hint: `dax_config namespace destroy ${namespace.name} --erase ${namespace.name} tries that again`,
+      cause: error,
+    });
+  }
 }
 
 function makeSteps(

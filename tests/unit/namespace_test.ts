@@ -188,6 +188,19 @@ Deno.test("destroying: undone at each step until the label goes; raw memory with
     const machine = new NamespaceMachine();
     using journal = open(machine);
     assertThrows(() => destroy(journal, machine, "namespace0.0"), BusbarError, "raw memory already");
+    // The label cannot be removed: what was done is said, and the same command ends it.
+    make(journal, machine, { target: "region1" });
+    journal.keepChanges();
+    const behave = machine.onWrite;
+    machine.onWrite = (path, text): void => {
+      if (path.endsWith("/size")) throw new BusbarError("io", "label area", { path });
+      behave(path, text);
+    };
+    const error = assertThrows(() => destroy(journal, machine, "namespace1.0"), BusbarError, "was taken apart");
+    assertStringIncludes(error.hint ?? "", "namespace destroy namespace1.0 --erase namespace1.0");
+    machine.onWrite = behave;
+    destroy(journal, machine, "namespace1.0");
+    assertEquals(readPersistentMemory(machine).namespaces.some(({ name }) => name === "namespace1.0"), false);
   });
 });
 
