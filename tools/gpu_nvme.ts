@@ -106,7 +106,7 @@ export const command: CommandUnknownOpts = new Command("gpu_nvme")
   .action(async (device, action, file, options) => {
     if (options.jsonSchema) return printSchema(gpuNvmeSchema());
     if (device === undefined || action === undefined) {
-      throw new BusbarError("usage", "which device, and what?", { hint: "gpu_nvme soft:nvme verify" });
+      throw new BusbarError("usage", "which device, and what?", { hint: "gpu_nvme soft:nvme bench" });
     }
     if (action === "cat" || action === "load") return await performFile(device, action, file, options);
     await perform(device, actionNamed(action), options);

@@ -66,7 +66,8 @@ async function description({ iommu, isZen, isSpread, words = [] }: Setting): Pro
   );
   if (isSpread) {
     // The second switch goes below the second root; one drive has no port at all.
-    change("id: switch2, bus: down2,", "id: switch2, bus: port2,");
+    change("  - { type: switch, id: switch2, bus: down2, ports: [deep0] }\n", "");
+    change("bus: root2 }\n", "bus: root2 }\n  - { type: switch, id: switch2, bus: port2, ports: [deep0] }\n");
     change("id: e, bus: port2,", "id: e, bus: down2,");
     change("id: d, bus: port1,", "id: d, bus: pcie.0,");
   }

@@ -143,12 +143,12 @@ const result = (next: Next): Record<string, unknown> => ({
 });
 
 const benchResults = (next: Next): unknown[] =>
-  [1, 2].map((n) => ({
+  Array.from({ length: 40 }, (_, n) => ({
     name: next(),
     kind: next(),
     sizeBytes: 1 << 20,
     persistence: next(),
-    latency: [1, 2, 3].map((i) => ({ workingSetBytes: 4096 << i, medianNs: 10 * i * n })),
+    latency: [1, 2, 3].map((i) => ({ workingSetBytes: 4096 << i, medianNs: 10 * i * (n + 1) })),
     bandwidth: { copy: rate, read: rate, write: rate },
     durable: rate,
     gups: rate,
@@ -171,11 +171,11 @@ const benchOptions = { durationMs: 500, threads: 1, cpus: [], strideBytes: 64, b
 
 const sweep = (next: Next): Record<string, unknown> => {
   const [across, down, field, cost] = [next(), next(), `f${next()}`, `c${next()}`];
-  const rows = [1, 2, 3, 4].map((n) => ({
-    parameters: { [across]: next(), [down]: `${n % 2}${next()}` },
-    fields: { [field]: n, [cost]: 5 - n },
-    state: n === 4 ? "failed" : "done",
-    failure: n === 4 ? { message: next() } : null,
+  const rows = Array.from({ length: 40 }, (_, n) => ({
+    parameters: { [across]: next(), [down]: next() },
+    fields: { [field]: n, [cost]: 40 - n },
+    state: n % 4 === 0 ? "failed" : "done",
+    failure: n % 4 === 0 ? { message: next() } : null,
     pareto: n < 3,
   }));
   const counts = { done: 3, failed: 1, missing: 0, incomplete: false };
