@@ -19,6 +19,8 @@ import { reportOf } from "../../src/sim/report.ts";
 import { configEcho } from "../../tools/cxl_sim/echo.ts";
 import { drawCharts } from "../../tools/render/chart/draw.ts";
 import { cxlLines } from "../../tools/render/cxl/cxl_region.ts";
+import { fleetPage } from "../../tools/render/fleet/fleet_page.ts";
+import { fleetLines, headline } from "../../tools/render/fleet/fleet_text.ts";
 import { p2pLines } from "../../tools/render/gpu/check_p2p.ts";
 import { gpuNvmeLines, methodLines } from "../../tools/render/gpu/gpu_nvme.ts";
 import { countedLines, ptxLines } from "../../tools/render/gpu/soft_cuda.ts";
@@ -33,10 +35,12 @@ import {
 } from "../../tools/render/memory/dax_config.ts";
 import { benchLines, comparison, environmentLines } from "../../tools/render/memory/membench.ts";
 import { benchCurves, benchHtml } from "../../tools/render/memory/membench_curves.ts";
+import { namespaceListLines } from "../../tools/render/memory/namespaces.ts";
 import { columnNotes, counterTable, TABLE_FORMATS } from "../../tools/render/memory/numa_stats.ts";
 import { experimentLines, tierLines } from "../../tools/render/memory/tiering.ts";
 import { reportLines as nvmeReportLines } from "../../tools/render/nvme/nvme_identify.ts";
-import { ioResultLines } from "../../tools/render/nvme/nvme_io.ts";
+import { histogramLog } from "../../tools/render/nvme/latency_file.ts";
+import { benchLines as nvmeBenchLines, ioResultLines } from "../../tools/render/nvme/nvme_io.ts";
 import { verifiedLines } from "../../tools/render/nvme/transfers.ts";
 import * as oradax from "../../tools/render/oradax/oradax.ts";
 import * as config from "../../tools/render/pci/config_report.ts";
@@ -169,6 +173,15 @@ const environment = (next: Next): Record<string, unknown> => ({
 
 const benchOptions = { durationMs: 500, threads: 1, cpus: [], strideBytes: 64, blockBytes: 64 };
 
+const fleet = (next: Next): Record<string, unknown> => ({
+  groups: [{ hosts: [next(), next()], differences: [{ field: next(), value: next(), usual: next() }] }],
+  fields: [{ field: next(), values: [{ value: next(), hosts: Array.from({ length: 20 }, next) }] }],
+  silent: [1, 2].map(() => ({ host: next(), failure: { code: next(), message: next() } })),
+  hostCount: 4,
+  isIncomplete: true,
+  words: [next(), next()],
+});
+
 const sweep = (next: Next): Record<string, unknown> => {
   const [across, down, field, cost] = [next(), next(), `f${next()}`, `c${next()}`];
   const rows = Array.from({ length: 40 }, (_, n) => ({
@@ -246,6 +259,11 @@ export const RENDERERS: Readonly<Record<string, Readonly<Record<string, Renderer
   },
   "cxl/cxl_region.ts": {
     cxlLines: { text: (next) => cxlLines(hostile(readCxlOverview(new CxlMachine()), next)) },
+  },
+  "fleet/fleet_page.ts": { fleetPage: { file: (next) => fleetPage(made(fleet(next))) } },
+  "fleet/fleet_text.ts": {
+    headline: { text: (next) => [headline(made(fleet(next)))] },
+    fleetLines: { text: (next) => fleetLines(made(fleet(next))) },
   },
   "gpu/check_p2p.ts": {
     p2pLines: {
@@ -374,6 +392,21 @@ export const RENDERERS: Readonly<Record<string, Readonly<Record<string, Renderer
         benchHtml(environmentLines(made(environment(next)), made(benchOptions)), made(benchResults(next))),
     },
   },
+  "memory/namespaces.ts": {
+    namespaceListLines: {
+      text: (next) => {
+        const name = next();
+        const namespace = { name, sizeBytes: 1n, mode: next(), alignBytes: null, map: next(), isEnabled: true };
+        return namespaceListLines(
+          made({
+            regions: [{ name: next(), sizeBytes: 1n, availableBytes: null, provider: next(), dimms: [next(), next()] }],
+            namespaces: [{ ...namespace, device: next() }],
+          }),
+          new Map([[name, [next()]]]),
+        );
+      },
+    },
+  },
   "memory/numa_stats.ts": {
     counterTable: {
       text: (next) =>
@@ -428,7 +461,19 @@ export const RENDERERS: Readonly<Record<string, Readonly<Record<string, Renderer
         ),
     },
   },
+  "nvme/latency_file.ts": {
+    histogramLog: {
+      file: (next) =>
+        histogramLog([{ tag: next(), startSeconds: 0, lengthSeconds: 1, latency: histogram() }], new Date(0)),
+    },
+  },
   "nvme/nvme_io.ts": {
+    benchLines: {
+      text: (next) =>
+        nvmeBenchLines(
+          made([{ name: next(), startSeconds: 0, drives: [{ what: direct(next), result: result(next) }] }]),
+        ),
+    },
     ioResultLines: { text: (next) => ioResultLines(made(direct(next)), made(result(next))) },
   },
   "nvme/transfers.ts": {
@@ -598,8 +643,11 @@ export const RENDERERS: Readonly<Record<string, Readonly<Record<string, Renderer
 /** What tools/render exports besides: no text of a stranger goes in. */
 export const NO_STRANGERS_TEXT: Readonly<Record<string, readonly string[]>> = {
   "chart/colors.ts": ["seriesColor"],
+  "fleet/fleet_text.ts": ["silentGroups"],
   "markup.ts": ["withoutControls", "escapeMarkup"],
   "memory/damon_config.ts": ["damonRequest"],
+  "memory/tiering.ts": ["updatesLine"],
+  "nvme/latency_file.ts": ["percentileDistribution"],
   "nvme/transfers.ts": ["microseconds", "amountMoved", "missingPercentiles", "timesMembers"],
   "pci/hexdump.ts": ["hexLines"],
   "pci/topology_text.ts": ["rootKind", "cellText", "reasonGroups", "pairsText"],

@@ -5,6 +5,7 @@
  */
 
 import type { Histogram } from "../../../src/core/histogram.ts";
+import { printable } from "../../../src/core/printable.ts";
 
 /** Latencies of a part of a run. */
 export interface LatencyInterval {
@@ -64,7 +65,7 @@ export async function histogramLog(intervals: readonly LatencyInterval[], starte
   writer.outputLegend();
   for (const { tag, startSeconds, lengthSeconds, latency } of intervals) {
     const one = addTo(empty(hdr), latency);
-    one.tag = tag;
+    one.tag = printable(tag);
     writer.outputIntervalHistogram(one, startSeconds, startSeconds + lengthSeconds, LOG_UNIT_NS);
   }
   return text;
