@@ -23,6 +23,7 @@ import { fleetPage } from "../../tools/render/fleet/fleet_page.ts";
 import { fleetLines, headline } from "../../tools/render/fleet/fleet_text.ts";
 import { p2pLines } from "../../tools/render/gpu/check_p2p.ts";
 import { gpuNvmeLines, methodLines } from "../../tools/render/gpu/gpu_nvme.ts";
+import { catLines, loadLines } from "../../tools/render/gpu/gpu_nvme_files.ts";
 import { countedLines, ptxLines } from "../../tools/render/gpu/soft_cuda.ts";
 import { eventLine, healthLines } from "../../tools/render/health/health.ts";
 import { damonLines } from "../../tools/render/memory/damon_config.ts";
@@ -132,6 +133,13 @@ const direct = (next: Next): Record<string, unknown> => ({
   action: next(),
   mode: "thread",
   doorbells: "mmio",
+});
+
+const file = (next: Next): Record<string, unknown> => ({
+  gpu: next(),
+  map: { key: { fileSystem: next(), uuid: next(), sizeBytes: 1 }, extents: [], path: next() },
+  resolve: "host",
+  elapsedMs: 1,
 });
 
 const result = (next: Next): Record<string, unknown> => ({
@@ -294,6 +302,19 @@ export const RENDERERS: Readonly<Record<string, Readonly<Record<string, Renderer
   "gpu/gpu_nvme.ts": {
     methodLines: { text: (next) => methodLines(made(direct(next))) },
     gpuNvmeLines: { text: (next) => gpuNvmeLines(made(direct(next)), made(result(next)), 1) },
+  },
+  "gpu/gpu_nvme_files.ts": {
+    catLines: {
+      text: (next) =>
+        catLines(made(file(next)), made({ sizeBytes: 1, commands: 1, zeroBytes: 0, metadataReads: 1 }), next()),
+    },
+    loadLines: {
+      text: (next) => {
+        const tensor = { name: next(), type: next(), shape: [1], address: 0n, sizeBytes: 1, sha256: next() };
+        const model = { header: { format: next(), tensors: [] }, tensors: new Map([[next(), tensor]]) };
+        return loadLines(made(file(next)), made({ ...model, arena: { sizeBytes: 1 }, directBytes: 1, copiedBytes: 1 }));
+      },
+    },
   },
   "gpu/soft_cuda.ts": {
     ptxLines: {
