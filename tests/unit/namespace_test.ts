@@ -8,6 +8,7 @@ import { createNamespace, createSteps, destroyNamespace, namespaceUses } from ".
 import { type NamespacePlan, type NamespaceRequest, planNamespace } from "../../src/memory/namespace_plan.ts";
 import { findNamespace, readPersistentMemory } from "../../src/memory/namespaces.ts";
 import { namespaceListJson, namespaceListLines, namespaceListSchema } from "../../tools/render/memory/namespaces.ts";
+import { MemoryDisk } from "./memory_disk.ts";
 import { NamespaceMachine } from "./namespace_machine.ts";
 import { schemaErrors } from "./schema.ts";
 
@@ -26,13 +27,8 @@ function stateOf(machine: NamespaceMachine): string {
   return JSON.stringify([regions, names, media, raw], (_key, value) => typeof value === "bigint" ? `${value}` : value);
 }
 
-async function withFolder(body: (journal: (machine: NamespaceMachine) => UndoJournal) => void): Promise<void> {
-  const folder = await Deno.makeTempDir();
-  try {
-    body((machine) => new UndoJournal(machine, { command: "test", folder: `${folder}/journals` }));
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
+function open(machine: NamespaceMachine): UndoJournal {
+  return new UndoJournal(machine, { command: "test", folder: "/run/test", disk: new MemoryDisk() });
 }
 
 function make(journal: UndoJournal, machine: NamespaceMachine, request: Partial<NamespaceRequest>): void {
@@ -91,58 +87,54 @@ Deno.test("what cannot be made is refused with the reason, before anything is wr
   assertThrows(() => plan(none, {}), BusbarError, "no region of persistent memory");
 });
 
-Deno.test("a dry run lists the writes that are made, and none is made without the namespace's name", async () => {
-  await withFolder((open) => {
-    for (const target of ["namespace0.0", "region1"]) {
-      const machine = new NamespaceMachine();
-      const before = stateOf(machine);
-      const lines: string[] = [];
-      using dry = new UndoJournal(machine, { command: "test", dryRun: (line) => lines.push(line) });
-      createNamespace(dry, machine, plan(machine, { target }), FREE);
-      assertEquals([machine.writes, stateOf(machine)], [[], before]);
-      assertEquals(lines.some((line) => line.includes("would be refused")), target === "namespace0.0");
-      using journal = open(machine);
-      if (target === "namespace0.0") {
-        const error = assertThrows(
-          () => createNamespace(journal, machine, plan(machine, { target }), FREE),
-          BusbarError,
-        );
-        assertEquals([error.code, machine.writes], ["usage", []]);
-      }
-      make(journal, machine, { target });
-      const listed = lines.filter((line) => line.includes("write '")).map((line) => /to (\S+)$/.exec(line)?.[1]);
-      assertEquals(machine.writes.map((write) => /^[^=@]+/.exec(write)?.[0]), listed);
-      journal.keepChanges();
+Deno.test("a dry run lists the writes that are made, and none is made without the namespace's name", () => {
+  for (const target of ["namespace0.0", "region1"]) {
+    const machine = new NamespaceMachine();
+    const before = stateOf(machine);
+    const lines: string[] = [];
+    using dry = new UndoJournal(machine, { command: "test", dryRun: (line) => lines.push(line) });
+    createNamespace(dry, machine, plan(machine, { target }), FREE);
+    assertEquals([machine.writes, stateOf(machine)], [[], before]);
+    assertEquals(lines.some((line) => line.includes("would be refused")), target === "namespace0.0");
+    using journal = open(machine);
+    if (target === "namespace0.0") {
+      const error = assertThrows(
+        () => createNamespace(journal, machine, plan(machine, { target }), FREE),
+        BusbarError,
+      );
+      assertEquals([error.code, machine.writes], ["usage", []]);
     }
-  });
+    make(journal, machine, { target });
+    const listed = lines.filter((line) => line.includes("write '")).map((line) => /to (\S+)$/.exec(line)?.[1]);
+    assertEquals(machine.writes.map((write) => /^[^=@]+/.exec(write)?.[0]), listed);
+    journal.keepChanges();
+  }
 });
 
-Deno.test("a failure at any step of creation is undone in order, whatever was there", async () => {
-  await withFolder((open) => {
-    for (const target of ["namespace0.0", "region1"]) {
-      for (const isDevdax of target === "region1" ? [false] : [false, true]) {
-        const total = createSteps(plan(prepared(open, isDevdax), { target }), () => "u").length;
-        for (let failing = 0; failing < total; failing++) {
-          const machine = prepared(open, isDevdax);
-          const before = stateOf(machine);
-          const behave = machine.onWrite;
-          let count = 0;
-          machine.onWrite = (path, text): void => {
-            if (count++ === failing) throw new BusbarError("io", "injected", { path });
-            behave(path, text);
-          };
-          using journal = open(machine);
-          const error = assertThrows(() => make(journal, machine, { target }), BusbarError, "injected");
-          assert(!error.message.includes("COULD NOT"), error.message);
-          assertEquals(stateOf(machine), before, `${target}, devdax before: ${isDevdax}, write ${failing}`);
-        }
+Deno.test("a failure at any step of creation is undone in order, whatever was there", () => {
+  for (const target of ["namespace0.0", "region1"]) {
+    for (const isDevdax of target === "region1" ? [false] : [false, true]) {
+      const total = createSteps(plan(prepared(isDevdax), { target }), () => "u").length;
+      for (let failing = 0; failing < total; failing++) {
+        const machine = prepared(isDevdax);
+        const before = stateOf(machine);
+        const behave = machine.onWrite;
+        let count = 0;
+        machine.onWrite = (path, text): void => {
+          if (count++ === failing) throw new BusbarError("io", "injected", { path });
+          behave(path, text);
+        };
+        using journal = open(machine);
+        const error = assertThrows(() => make(journal, machine, { target }), BusbarError, "injected");
+        assert(!error.message.includes("COULD NOT"), error.message);
+        assertEquals(stateOf(machine), before, `${target}, devdax before: ${isDevdax}, write ${failing}`);
       }
     }
-  });
+  }
 });
 
 /** The machine, with namespace0.0 as devdax or raw. */
-function prepared(open: (machine: NamespaceMachine) => UndoJournal, isDevdax: boolean): NamespaceMachine {
+function prepared(isDevdax: boolean): NamespaceMachine {
   const machine = new NamespaceMachine();
   if (!isDevdax) return machine;
   using journal = open(machine);
@@ -151,70 +143,66 @@ function prepared(open: (machine: NamespaceMachine) => UndoJournal, isDevdax: bo
   return machine;
 }
 
-Deno.test("destroying: undone at each step until the label goes; raw memory without labels stays what it is", async () => {
-  await withFolder((open) => {
-    for (const name of ["namespace0.0", "namespace1.0"]) {
-      const ready = (): NamespaceMachine => {
-        const machine = new NamespaceMachine();
-        using journal = open(machine);
-        make(journal, machine, { target: name === "namespace0.0" ? name : "region1" });
-        journal.keepChanges();
-        return machine;
-      };
-      for (let failing = 0; failing < 20; failing++) {
-        const machine = ready();
-        const before = stateOf(machine);
-        const behave = machine.onWrite;
-        let count = 0;
-        machine.onWrite = (path, text): void => {
-          if (count++ === failing && !path.endsWith("/size")) throw new BusbarError("io", "injected", { path });
-          behave(path, text);
-        };
-        using journal = open(machine);
-        try {
-          destroy(journal, machine, name);
-        } catch (error) {
-          assert(error instanceof BusbarError && !error.message.includes("COULD NOT"), String(error));
-          assertEquals(stateOf(machine), before, `${name}, write ${failing}`);
-          continue;
-        }
-        journal.keepChanges();
-        const left = readPersistentMemory(machine).namespaces.filter((one) => one.name === name);
-        assertEquals(left.map(({ mode }) => mode), name === "namespace0.0" ? ["raw"] : []);
-        assert(failing >= 7, `it ended behind write ${failing}`);
-        break;
-      }
-    }
-    const machine = new NamespaceMachine();
-    using journal = open(machine);
-    assertThrows(() => destroy(journal, machine, "namespace0.0"), BusbarError, "raw memory already");
-    // The label cannot be removed: what was done is said, and the same command ends it.
-    make(journal, machine, { target: "region1" });
-    journal.keepChanges();
-    const behave = machine.onWrite;
-    machine.onWrite = (path, text): void => {
-      if (path.endsWith("/size")) throw new BusbarError("io", "label area", { path });
-      behave(path, text);
+Deno.test("destroying: undone at each step until the label goes; raw memory without labels stays what it is", () => {
+  for (const name of ["namespace0.0", "namespace1.0"]) {
+    const ready = (): NamespaceMachine => {
+      const machine = new NamespaceMachine();
+      using journal = open(machine);
+      make(journal, machine, { target: name === "namespace0.0" ? name : "region1" });
+      journal.keepChanges();
+      return machine;
     };
-    const error = assertThrows(() => destroy(journal, machine, "namespace1.0"), BusbarError, "was taken apart");
-    assertStringIncludes(error.hint ?? "", "namespace destroy namespace1.0 --erase namespace1.0");
-    machine.onWrite = behave;
-    destroy(journal, machine, "namespace1.0");
-    assertEquals(readPersistentMemory(machine).namespaces.some(({ name }) => name === "namespace1.0"), false);
-  });
+    for (let failing = 0; failing < 20; failing++) {
+      const machine = ready();
+      const before = stateOf(machine);
+      const behave = machine.onWrite;
+      let count = 0;
+      machine.onWrite = (path, text): void => {
+        if (count++ === failing && !path.endsWith("/size")) throw new BusbarError("io", "injected", { path });
+        behave(path, text);
+      };
+      using journal = open(machine);
+      try {
+        destroy(journal, machine, name);
+      } catch (error) {
+        assert(error instanceof BusbarError && !error.message.includes("COULD NOT"), String(error));
+        assertEquals(stateOf(machine), before, `${name}, write ${failing}`);
+        continue;
+      }
+      journal.keepChanges();
+      const left = readPersistentMemory(machine).namespaces.filter((one) => one.name === name);
+      assertEquals(left.map(({ mode }) => mode), name === "namespace0.0" ? ["raw"] : []);
+      assert(failing >= 7, `it ended behind write ${failing}`);
+      break;
+    }
+  }
+  const machine = new NamespaceMachine();
+  using journal = open(machine);
+  assertThrows(() => destroy(journal, machine, "namespace0.0"), BusbarError, "raw memory already");
+  // The label cannot be removed: what was done is said, and the same command ends it.
+  make(journal, machine, { target: "region1" });
+  journal.keepChanges();
+  const behave = machine.onWrite;
+  machine.onWrite = (path, text): void => {
+    if (path.endsWith("/size")) throw new BusbarError("io", "label area", { path });
+    behave(path, text);
+  };
+  const error = assertThrows(() => destroy(journal, machine, "namespace1.0"), BusbarError, "was taken apart");
+  assertStringIncludes(error.hint ?? "", "namespace destroy namespace1.0 --erase namespace1.0");
+  machine.onWrite = behave;
+  destroy(journal, machine, "namespace1.0");
+  assertEquals(readPersistentMemory(machine).namespaces.some(({ name }) => name === "namespace1.0"), false);
 });
 
-Deno.test("in use it is refused, and nothing overrules that: mounted, swap, held by the kernel, system RAM, mapped", async () => {
-  await withFolder((open) => {
-    const machine = new NamespaceMachine();
-    machine.file("/proc/swaps", "Filename\tType\n/dev/pmem0 partition 1 0 -2\n");
-    using journal = open(machine);
-    const error = assertThrows(() => make(journal, machine, { target: "namespace0.0" }), BusbarError, "swap space");
-    assertEquals([error.code, machine.writes], ["busy", []]);
-    machine.file("/proc/swaps", "Filename\tType\n");
-    const [namespace] = readPersistentMemory(machine).namespaces;
-    assert(namespace !== undefined);
-    assertStringIncludes(namespaceUses(machine, namespace, () => true).join(), "held by the kernel");
-    assertEquals(namespaceUses(machine, namespace, () => false), []);
-  });
+Deno.test("in use it is refused, and nothing overrules that: mounted, swap, held by the kernel, system RAM, mapped", () => {
+  const machine = new NamespaceMachine();
+  machine.file("/proc/swaps", "Filename\tType\n/dev/pmem0 partition 1 0 -2\n");
+  using journal = open(machine);
+  const error = assertThrows(() => make(journal, machine, { target: "namespace0.0" }), BusbarError, "swap space");
+  assertEquals([error.code, machine.writes], ["busy", []]);
+  machine.file("/proc/swaps", "Filename\tType\n");
+  const [namespace] = readPersistentMemory(machine).namespaces;
+  assert(namespace !== undefined);
+  assertStringIncludes(namespaceUses(machine, namespace, () => true).join(), "held by the kernel");
+  assertEquals(namespaceUses(machine, namespace, () => false), []);
 });
