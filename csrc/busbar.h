@@ -268,6 +268,12 @@ BB_API void bb_nvme_queue_reset(bb_nvme_queue *queue);
  * for, or -EFAULT when the device is gone. */
 BB_API int32_t bb_nvme_submit(bb_nvme_queue *queue, const void *commands, uint32_t count);
 
+/* Forwards doorbells that somebody else stores into memory, a GPU for example: whenever words[i] is not known[i], it is
+ * written to the register at offsets[i], and into known[i]. At most 256 words. Goes on for limit_us (50,000 at most), and looks
+ * at each once in any case. Returns how many were written, or -EFAULT when the device is gone. */
+BB_API int32_t bb_nvme_forward(void *registers, const uint32_t *words, const uint32_t *offsets, uint32_t *known,
+                               uint32_t count, uint32_t limit_us);
+
 /* Takes completions of 16 bytes, at most room, until there are wanted or limit_us (50,000 at most) is over; rings once
  * when there were any. Looks once more after the limit, so 0 and 0 looks once. Returns how many. While it waits it looks at
  * CSTS once in a millisecond: -EIO when the controller reports a fatal status, -ENODEV when it reads all ones, -EFAULT

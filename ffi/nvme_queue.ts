@@ -30,6 +30,18 @@ const SYMBOLS = {
   bb_nvme_queue_in_device: { parameters: [HANDLE], result: "void" },
   bb_nvme_queue_close: { parameters: [HANDLE], result: "void" },
   bb_nvme_queue_reset: { parameters: [HANDLE], result: "void" },
+  bb_nvme_forward: {
+    parameters: [
+      REGISTERS, // void *registers
+      "pointer", // const uint32_t *words
+      "buffer", // const uint32_t *offsets
+      "buffer", // uint32_t *known
+      "u32", // count
+      "u32", // limit_us
+    ],
+    result: "i32",
+    nonblocking: true,
+  },
   bb_nvme_submit_and_reap: {
     parameters: [
       HANDLE,
@@ -177,4 +189,31 @@ export function queueError(errno: number, name: string): BusbarError {
     return goneError(name, errno === EFAULT ? "an access to its registers raised SIGBUS" : "CSTS reads all ones");
   }
   return errnoError(errno, "exchange commands and completions", { path: name });
+}
+
+/** Most doorbells that one call forwards. */
+export const MOST_FORWARDED = 256;
+
+/**
+ * Forwards doorbells on a thread of the pool: each word of memory that changes is written to its register.
+ *
+ * @param words 32-bit words, one for each doorbell, which must stay until this returns
+ * @param offsets of the registers, in BAR0
+ * @param known what was written last, which is brought up to date
+ * @param limitMs for how long, up to 50; 0 looks once
+ * @returns how many were written
+ * @throws {BusbarError} `device-gone` when the registers do not answer
+ */
+export async function forwardDoorbells(
+  registers: MappedMmio,
+  words: Deno.PointerObject,
+  offsets: Uint32Array<ArrayBuffer>,
+  known: Uint32Array<ArrayBuffer>,
+  limitMs: number,
+): Promise<number> {
+  const limitUs = Math.min(50_000, Math.max(0, Math.round(limitMs * 1000)));
+  const { pointer } = registers;
+  const result = await library().bb_nvme_forward(pointer, words, offsets, known, offsets.length, limitUs);
+  if (result === -EFAULT) throw goneError(registers.name, "a doorbell could not be written");
+  return check(result, "forward doorbells", { path: registers.name });
 }

@@ -64,7 +64,8 @@ export const command: CommandUnknownOpts = new Command("gpu_nvme")
       .choices(["thread", "warp", "grid"] as const).default("warp" as const),
   )
   .addOption(
-    new Option("--doorbells <kind>", "registers, or shadow doorbells in memory").choices(["mmio", "shadow"] as const)
+    new Option("--doorbells <kind>", "registers, shadow doorbells in memory, or words that a host thread forwards")
+      .choices(["mmio", "shadow", "proxy"] as const)
       .default("mmio" as const),
   )
   .addOption(

@@ -44,7 +44,7 @@ struct region_entry {
   uint8_t *host;
   uint32_t flags;
 };
-enum { REGION_ENTRIES = 64 };
+enum { REGION_ENTRIES = 256 };
 
 struct block;
 struct warp {

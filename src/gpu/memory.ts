@@ -151,6 +151,11 @@ export class PinnedBuffer extends GpuResource<Deno.PointerObject> implements Has
     this.#bytes = memoryAt(pointer, sizeBytes);
   }
 
+  /** The first byte, for calls in C. Valid until dispose. */
+  get pointer(): Deno.PointerObject {
+    return this.handle;
+  }
+
   /** The memory. Empty after dispose. */
   get bytes(): Uint8Array<ArrayBuffer> {
     return new Uint8Array(this.#bytes);

@@ -39,6 +39,7 @@ import {
 } from "./nvme/kernel_queue.ts";
 import { BlockView, CONTROL_BLOCK, JOB_BLOCK, NVME_FAILURES, NVME_STOPS, QUEUE_BLOCK } from "./nvme/layout.ts";
 import { DataPieces } from "./nvme/pieces.ts";
+import { ProxyDoorbells } from "./nvme/proxy_doorbells.ts";
 import { ShadowDoorbells } from "./nvme/shadow_doorbells.ts";
 import { reach } from "./nvme/reach.ts";
 
@@ -69,6 +70,7 @@ export class NvmeDirect implements AsyncDisposable {
   /** A run ended well, with no fault of the IOMMU. */
   #isProven = false;
   #shadow: ShadowDoorbells | null = null;
+  #proxy: ProxyDoorbells | null = null;
   #pieces: DataPieces | null = null;
   #kernel: GpuFunction;
   #stream: GpuStream;
@@ -137,12 +139,15 @@ export class NvmeDirect implements AsyncDisposable {
     }
     const [first] = this.#lent;
     if (first === undefined) throw new BusbarError("bug", "no queue");
-    const registers = this.#registerRegisters(first.rings, !registersAreMemory);
+    const registers = doorbells === "proxy" ? null : this.#registerRegisters(first.rings, !registersAreMemory);
+    if (doorbells === "proxy") {
+      this.#proxy = this.#own(new ProxyDoorbells(this.#gpu, this.#lent.map((queue) => queue.rings)));
+    }
     if (doorbells === "shadow") this.#shadow = this.#own(new ShadowDoorbells(this.#driver, this.#gpu));
     for (const [i, queue] of this.#lent.entries()) {
-      const places: Doorbells = {
-        tail: registers.address + BigInt(queue.rings.tailDoorbell),
-        head: registers.address + BigInt(queue.rings.headDoorbell),
+      const places: Doorbells = this.#proxy?.of(i) ?? {
+        tail: (registers?.address ?? 0n) + BigInt(queue.rings.tailDoorbell),
+        head: (registers?.address ?? 0n) + BigInt(queue.rings.headDoorbell),
         shadow: this.#shadow?.of(queue.rings) ?? null,
       };
       const memory = rings[i];
@@ -160,6 +165,7 @@ export class NvmeDirect implements AsyncDisposable {
 
   async #restartQueues(): Promise<void> {
     for (const queue of this.#queues) await queue.restart();
+    this.#proxy?.clear();
     await this.#shadow?.configure();
   }
 
@@ -427,14 +433,20 @@ export class NvmeDirect implements AsyncDisposable {
       await this.#blocks.write(queue.block, i * QUEUE_BLOCK.sizeBytes);
     }
     this.#control.bytes.fill(0);
+    // A controller that does not answer any more is told of by the watch.
+    const forwarding = this.#proxy?.start();
+    const stopForwarding = async (): Promise<void> => await forwarding?.().catch(() => {});
     try {
       launch();
       return await this.#watch(job, timeoutMs, before);
     } catch (error) {
       // The kernel is lost, or the GPU: the controller must let go of all memory before anything is freed.
       this.#broken = error;
+      await stopForwarding();
       await this.#driver.reset().catch(() => {});
       throw error;
+    } finally {
+      await stopForwarding();
     }
   }
 

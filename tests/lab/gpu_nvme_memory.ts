@@ -92,6 +92,6 @@ export function gpuNvmeMemoryTests(lab: Lab, sizeBytes: number): void {
         assertEquals(transfers, 8);
       }, { lentQueues: 1 });
       closeAll();
-    });
+    }, { timeoutMs: 240_000 });
   }
 }

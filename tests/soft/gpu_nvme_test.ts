@@ -27,6 +27,8 @@ const CASES: readonly (DirectOptions & { readonly nvme?: string; readonly bytes?
   { mode: "warp", nvme: "&dstrd=2&reorder_us=200", bytes: 2048 },
   { mode: "grid", nvme: "&reorder_us=200", bytes: 2048 },
   { mode: "warp", depth: 1, nvme: "&mqes=1", bytes: 8192 },
+  { mode: "warp", doorbells: "proxy" },
+  { mode: "grid", doorbells: "proxy", queues: 3 },
   { mode: "warp", tier: 2 },
   { mode: "grid", tier: 3, queues: 3, depth: 96, bytes: 1024 },
   { mode: "thread", tier: 3, doorbells: "shadow", bytes: 65_536, nvme: "&lba=4096" },

@@ -23,8 +23,11 @@ export interface DirectDriver
 /** Who submits: one thread, one warp, or many warps on one pair of queues. */
 export type DirectMode = "thread" | "warp" | "grid";
 
-/** How kernels tell the controller of new tails and heads: registers, or shadow doorbells. */
-export type DirectDoorbells = "mmio" | "shadow";
+/**
+ * How kernels tell the controller of new tails and heads: registers, shadow doorbells, or words that a thread of the host
+ * forwards. The last one puts the CPU into the data path.
+ */
+export type DirectDoorbells = "mmio" | "shadow" | "proxy";
 
 /** What lies in device memory: nothing, data, data and queues. */
 export type DirectTier = 1 | 2 | 3;

@@ -50,7 +50,11 @@ const PERCENTILES = [50, 99, 99.9] as const;
 const GIB = 2 ** 30;
 
 const WHO = { thread: "one thread", warp: "one warp", grid: "many warps" } as const;
-const BELLS = { mmio: "in the controller's registers", shadow: "in memory (shadow doorbells)" } as const;
+const BELLS = {
+  mmio: "in the controller's registers",
+  shadow: "in memory (shadow doorbells)",
+  proxy: "forwarded by a thread of the host",
+} as const;
 
 const TIERS = {
   1: "queues and data in pinned host memory",
@@ -68,7 +72,7 @@ export function methodLines(what: DirectDescription): string[] {
   return [
     `GPU ${what.gpu}`,
     `${WHO[what.mode]} on ${queues}, ${what.depth} commands in flight, doorbells ${BELLS[what.doorbells]}`,
-    `${tierText(what)}; no CPU in the data path`,
+    `${tierText(what)}${what.doorbells === "proxy" ? "" : "; no CPU in the data path"}`,
   ];
 }
 
@@ -155,7 +159,7 @@ export function gpuNvmeSchema(): JsonObject {
       gpu: text,
       action: { enum: ["read", "write", "verify", "bench"] },
       mode: { enum: ["thread", "warp", "grid"] },
-      doorbells: { enum: ["mmio", "shadow"] },
+      doorbells: { enum: ["mmio", "shadow", "proxy"] },
       tier: { enum: [1, 2, 3] },
       memoryWay: { type: ["string", "null"] },
       namespace: integer,
