@@ -37,6 +37,8 @@ export async function compileKernels(source: string = `${FOLDER}nvme.cu`): Promi
     // A hint of PTX 8.3, about bytes of a wide load that nobody uses, which earlier drivers do not know.
     const text = (await Deno.readTextFile(made)).replace(/^\/\/[^\n]*\n/gm, "").replace(/^\s*\n/gm, "")
       .replace(/^\s*\.pragma "used_bytes_mask[^\n]*\n/gm, "")
+      // Names of static functions have a number in them that comes from where the source lies.
+      .replace(/_INTERNAL_[0-9a-f]{8}_/g, "_INTERNAL_00000000_")
       .replace(/^\.version .*$/m, `.version ${PTX_VERSION}`);
     const whole = `// Made from ${source.split("/").at(-1)} by src/gpu/kernels/make.ts: do not edit.\n${text}`;
     await Deno.writeTextFile(made, whole);
