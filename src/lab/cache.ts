@@ -5,6 +5,7 @@
  * |---|---|
  * | `images/ID` | QEMU, a kernel and the guest's tools, unpacked |
  * | `kernels/RELEASE` | a current kernel, for machines that ask for one |
+ * | `qemus/VERSION` | a current QEMU, for machines whose GPU is by vfio-user |
  * | `initramfs` | first roots, named by what is in them |
  * | `apt` | the private package state while an image is being made |
  * | `runs/ID` | one running guest: disks, console log, share |
@@ -25,7 +26,7 @@ export function labFolder(): string {
  *
  * @throws {BusbarError} `permission` when it belongs to somebody else or others may write to it
  */
-export function labSubfolder(name: "images" | "kernels" | "initramfs" | "apt" | "runs" | "logs"): string {
+export function labSubfolder(name: "images" | "kernels" | "qemus" | "initramfs" | "apt" | "runs" | "logs"): string {
   const folder = `${labFolder()}/${name}`;
   for (const path of [labFolder(), folder]) makePrivateFolder(path);
   return folder;

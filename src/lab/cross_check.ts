@@ -64,6 +64,9 @@ export function crossCheck(machine: Machine): string[] {
   const mistakes: string[] = [];
   const report = (where: string, text: string): number => mistakes.push(`${where}: ${text}`);
   checkBoot(machine, report);
+  if (machine.gpu?.by === "file" && machine.gpu.size === undefined) {
+    report("gpu", "by: file needs the size of the file; write the one that cxl_gpu serve has, such as size: 64MiB");
+  }
   checkNodes(machine, report);
   checkPlaces(machine, report);
   machine.devices.forEach((device, index) => checkDevice(machine, device, `devices[${index}]`, report));

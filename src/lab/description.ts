@@ -39,8 +39,20 @@ export interface Machine {
   readonly devices: readonly Device[];
   /** CXL fixed memory windows. */
   readonly windows: readonly CxlWindow[];
+  /** A CXL Type 2 GPU that `cxl_gpu serve` gives the guest. */
+  readonly gpu?: Type2Gpu | undefined;
   /** Further arguments for QEMU, as they are. */
   readonly "qemu-arguments": readonly string[];
+}
+
+/** How a machine gets the Type 2 GPU of `cxl_gpu serve`, which must serve it before the machine starts. */
+export interface Type2Gpu {
+  /** A shared file, a shared file with a doorbell, or vfio-user, which needs QEMU 10.1: the lab fetches one. */
+  readonly by: "file" | "doorbell" | "vfio-user";
+  /** The shared file, or the socket. */
+  readonly path: string;
+  /** Bytes of the shared file; only `by: file` needs them. */
+  readonly size?: bigint | undefined;
 }
 
 /** A NUMA node. Without processors and memory it is a place for an NVDIMM. */

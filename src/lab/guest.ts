@@ -118,7 +118,7 @@ export class Guest implements AsyncDisposable {
   static async boot({ name, machine }: NamedMachine, options: BootOptions = {}): Promise<Guest> {
     const { signal } = options;
     const takesCommands = runsLabGuest(machine);
-    const parts = await findParts(machine.kernel ?? null, options);
+    const parts = await findParts(machine.kernel ?? null, options, machine.gpu ?? null);
     const initramfs = takesCommands ? await findInitramfs(parts, signal) : "";
     signal?.throwIfAborted();
 

@@ -30,7 +30,7 @@ const LAYOUT = 2;
 const KEY = `${LAYOUT} ${SUITES.join(" ")} ${[...HOST_PACKAGES, KERNEL_PACKAGE, ...GUEST_PACKAGES].join(" ")}`;
 
 /** Starts the unpacked QEMU. */
-const QEMU_SCRIPT = `#!/bin/sh
+export const QEMU_SCRIPT = `#!/bin/sh
 # QEMU with its own libraries and firmware, whatever this system has.
 root=$(dirname "$(readlink -f "$0")")/root
 lib=$root/usr/lib/x86_64-linux-gnu

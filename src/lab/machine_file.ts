@@ -108,6 +108,7 @@ function withAbsolutePaths(machine: Machine, path: string): Machine {
   return {
     ...machine,
     ...Object.fromEntries(boot),
+    ...(machine.gpu === undefined ? {} : { gpu: { ...machine.gpu, path: absolute(machine.gpu.path) } }),
     devices: machine.devices.map((device) => {
       if (device.type === "nvme") return { ...device, namespaces: device.namespaces.map(withFile) };
       const holdsFile = device.type === "nvdimm" || device.type === "ivshmem-plain" || device.type === "cxl-type3";

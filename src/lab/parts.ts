@@ -6,7 +6,8 @@
 
 import { BusbarError, isBusbarError, systemError } from "../core/error.ts";
 import { currentKernel } from "./current_kernel.ts";
-import { CURRENT_KERNEL } from "./description.ts";
+import { currentQemu, qemuHasDevice } from "./current_qemu.ts";
+import { CURRENT_KERNEL, type Type2Gpu } from "./description.ts";
 import { cannotSetUp, findImage, type Image, markUsed, setUp, type SetUpOptions } from "./image.ts";
 
 /**
@@ -28,9 +29,14 @@ export function cannotStart(): BusbarError | null {
  * The parts to start a machine with. Fetches the image when it is needed and not there.
  *
  * @param kernel the kernel that the machine's description asks for, instead of the image's
+ * @param gpu its GPU, which may need a newer QEMU than the image's
  * @throws {BusbarError} as {@linkcode setUp} does, and `absent` when something the user named does not exist
  */
-export async function findParts(kernel: string | null, options: SetUpOptions): Promise<Image> {
+export async function findParts(
+  kernel: string | null,
+  options: SetUpOptions,
+  gpu: Type2Gpu | null = null,
+): Promise<Image> {
   const own = ownPaths();
   const isCurrent = kernel === CURRENT_KERNEL;
   let wantedKernel = isCurrent ? null : kernel ?? own.kernel;
@@ -46,11 +52,29 @@ export async function findParts(kernel: string | null, options: SetUpOptions): P
     root: null,
     record: null,
   };
+  const qemu = gpu?.by === "vfio-user" ? await qemuWithVfioUser(own.qemu, parts.qemu, options) : own.qemu;
   return {
     ...parts,
-    ...(own.qemu === null ? {} : { qemu: own.qemu }),
+    ...(qemu === null ? {} : { qemu }),
     ...(wantedKernel === null ? {} : { kernel: wantedKernel, modules: modulesOf(wantedKernel) }),
   };
+}
+
+/** The user's QEMU, the image's, or a newer one: the first that has the device. */
+async function qemuWithVfioUser(own: string | null, usual: string, options: SetUpOptions): Promise<string> {
+  const DEVICE = "vfio-user-pci";
+  const qemu = own ?? usual;
+  if (await qemuHasDevice(qemu, DEVICE, options.signal)) return qemu;
+  if (own !== null) {
+    throw new BusbarError("unsupported", `${own} has no ${DEVICE}`, {
+      operation: "start a machine with a GPU by vfio-user",
+      path: own,
+      hint: "QEMU 10.1 or newer has it: unset BUSBAR_LAB_QEMU and the lab fetches one, or write by: file",
+    });
+  }
+  const newer = await currentQemu(options);
+  options.onProgress?.(`the image's QEMU has no ${DEVICE}; taking ${newer}`);
+  return newer;
 }
 
 function ownPaths(): { qemu: string | null; kernel: string | null } {

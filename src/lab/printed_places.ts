@@ -27,7 +27,7 @@ export async function printedPlaces(
     const qemu = Deno.env.get("BUSBAR_LAB_QEMU") || "qemu-system-x86_64";
     return { folder, places: { ...common, qemu, kernel: machine.kernel ?? "", initramfs: "", tools: null } };
   }
-  const parts = await findParts(machine.kernel ?? null, setUp);
+  const parts = await findParts(machine.kernel ?? null, setUp, machine.gpu ?? null);
   const initramfs = await findInitramfs(parts, setUp.signal);
   return { folder, places: { ...common, ...parts, initramfs, tools: parts.root } };
 }

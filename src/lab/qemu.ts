@@ -20,6 +20,7 @@ import {
   type NvmeController,
   type NvmeNamespace,
   runsLabGuest,
+  type Type2Gpu,
 } from "./description.ts";
 
 /** Channels over which commands run in the guest at the same time. */
@@ -115,8 +116,25 @@ class Planner {
     if (runsLabGuest(this.#machine)) this.#guestSupport();
     for (const bus of this.#machine.buses) this.#bus(bus);
     this.#machine.devices.forEach((device, index) => this.#deviceOf(device, index));
+    if (this.#machine.gpu !== undefined) this.#gpu(this.#machine.gpu);
     this.#argv.push(...this.#machine["qemu-arguments"]);
     return { argv: this.#argv, files: this.#files, removable: this.#removable };
+  }
+
+  #gpu({ by, path, size }: Type2Gpu): void {
+    if (by === "file") {
+      // The server makes the file; a machine that starts first would be refused by it.
+      const options = { id: "lab-gpu-memory", share: true, "mem-path": path, ...defined({ size }) };
+      this.#option("-object", "memory-backend-file", options);
+      this.#device("ivshmem-plain", { id: "lab-gpu", bus: "pcie.0", memdev: "lab-gpu-memory" });
+    } else if (by === "doorbell") {
+      this.#option("-chardev", "socket", { id: "lab-gpu-server", path });
+      this.#device("ivshmem-doorbell", { id: "lab-gpu", bus: "pcie.0", chardev: "lab-gpu-server", vectors: 1 });
+    } else {
+      // Its socket is an object, which only JSON can say.
+      const device = { driver: "vfio-user-pci", id: "lab-gpu", bus: "pcie.0", socket: { type: "unix", path } };
+      this.#argv.push("-device", JSON.stringify(device));
+    }
   }
 
   #board(): void {

@@ -6,7 +6,7 @@
 import { loadZod, type z as Z } from "../core/packages.ts";
 import { nearest } from "../core/locator.ts";
 import { parseBytes } from "../core/units.ts";
-import type { BlockError, Bus, CxlWindow, Device, Machine, NumaNode, NvmeNamespace } from "./description.ts";
+import type { BlockError, Bus, CxlWindow, Device, Machine, NumaNode, NvmeNamespace, Type2Gpu } from "./description.ts";
 import { crossCheck } from "./cross_check.ts";
 
 const { z } = await loadZod();
@@ -233,6 +233,12 @@ const nodeSchema: Z.ZodType<NumaNode> = keys({
   memory: memorySize.default(0n),
 });
 
+const gpuSchema: Z.ZodType<Type2Gpu> = keys({
+  by: z.literal(["file", "doorbell", "vfio-user"]).default("file"),
+  path,
+  size: size({ min: 16n * MIB, powerOfTwo: true, what: "a power of two of at least 16MiB" }).optional(),
+});
+
 const machineSchema: Z.ZodType<Machine> = keys({
   purpose: text("one line that says what the machine is for", /^[^\n]+$/),
   cpus: integer(1, 64).default(2),
@@ -251,6 +257,7 @@ const machineSchema: Z.ZodType<Machine> = keys({
   buses: listOf("buses", busSchema).default([]),
   devices: listOf("devices", deviceSchema).default([]),
   windows: listOf("windows", windowSchema).default([]),
+  gpu: gpuSchema.optional(),
   "qemu-arguments": listOf("words", z.string({ error: "a text" })).default([]),
 });
 

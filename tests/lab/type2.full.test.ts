@@ -6,6 +6,7 @@ import { cudaShimFolder } from "../../ffi/build.ts";
 import { SoftType2 } from "../../ffi/soft_type2.ts";
 import { serveSharedFile } from "../../src/type2/open.ts";
 import { expected, fatbin, run, Workshop } from "../soft/ptx/programs.ts";
+import { toolMissing } from "../soft/ptx/toolkit.ts";
 import { runTool } from "../soft/tool.ts";
 import { machine } from "./lab.ts";
 import { listTests } from "./list.ts";
@@ -19,6 +20,10 @@ const PROGRAMS = `${ROOT}build/type2-programs`;
 /** Programs for the driver API, with fat binaries that are committed. */
 const NAMES = ["vector_add", "matmul", "reduction", "streams", "printing"] as const;
 
+/** Why there are no programs for the runtime; a guest sees the host's nvcc, or none. */
+const nvccMissing = toolMissing("nvcc");
+const ENV = { LD_LIBRARY_PATH: `${ROOT}build/cuda-shim` };
+
 const lab = machine("type2.yaml", import.meta.url);
 
 listTests(lab);
@@ -30,6 +35,12 @@ lab.hostTest("the host serves the guest's shared memory as a Type 2 GPU, and bui
   using workshop = new Workshop();
   await Deno.mkdir(PROGRAMS, { recursive: true });
   for (const name of NAMES) await Deno.copyFile(await workshop.namedDriverProgram(name), `${PROGRAMS}/${name}`);
+  if (nvccMissing === null) {
+    for (const name of NAMES) await Deno.copyFile(await workshop.runtimeProgram(name), `${PROGRAMS}/${name}.cudart`);
+  }
+  const include = [`-I${ROOT}csrc`, "-pthread"];
+  const program = await workshop.namedDriverProgram("type2_program", `${ROOT}tests/c/type2_program.c`, ...include);
+  await Deno.copyFile(program, `${PROGRAMS}/type2_program`);
   cudaShimFolder();
   const path = `${guest.record.folder}/disks/gpu`;
   device = serveSharedFile(new Map([["memory", String(256 << 20)], ["adopt", "1"]]), { path, sizeBytes: 64 << 20 });
@@ -54,10 +65,40 @@ lab.test("cxl_gpu run computes saxpy in the guest", async () => {
 
 lab.test("CUDA programs for the driver API run unmodified in the guest, and print what they print on the host", async () => {
   for (const name of NAMES) {
-    const env = { LD_LIBRARY_PATH: `${ROOT}build/cuda-shim` };
-    const { code, output, errors } = await run(`${PROGRAMS}/${name}`, [fatbin(name, "plain")], env);
+    const { code, output, errors } = await run(`${PROGRAMS}/${name}`, [fatbin(name, "plain")], ENV);
     assertEquals({ code, output }, { code: 0, output: expected(name) }, `${name}: ${errors}`);
   }
+});
+
+const runtimeTitle = "CUDA programs built by nvcc with -cudart shared run unmodified in the guest, and print the same";
+if (nvccMissing !== null) {
+  Deno.test({ name: `${runtimeTitle} (not run: ${nvccMissing})`, ignore: true, fn: () => {} });
+} else {
+  lab.test(runtimeTitle, async () => {
+    for (const name of NAMES) {
+      const { code, output, errors } = await run(`${PROGRAMS}/${name}.cudart`, [], ENV);
+      assertEquals({ code, output }, { code: 0, output: expected(name) }, `${name}: ${errors}`);
+    }
+  });
+}
+
+let copiesBefore = 0;
+const copies = (): number =>
+  [0x22, 0x23, 0x24, 0x70, 0x71, 0x72].reduce((sum, code) => sum + (device?.count(code) ?? 0), 0);
+
+lab.hostTest("copies are counted before the next program", () => {
+  copiesBefore = copies();
+  return Promise.resolve();
+});
+
+lab.test("a kernel sums what a program of the guest wrote into pinned memory", async () => {
+  const { code, output, errors } = await run(`${PROGRAMS}/type2_program`, ["pool", "100000"], ENV);
+  assertEquals({ code, output }, { code: 0, output: "equal\n" }, errors);
+});
+
+lab.hostTest("and no command of it was a copy", () => {
+  assertEquals(copies(), copiesBefore);
+  return Promise.resolve();
 });
 
 lab.hostTest("and on the host nothing of it is left allocated", () => {

@@ -2,6 +2,9 @@
 
 import { assert, assertEquals } from "@std/assert";
 
+import { cudaShimFolder } from "../../ffi/build.ts";
+import { expected, run, Workshop } from "./ptx/programs.ts";
+import { toolMissing } from "./ptx/toolkit.ts";
 import { GuestProgram } from "./type2_program.ts";
 import { Served, startServer, withType2Libraries } from "./type2_device.ts";
 
@@ -63,4 +66,32 @@ Deno.test("serve killed in the middle of a program's kernel: the program ends wi
   next.kill("SIGTERM");
   await next.status;
   await Deno.remove(folder, { recursive: true });
+});
+
+const missing = toolMissing("nvcc");
+for (const name of ["vector_add", "matmul", "reduction", "streams", "printing"]) {
+  const title = `${name}, built by nvcc with -cudart shared, prints on a Type 2 GPU what it should`;
+  Deno.test({
+    name: missing === null ? title : `${title} (not run: ${missing})`,
+    ignore: missing !== null,
+    fn: async () => {
+      await using served = Served.start({}, 64 << 20);
+      using workshop = new Workshop();
+      const program = await workshop.runtimeProgram(name);
+      const { code, output, errors } = await run(program, [], {
+        LD_LIBRARY_PATH: cudaShimFolder(),
+        CXL_GPU: served.path,
+      });
+      assertEquals({ code, output }, { code: 0, output: expected(name) }, errors);
+    },
+  });
+}
+
+Deno.test("a kernel sums what a program wrote into pinned memory, without a copy among the commands", async () => {
+  await using served = Served.start({ memory: String(64 << 20) }, 64 << 20);
+  using program = await GuestProgram.build();
+  const { code, output, errors } = await program.run(served.path, "pool", "100000");
+  assertEquals({ code, output }, { code: 0, output: "equal\n" }, errors);
+  for (const copy of [0x22, 0x23, 0x24, 0x70, 0x71, 0x72]) assertEquals(served.device.count(copy), 0);
+  assertEquals(served.device.count(0x40), 1);
 });

@@ -8,6 +8,7 @@ import { formatBytes, hex } from "../../../src/core/units.ts";
 import type { Type2Gpu } from "../../../src/type2/client.ts";
 import { COMMANDS } from "../../../src/type2/commands.ts";
 import { hasFeature } from "../../../src/type2/generation.ts";
+import { type Quirk, QUIRKS } from "../../../src/type2/quirks.ts";
 import { CAPS_FIELDS, registerOffset } from "../../../src/type2/registers.ts";
 import { columns } from "../../cli/table.ts";
 import { printable } from "../../../src/core/printable.ts";
@@ -47,8 +48,15 @@ export function infoLines(gpu: Type2Gpu): string[] {
   ]);
 }
 
-/** The same as a document. */
-export function infoDocument(gpu: Type2Gpu): JsonObject {
+/** Quirks that were looked for as lines; none when nobody looked. */
+export function quirkLines(quirks: readonly Quirk[] | null): string[] {
+  if (quirks === null) return [];
+  if (quirks.length === 0) return ["quirks: none of those that devices of the public code have"];
+  return ["quirks:", ...columns(quirks.map(({ name, title, remedy }) => [`  ${name}`, `${title}; ${remedy}`]))];
+}
+
+/** The same as a document. `quirks` null: nobody looked. */
+export function infoDocument(gpu: Type2Gpu, quirks: readonly Quirk[] | null = null): JsonObject {
   const info = gpu.info();
   return {
     schema: "cxl_gpu/1",
@@ -69,6 +77,7 @@ export function infoDocument(gpu: Type2Gpu): JsonObject {
     multiprocessors: info.multiprocessors,
     mostThreads: info.mostThreads,
     warp: info.warp,
+    quirks: quirks === null ? null : quirks.map(({ name }) => name),
   };
 }
 
@@ -95,5 +104,10 @@ export function infoSchema(): JsonObject {
     multiprocessors: count,
     mostThreads: count,
     warp: count,
+    quirks: {
+      type: ["array", "null"],
+      items: { enum: QUIRKS.map(({ name }) => name) },
+      description: "null: they were not looked for, see --quirks",
+    },
   });
 }

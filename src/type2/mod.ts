@@ -1,0 +1,30 @@
+/**
+ * CXL Type 2 GPUs: the client of the command protocol, software devices for guests, and the coherency engine.
+ * @module
+ */
+
+// Opening.
+export { openType2, serveSharedFile, serveVfioUser, SOFT_TYPE2_OPTIONS } from "./open.ts";
+export { findCandidates, type ListedType2, listType2, type Type2Candidate } from "./list.ts";
+
+// The client.
+export {
+  type CommandOptions,
+  type Type2Function,
+  Type2Gpu,
+  type Type2Info,
+  type Type2Limits,
+  type Type2Module,
+} from "./client.ts";
+export { type LaunchShape } from "./arguments.ts";
+export { Type2Error } from "./type2_error.ts";
+export { type Completion, type Submission, type Type2Transport } from "./transport.ts";
+export { type Generation, hasFeature } from "./generation.ts";
+export { findQuirks, type Quirk, QUIRKS } from "./quirks.ts";
+
+// The protocol's tables.
+export { type CommandRow, COMMANDS, type Feature, RESULTS } from "./commands.ts";
+export { PROFILES, TYPE2_REGISTERS } from "./registers.ts";
+
+// The coherency engine.
+export { CoherencyEngine, parseTrace } from "./coherency.ts";
