@@ -6,6 +6,7 @@
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import { run } from "./cli/run.ts";
+import { bench } from "./cxl_gpu/bench.ts";
 import { coherency } from "./cxl_gpu/coherency.ts";
 import { copy } from "./cxl_gpu/copy.ts";
 import { decode } from "./cxl_gpu/decode.ts";
@@ -24,6 +25,7 @@ export const command: CommandUnknownOpts = new Command("cxl_gpu")
   .addCommand(runKernel)
   .addCommand(exec)
   .addCommand(copy)
+  .addCommand(bench)
   .addCommand(coherency)
   .addCommand(decode)
   .addCommand(reset)

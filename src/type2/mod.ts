@@ -22,6 +22,8 @@ export { type Completion, type Submission, type Type2Transport } from "./transpo
 export { type Generation, hasFeature } from "./generation.ts";
 export { findQuirks, type Quirk, QUIRKS } from "./quirks.ts";
 
+export { type CopySpeed, measureType2, type Type2Speed } from "./measure.ts";
+
 // The protocol's tables.
 export { type CommandRow, COMMANDS, type Feature, RESULTS } from "./commands.ts";
 export { PROFILES, TYPE2_REGISTERS } from "./registers.ts";

@@ -207,15 +207,10 @@ function openFunction(locator: PciLocator, limits: Type2Limits): Type2Gpu {
     file = Deno.openSync(path, { read: true, write: true });
   } catch (cause) {
     const error = systemError(cause, "open BAR2", path);
-    const ids = isDevice ? TYPE2_PCI_ID : IVSHMEM_PCI_ID;
     throw new BusbarError(error.code, error.message, {
       operation: "open BAR2",
       path,
-      hint: "be root, or let a udev rule give the function away: " +
-        `ACTION=="add", SUBSYSTEM=="pci", ATTR{vendor}=="${hex(ids.vendor, 4)}", ATTR{device}=="${
-          hex(ids.device, 4)
-        }", ` +
-        `RUN+="/bin/sh -c 'chown USER /sys/bus/pci/devices/%k/resource*'"`,
+      hint: `be root, or let a udev rule give the function away: ${udevRule(isDevice ? "cxl-type2" : "ivshmem")}`,
     });
   }
   try {
@@ -224,6 +219,13 @@ function openFunction(locator: PciLocator, limits: Type2Limits): Type2Gpu {
     closeQuietly(file);
     throw error;
   }
+}
+
+/** The rule that gives the BARs of such functions to a user, to be written below /etc/udev/rules.d. */
+export function udevRule(kind: "cxl-type2" | "ivshmem"): string {
+  const { vendor, device } = kind === "cxl-type2" ? TYPE2_PCI_ID : IVSHMEM_PCI_ID;
+  return `ACTION=="add", SUBSYSTEM=="pci", ATTR{vendor}=="${hex(vendor, 4)}", ATTR{device}=="${hex(device, 4)}", ` +
+    `RUN+="/bin/sh -c 'chown USER /sys/bus/pci/devices/%k/resource*'"`;
 }
 
 function hasId(folder: string, vendor: number, device: number): boolean {

@@ -48,7 +48,7 @@ Deno.test("what a hypervisor asks of the function is answered: identity, BARs an
     words((await client.ask(MESSAGE.region, asked(room, 0, index, 0, 0, 0, 0, 0))).body);
   assertEquals(await region(0, 32), [32, 3, 0, 0, 0x10000, 0, 0, 0]);
   // DATA alone may be mapped of BAR2; that does not fit the first question, so it is asked again.
-  assertEquals(await region(2, 32), [64, 15, 2, 0, 0x200000, 0, 0, 0]);
+  assertEquals(await region(2, 32), [64, 15, 2, 32, 0x200000, 0, 0, 0]);
   const data = [0x10001, 0, 1, 0, 0x1000, 0, 0x100000, 0];
   assertEquals(await region(2, 64), [64, 15, 2, 32, 0x200000, 0, 0, 0, ...data]);
   assertEquals(await region(4, 32), [32, 7, 4, 0, BAR4_BYTES, 0, 0, 0]);

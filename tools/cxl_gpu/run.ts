@@ -110,11 +110,21 @@ function makeCommand(): CommandUnknownOpts {
 }
 
 function readText(path: string): string {
+  let bytes: Uint8Array;
   try {
-    return Deno.readTextFileSync(path);
+    bytes = Deno.readFileSync(path);
   } catch (cause) {
     throw systemError(cause, "read PTX", path);
   }
+  // Machine code begins with 7F, a fat binary with 50 ED.
+  if (bytes[0] === 0x7f || (bytes[1] ?? 0) >= 0x80) {
+    throw new BusbarError("malformed", `${path}: an image without PTX text`, {
+      operation: "read PTX",
+      path,
+      hint: "nvcc -ptx makes the text of a kernel",
+    });
+  }
+  return new TextDecoder().decode(bytes);
 }
 
 /** Brings buffers to the device. */

@@ -205,7 +205,8 @@ static int say_region(struct exchange *e) {
   if (region == REGION_BAR4 && !device->settings.traps_bar4) flags |= CAN_MAP;
   const bool is_whole = room >= needs;
   if ((flags & CAN_MAP) != 0 && is_whole) e->descriptor = region == REGION_BAR2 ? device->data_fd : device->bar4_fd;
-  const uint32_t words[4] = {needs, flags, region, needs > 32 && is_whole ? 32 : 0};
+  /* QEMU 11.1 wants the place of the capability also in the answer that has no room for it. */
+  const uint32_t words[4] = {needs, flags, region, needs > 32 ? 32 : 0};
   const uint64_t longs[2] = {size, 0};
   memcpy(e->body, words, sizeof words);
   memcpy(e->body + 16, longs, sizeof longs);

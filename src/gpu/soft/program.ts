@@ -6,13 +6,19 @@
 
 import { BusbarError, systemError } from "../../core/error.ts";
 
+const PTX = 1, MACHINE_CODE = 2;
+
 /** What an ELF file says of itself. */
 interface ElfFile {
   readonly sections: ReadonlySet<string>;
   /** The libraries that it names. */
   readonly needed: readonly string[];
+  /** Its device code, as fat binaries one after the other; null for none. */
+  readonly fatbins: DataView<ArrayBuffer> | null;
 }
 
+/** Where nvcc puts device code. */
+const FATBIN_SECTION = ".nv_fatbin";
 const MOST_HEADERS = 4096;
 const HEADER_BYTES = 64;
 const SECTION_BYTES = 64;
@@ -68,7 +74,10 @@ function readElf(file: Deno.FsFile): ElfFile | null {
   const strings = (section: Section | undefined): DataView<ArrayBuffer> | null =>
     section === undefined ? null : readAt(file, section.offset, section.sizeBytes);
   const sectionNames = strings(sections[names]);
+  const nameOf = (section: Section): string => sectionNames === null ? "" : textAt(sectionNames, section.name);
+  const code = sections.find((section) => nameOf(section) === FATBIN_SECTION);
   return {
+    fatbins: strings(code),
     sections: new Set(sectionNames === null ? [] : sections.map(({ name }) => textAt(sectionNames, name))),
     needed: sections.filter(({ type }) => type === 6).flatMap((section) =>
       neededOf(file, section, strings(sections[section.link]))
@@ -103,8 +112,31 @@ export function findExecutable(name: string, path: string = Deno.env.get("PATH")
   return null;
 }
 
+/** Kinds of the entries of fat binaries: PTX is 1, machine code 2. What is cut off or damaged adds nothing. */
+function kindsIn(fatbins: DataView<ArrayBuffer>): Set<number> {
+  const MAGIC = 0xba55ed50, HEADER = 16;
+  const kinds = new Set<number>();
+  for (let at = 0; at + HEADER <= fatbins.byteLength;) {
+    // Between two of them there may be padding.
+    if (fatbins.getUint32(at, true) !== MAGIC) {
+      at += 8;
+      continue;
+    }
+    const end = at + fatbins.getUint16(at + 6, true) + Number(fatbins.getBigUint64(at + 8, true));
+    let entry = at + fatbins.getUint16(at + 6, true);
+    while (entry + HEADER <= Math.min(end, fatbins.byteLength)) {
+      kinds.add(fatbins.getUint16(entry, true));
+      const sizeBytes = fatbins.getUint32(entry + 4, true) + Number(fatbins.getBigUint64(entry + 8, true));
+      entry += Math.max(sizeBytes, HEADER);
+    }
+    at = Math.max(end, at + HEADER);
+  }
+  return kinds;
+}
+
 /**
- * Refuses a program that has NVIDIA's runtime linked in: it holds device code and names no CUDA library.
+ * Refuses a program that has NVIDIA's runtime linked in: it holds device code and names no CUDA library. And one whose device
+ * code is machine code only.
  *
  * @throws {BusbarError} `unsupported` for such a program; `absent` for none
  */
@@ -120,7 +152,15 @@ export function refuseStaticCudart(program: string): void {
   } catch (cause) {
     throw systemError(cause, "read program", path);
   }
-  if (elf === null || !elf.sections.has(".nv_fatbin")) return;
+  if (elf === null || !elf.sections.has(FATBIN_SECTION)) return;
+  const kinds = elf.fatbins === null ? new Set<number>() : kindsIn(elf.fatbins);
+  if (kinds.has(MACHINE_CODE) && !kinds.has(PTX)) {
+    throw new BusbarError(
+      "unsupported",
+      `${path}: holds machine code and no PTX: rebuild it with nvcc -gencode arch=compute_75,code=compute_75`,
+      { operation: "run", path },
+    );
+  }
   if (elf.needed.some((name) => /(?:^|\/)lib(?:cuda|cudart)\.so/.test(name))) return;
   throw new BusbarError(
     "unsupported",
