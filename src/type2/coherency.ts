@@ -43,13 +43,21 @@ export interface LineEntry {
 
 /** What was counted. */
 export interface CoherencyCounters {
+  /** All requests: hits and misses together. */
   requests: number;
+  /** Requests for a line that was tracked. */
   hits: number;
+  /** Requests for one that was not. */
   misses: number;
+  /** Copies of others that were invalidated, one for each domain. */
   backInvalidations: number;
+  /** Dirty lines that went to memory. */
   writebacks: number;
+  /** Copies that were dropped by their holder or by the filter. */
   evictions: number;
+  /** Writes by a domain that shared the line. */
   upgrades: number;
+  /** Lines that others may only share from then on. */
   downgrades: number;
 }
 
@@ -71,7 +79,11 @@ export class CoherencyEngine {
   readonly #lines = new Map<bigint, LineEntry>();
   #counters: CoherencyCounters = { ...ZERO };
 
-  /** @param lines the snoop filter's limit */
+  /**
+   * An engine in which no line is tracked.
+   *
+   * @param lines the snoop filter's limit
+   */
   constructor(lines: number = 4096) {
     if (!Number.isInteger(lines) || lines < 1) {
       throw new BusbarError("out-of-range", `a snoop filter of ${lines} lines`);
@@ -204,9 +216,13 @@ export class CoherencyEngine {
 
 /** A line of a trace: `domain request address bytes`. */
 export interface TraceLine {
+  /** Who asks. */
   readonly domain: Domain;
+  /** For what. */
   readonly request: Request;
+  /** The first byte, as an offset into BAR4. */
   readonly address: bigint;
+  /** How many bytes; each line that they touch is a request of its own. */
   readonly sizeBytes: bigint;
 }
 

@@ -5,6 +5,7 @@
 
 // Opening.
 export { openType2, serveSharedFile, serveVfioUser, SOFT_TYPE2_OPTIONS } from "./open.ts";
+export { type SharedFile, type SoftType2 } from "../../ffi/soft_type2.ts";
 export { findCandidates, type ListedType2, listType2, type Type2Candidate } from "./list.ts";
 
 // The client.
@@ -25,8 +26,17 @@ export { findQuirks, type Quirk, QUIRKS } from "./quirks.ts";
 export { type CopySpeed, measureType2, type Type2Speed } from "./measure.ts";
 
 // The protocol's tables.
-export { type CommandRow, COMMANDS, type Feature, RESULTS } from "./commands.ts";
-export { PROFILES, TYPE2_REGISTERS } from "./registers.ts";
+export { type CommandRow, COMMANDS, type DataUse, type Feature, type ResultRow, RESULTS } from "./commands.ts";
+export { type Profile, PROFILES, TYPE2_REGISTERS } from "./registers.ts";
 
 // The coherency engine.
-export { CoherencyEngine, parseTrace } from "./coherency.ts";
+export {
+  type CoherencyCounters,
+  CoherencyEngine,
+  type Domain,
+  type LineEntry,
+  parseTrace,
+  type Request,
+  type Response,
+  type TraceLine,
+} from "./coherency.ts";

@@ -79,13 +79,14 @@ Deno.test("a program on aarch64 uses the device by the guest's library: copies, 
   await build(cross, `${folder}/libcuda.so.1`, sourcesOf(CUDA_SHIM), ["-shared", "-pthread", "-ldl"]);
   await build(cross, `${folder}/program`, ["tests/c/type2_program.c"], [`${folder}/libcuda.so.1`, "-pthread"]);
   await using served = Served.start({ memory: String(64 * MIB) }, 64 * MIB);
-  for (const [mode, number] of [["copy", "1048575"], ["copy", "3145733"], ["pool", "1000"], ["many", "20"]] as const) {
+  // Not with children: qemu-user makes up a process's own /proc/self/stat, so a child takes its parent for another process.
+  for (const [mode, number] of [["copy", "1048575"], ["copy", "3145733"], ["pool", "1000"]] as const) {
     const { code, stdout, stderr } = await new Deno.Command(cross.emulator, {
       args: [...SYSTEM, `${folder}/program`, mode, number],
       env: { ...cross.env, CXL_GPU: served.path },
     }).output();
     const output = new TextDecoder().decode(stdout), errors = new TextDecoder().decode(stderr);
-    assertEquals({ code, output }, { code: 0, output: mode === "many" ? "ok\n" : "equal\n" }, `${mode}: ${errors}`);
+    assertEquals({ code, output }, { code: 0, output: "equal\n" }, `${mode}: ${errors}`);
   }
   await Deno.remove(folder, { recursive: true });
 });

@@ -10,7 +10,7 @@ import { formatBytes } from "../../src/core/units.ts";
 import { measureType2 } from "../../src/type2/measure.ts";
 import { openType2 } from "../../src/type2/open.ts";
 import { sizeBytes } from "../cli/arguments.ts";
-import { print, printJson } from "../cli/output.ts";
+import { print, printJson, printSchema } from "../cli/output.ts";
 import { Progress } from "../cli/progress.ts";
 import { documentSchema, interruption } from "../cli/run.ts";
 import { columns } from "../cli/table.ts";
@@ -42,7 +42,7 @@ export const bench: CommandUnknownOpts = new Command("bench")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (device, options) => {
-    if (options.jsonSchema) return printJson(documentSchema("cxl_gpu", [benchSchema()]));
+    if (options.jsonSchema) return printSchema(documentSchema("cxl_gpu", [benchSchema()], "bench"));
     const sizes: number[] = [];
     for (let size = LEAST_BYTES; size < Number(options.largest); size *= 16) sizes.push(size);
     sizes.push(Number(options.largest));

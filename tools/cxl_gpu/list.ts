@@ -9,7 +9,7 @@ import { thisMachine } from "../../src/core/host.ts";
 import { closedObject, type JsonObject } from "../../src/core/layout_json.ts";
 import { printable } from "../../src/core/printable.ts";
 import { listType2 } from "../../src/type2/list.ts";
-import { print, printJson } from "../cli/output.ts";
+import { print, printJson, printSchema } from "../cli/output.ts";
 import { documentSchema } from "../cli/run.ts";
 import { columns } from "../cli/table.ts";
 
@@ -38,7 +38,7 @@ export const list: CommandUnknownOpts = new Command("list")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action((options) => {
-    if (options.jsonSchema) return printJson(documentSchema("cxl_gpu", [listSchema()]));
+    if (options.jsonSchema) return printSchema(documentSchema("cxl_gpu", [listSchema()], "list"));
     const devices = listType2(thisMachine);
     if (options.json) {
       return printJson({ schema: "cxl_gpu/1", command: "list", devices: devices.map((one) => ({ ...one })) });
