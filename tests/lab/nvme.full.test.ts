@@ -1,6 +1,7 @@
 /** 1 GiB through VFIO and through the kernel, compared; what keeps a drive from being taken away or overwritten; signals. */
 
 import { dumpBar0SignalTests } from "./dump_bar0.ts";
+import { gpuFilesTest } from "./gpu_files.ts";
 import { gpuNvmeDataTest } from "./gpu_nvme.ts";
 import { machine } from "./lab.ts";
 import { lspciLinesTest } from "./lspci_lines.ts";
@@ -16,6 +17,7 @@ lspciLinesTest(lab);
 listTests(lab);
 nvmeAdminTests(lab);
 
+gpuFilesTest(lab, "a fragmented file of 40 MiB with holes", (40 << 20) + 77);
 gpuNvmeDataTest(lab, "64 MiB for each way", 64 << 20);
 vfioDataTest(lab, "1 GiB", 2 ** 30);
 nvmeRefusalTests(lab);

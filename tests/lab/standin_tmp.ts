@@ -34,12 +34,17 @@ const COMMANDS: Commands = [
 
 /** The tools as executable files, by name. */
 async function compiled(folder: string): Promise<ReadonlyMap<string, string>> {
-  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), { args: ["run","-A","--no-check",`${ROOT}/tools/ship/package.ts`,"--output",folder] }).output();
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", `${ROOT}/tools/ship/package.ts`, "--output", folder],
+  }).output();
   assert(success, new TextDecoder().decode(stderr));
   const pkg = new TextDecoder().decode(stdout).trim();
-  const m = new Map<string,string>();
+  const m = new Map<string, string>();
   m.set("pkg", pkg);
-  for (const t of TOOLS) { await Deno.writeTextFile(`${folder}/${t}`, `#!/busybox sh\nexec /bin/pkg ${t} "$@"\n`, {mode:0o755}); m.set(t, `${folder}/${t}`); }
+  for (const t of TOOLS) {
+    await Deno.writeTextFile(`${folder}/${t}`, `#!/busybox sh\nexec /bin/pkg ${t} "$@"\n`, { mode: 0o755 });
+    m.set(t, `${folder}/${t}`);
+  }
   return m;
 }
 

@@ -105,7 +105,9 @@ Deno.test("a percentile distribution says what the histogram says, in microsecon
     { tag: "a", startSeconds: 0, lengthSeconds: 1, latency: latencies() },
     { tag: "b", startSeconds: 1, lengthSeconds: 1, latency: latencies() },
   ]);
-  const rows = text.split("\n").map((line) => line.trim().split(/ +/).map(Number)).filter(([value]) => Number.isFinite(value));
+  const rows = text.split("\n").map((line) => line.trim().split(/ +/).map(Number)).filter(([value]) =>
+    Number.isFinite(value)
+  );
   const at = (percentile: number): number => rows.find((row) => (row[1] ?? 0) >= percentile)?.[0] ?? NaN;
   assert(Math.abs(at(0.5) / 10 - 1) < 0.01, `${at(0.5)}`);
   assert(Math.abs(at(0.95) / 2000 - 1) < 0.01, `${at(0.95)}`);

@@ -95,5 +95,42 @@ struct __align__(16) bb_nvme_resolve {
 };
 static_assert(sizeof(bb_nvme_resolve) == 224, "bb_nvme_resolve");
 
+/* An array on a drive, of which pages are cached. */
+struct __align__(16) bb_nvme_array {
+  unsigned long long queue; /* bb_nvme_queue */
+  unsigned long long control; /* bb_nvme_control, in pinned host memory */
+  unsigned long long lines; /* bb_nvme_line[set_count * way_count] */
+  unsigned long long locks; /* u32 for each set: 1 while somebody looks into it */
+  unsigned long long hands; /* u32 for each set: where its clock stands */
+  unsigned long long pages; /* the pages of the lines: device address */
+  unsigned long long pages_iova; /* the same, as the drive sees it */
+  unsigned long long first_lba; /* first block of the array */
+  unsigned long long page_count; /* pages of the array */
+  unsigned long long timeout_ns; /* how long an access may take */
+  unsigned long long hits; /* elements whose page was there */
+  unsigned long long joins; /* elements whose page another warp was reading */
+  unsigned long long misses; /* elements whose page had to be read */
+  unsigned long long evictions; /* pages that gave way to others */
+  unsigned long long write_backs; /* pages that were written back */
+  unsigned int set_count; /* sets */
+  unsigned int way_count; /* lines of a set */
+  unsigned int page_bytes; /* bytes of a page: no more than a page of PRPs */
+  unsigned int page_blocks; /* the same in blocks of the drive */
+  unsigned int namespace_id; /* NSID */
+  unsigned int failure; /* status field of the first command that failed */
+};
+static_assert(sizeof(bb_nvme_array) == 144, "bb_nvme_array");
+
+/* A page that is cached. */
+struct __align__(16) bb_nvme_line {
+  unsigned long long tag; /* number of the page, plus 1; 0 for none */
+  unsigned int state; /* bb_line_state */
+  unsigned int references; /* lanes that use it or wait for it */
+  unsigned int is_dirty; /* 1: changed since it was read */
+  unsigned int is_used; /* 1: used since the clock passed */
+  unsigned int padding[2];
+};
+static_assert(sizeof(bb_nvme_line) == 32, "bb_nvme_line");
+
 #endif
 

@@ -1,4 +1,5 @@
 /* Kernels that read files: runs of blocks into an arena, and files whose blocks they find by themselves. */
+#include "busbar_array.cuh"
 #include "busbar_gather.cuh"
 #include "busbar_resolve.cuh"
 
@@ -19,3 +20,5 @@ extern "C" __global__ void nvme_gather_grid(bb_nvme_gather *job) {
 extern "C" __global__ void nvme_resolve_ext4(bb_nvme_resolve *job) { resolve_ext4(job); }
 
 extern "C" __global__ void nvme_resolve_fat32(bb_nvme_resolve *job) { resolve_fat32(job); }
+
+extern "C" __global__ void nvme_array_flush(bb_nvme_array *array) { bb_array_flush<BB_GRID>(array); }

@@ -55,6 +55,7 @@ export const KERNEL_SOURCES: readonly string[] = [
   `${FOLDER}files.cu`,
   `${FOLDER}stamp.cu`,
   `${FOLDER}../../../tests/fixtures/gpu_nvme/own_kernel.cu`,
+  `${FOLDER}../../../tests/fixtures/gpu_nvme/array_kernel.cu`,
 ];
 
 if (import.meta.main) {

@@ -97,6 +97,40 @@ export const RESOLVE_BLOCK: BlockLayout = block("bb_nvme_resolve", "A file whose
   ["extents", 4, "runs of data that were found in the window"],
 ]);
 
+/** An array on a drive, of which pages are cached. */
+export const ARRAY_BLOCK: BlockLayout = block("bb_nvme_array", "An array on a drive, of which pages are cached.", [
+  ["queue", 8, "bb_nvme_queue"],
+  ["control", 8, "bb_nvme_control, in pinned host memory"],
+  ["lines", 8, "bb_nvme_line[set_count * way_count]"],
+  ["locks", 8, "u32 for each set: 1 while somebody looks into it"],
+  ["hands", 8, "u32 for each set: where its clock stands"],
+  ["pages", 8, "the pages of the lines: device address"],
+  ["pages_iova", 8, "the same, as the drive sees it"],
+  ["first_lba", 8, "first block of the array"],
+  ["page_count", 8, "pages of the array"],
+  ["timeout_ns", 8, "how long an access may take"],
+  ["hits", 8, "elements whose page was there"],
+  ["joins", 8, "elements whose page another warp was reading"],
+  ["misses", 8, "elements whose page had to be read"],
+  ["evictions", 8, "pages that gave way to others"],
+  ["write_backs", 8, "pages that were written back"],
+  ["set_count", 4, "sets"],
+  ["way_count", 4, "lines of a set"],
+  ["page_bytes", 4, "bytes of a page: no more than a page of PRPs"],
+  ["page_blocks", 4, "the same in blocks of the drive"],
+  ["namespace_id", 4, "NSID"],
+  ["failure", 4, "status field of the first command that failed"],
+]);
+
+/** A page that is cached. */
+export const LINE_BLOCK: BlockLayout = block("bb_nvme_line", "A page that is cached.", [
+  ["tag", 8, "number of the page, plus 1; 0 for none"],
+  ["state", 4, "bb_line_state"],
+  ["references", 4, "lanes that use it or wait for it"],
+  ["is_dirty", 4, "1: changed since it was read"],
+  ["is_used", 4, "1: used since the clock passed"],
+]);
+
 /** Why a kernel did not find a file's blocks. */
 export const RESOLVE_PROBLEMS = {
   none: 0,
@@ -113,7 +147,13 @@ export const RESOLVE_PROBLEMS = {
 } as const;
 
 /** All blocks, in the order in which C needs them. */
-export const FILE_BLOCKS: readonly BlockLayout[] = [SEGMENT_BLOCK, GATHER_BLOCK, RESOLVE_BLOCK];
+export const FILE_BLOCKS: readonly BlockLayout[] = [
+  SEGMENT_BLOCK,
+  GATHER_BLOCK,
+  RESOLVE_BLOCK,
+  ARRAY_BLOCK,
+  LINE_BLOCK,
+];
 
 /** The header for kernels. */
 export function fileLayoutHeader(): string {
