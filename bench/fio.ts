@@ -1,5 +1,9 @@
 /**
- * Random reads of 4 KiB from one drive, by our driver through VFIO and by fio through the kernel, in one run.
+ * Random reads of 4 KiB from one drive, by our driver through VFIO and by fio through the kernel, in one run; and of one block,
+ * by our driver and by `perf`, an example of libvfn, where LIBVFN_PERF names a build of it.
+ *
+ * That program has its depth built in: `qsize` in its source is one more than what is in flight. So LIBVFN_PERF has `{depth}`
+ * in the place of the depth, as in `/opt/libvfn/perf-{depth}`, for builds with 2 and 33.
  *
  * `deno task bench:fio` runs it in a lab machine. On a machine of your own: `deno run -A bench/fio.ts 0000:01:00.0`, with a
  * drive that the kernel's driver holds; nothing is written.
@@ -40,8 +44,8 @@ async function fio(device: string, engine: string, depth: number): Promise<Figur
   return { iops, medianUs: clat_ns.percentile["50.000000"] / 1000, p99Us: clat_ns.percentile["99.000000"] / 1000 };
 }
 
-async function ours(controller: NvmeController, depth: number): Promise<Figures> {
-  const plan = await planTransfers(controller, 1, 0n, undefined, { sizeBytes: 4096, isExact: true });
+async function ours(controller: NvmeController, depth: number, sizeBytes: number): Promise<Figures> {
+  const plan = await planTransfers(controller, 1, 0n, undefined, { sizeBytes, isExact: true });
   const job = { ...plan, readShare: 1, depth, queues: 1, randomSeed: 1 };
   await runIoJob(controller.driver, { ...job, durationMs: 1000 });
   const { transfers, elapsedMs, latency } = await runIoJob(controller.driver, { ...job, durationMs: SECONDS * 1000 });
@@ -52,6 +56,29 @@ async function ours(controller: NvmeController, depth: number): Promise<Figures>
   };
 }
 
+/** IOPS of libvfn's perf, or why there are none. The drive is bound to vfio-pci. */
+async function libvfn(address: string, depth: number): Promise<number | string> {
+  const program = Deno.env.get("LIBVFN_PERF");
+  if (program === undefined) return "not run: LIBVFN_PERF names no build of libvfn's perf (docs/benchmarks/nvme.md)";
+  const args = [
+    "--device",
+    address,
+    "--nsid",
+    "1",
+    "--runtime",
+    String(SECONDS),
+    "--warmup",
+    "1",
+    "--io-pattern",
+    "randread",
+  ];
+  const { success, stdout, stderr } = await new Deno.Command(program.replace("{depth}", String(depth)), { args })
+    .output();
+  if (!success) throw new BusbarError("io", `perf: ${new TextDecoder().decode(stderr)}`, { operation: "run perf" });
+  const [iops] = new TextDecoder().decode(stdout).trimEnd().split("\n").at(-1)?.trim().split(/ +/) ?? [];
+  return Number(iops);
+}
+
 const address = Deno.args[0] ?? "0000:01:00.0";
 const fn = readPciFunction(thisMachine, address);
 // With multipath the kernel also lists paths (nvme0c0n1), which nobody can open.
@@ -59,14 +86,28 @@ const disk = blockDevicesOf(thisMachine, fn).find((name) => /^nvme\d+n\d+$/.test
 if (disk === undefined) throw new BusbarError("absent", `${address}: the kernel shows no block device of it`);
 
 const rows: [name: string, depth: number, figures: Figures][] = [];
+const blockRows: string[][] = [["depth", "by", "IOPS", "ratio to libvfn"]];
 for (const depth of DEPTHS) {
   for (const engine of ENGINES) rows.push([`fio ${engine}`, depth, await fio(`/dev/${disk}`, engine, depth)]);
 }
 {
   using journal = new UndoJournal(thisMachine, { command: "bench" });
   bindVfio(journal, thisMachine, fn);
-  await using controller = await NvmeController.open(address, { drive: true });
-  for (const depth of DEPTHS) rows.push(["busbar, VFIO", depth, await ours(controller, depth)]);
+  const perBlock: number[] = [];
+  let blockBytes = 0;
+  {
+    await using controller = await NvmeController.open(address, { drive: true });
+    for (const depth of DEPTHS) rows.push(["busbar, VFIO", depth, await ours(controller, depth, 4096)]);
+    ({ blockBytes } = await controller.namespace(1).geometry());
+    for (const depth of DEPTHS) perBlock.push((await ours(controller, depth, blockBytes)).iops);
+  }
+  for (const [index, depth] of DEPTHS.entries()) {
+    const peer = await libvfn(address, depth);
+    const own = perBlock[index] ?? 0;
+    const ratio = typeof peer === "number" ? (own / peer).toFixed(2) : "-";
+    blockRows.push([String(depth), "libvfn perf", typeof peer === "number" ? peer.toFixed(0) : peer]);
+    blockRows.push([String(depth), `busbar, ${blockBytes} bytes`, own.toFixed(0), ratio]);
+  }
 }
 
 const best = (depth: number): number =>
@@ -81,3 +122,5 @@ const lines = rows.toSorted((a, b) => a[1] - b[1]).map(([name, depth, { iops, me
 ]);
 print(`4 KiB random reads of ${address}, ${SECONDS} s each`);
 print(columns([["depth", "by", "IOPS", "ratio to best fio", "median µs", "99 % µs"], ...lines]).join("\n"));
+print("\nrandom reads of one block");
+print(columns(blockRows).join("\n"));

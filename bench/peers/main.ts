@@ -10,29 +10,55 @@ import { note, print, printJson } from "../../tools/cli/output.ts";
 import { columns } from "../../tools/cli/table.ts";
 import { interruption, run } from "../../tools/cli/run.ts";
 import { measureMmio, MMIO_ACCESSES, type MmioResult } from "./mmio.ts";
+import { measureNvme, type NvmeResult } from "./nvme.ts";
 import { measureHost, measureLab, type StartupResult } from "./startup.ts";
 
 /** The command line of `deno task bench:peers`. */
 export const command: CommandUnknownOpts = new Command("bench:peers")
   .description("Measure register access and start-up side by side with C, Node, Python, lspci and nvme-cli.")
   .option("--no-lab", "leave out what needs a lab machine")
+  .option("--nvme", "only NVMe reads")
   .option("--json", "print one JSON document")
   .action(async (options) => {
     const onProgress = (line: string): void => note(`bench:peers: ${line}`);
-    const mmio = await measureMmio(onProgress);
-    const startup = await measureHost(onProgress);
-    if (options.lab) startup.push(...await measureLab(onProgress, interruption));
+    const nvme = await measureNvme(onProgress);
+    const mmio = options.nvme === true ? [] : await measureMmio(onProgress);
+    const startup = options.nvme === true ? [] : await measureHost(onProgress);
+    if (options.lab && options.nvme !== true) startup.push(...await measureLab(onProgress, interruption));
     const machine = `${processor()}, ${navigator.hardwareConcurrency} processors, Deno ${Deno.version.deno}`;
     const date = new Date().toISOString().slice(0, 10);
     if (options.json) {
-      return printJson({ schema: "bench_peers/1", date, machine, registers: mmio.map(withRatios(mmio)), startup });
+      return printJson({
+        schema: "bench_peers/1",
+        date,
+        machine,
+        nvme,
+        registers: mmio.map(withRatios(mmio)),
+        startup,
+      });
     }
     print(`${date}, ${machine}`);
+    print("\nreads of 4 KiB from the software controller: times the loop in C (nanoseconds each)");
+    print(nvmeLines(nvme).join("\n"));
+    if (options.nvme === true) return;
     print("\nregister access: times the limit, C (nanoseconds)");
     print(mmioLines(mmio).join("\n"));
     print("\nwhole process, from start to end: times lspci (milliseconds)");
     print(startupLines(startup).join("\n"));
   });
+
+function nvmeLines(results: readonly NvmeResult[]): string[] {
+  const cell = (ns: number, limit: number): string => `${(ns / limit).toFixed(2)} (${ns.toFixed(0)})`;
+  return columns(
+    [
+      ["", ...results.map(({ depth }) => `depth ${depth}`)],
+      ["C", ...results.map(({ cNs }) => cell(cNs, cNs))],
+      ["runIoJob", ...results.map(({ cNs, jobNs }) => cell(jobNs, cNs))],
+      ["namespace.read", ...results.map(({ cNs, promiseNs }) => cell(promiseNs, cNs))],
+    ],
+    "  ",
+  );
+}
 
 function processor(): string {
   return /^model name\s*: (.*)$/m.exec(thisMachine.readText("/proc/cpuinfo"))?.[1]?.trim() ?? Deno.build.arch;

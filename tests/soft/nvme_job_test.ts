@@ -291,3 +291,12 @@ Deno.test("an interruption ends a job within a slice, and nothing is left in fli
     assertEquals((await runIoJob(one.driver, await jobOn(one, { transfers: 64 }))).transfers, 64);
   }
 });
+
+Deno.test("queues on threads of their own wait side by side: four commands that take 2 s each do not take 8", async () => {
+  await using one = await openController("size=4MiB", { ioQueues: 4 });
+  one.soft.fault("latency=2000000,opcode=2");
+  const job = { queues: 4, depth: 4, isThreaded: true, transfers: 4 };
+  const { transfers, elapsedMs, latency } = await runIoJob(one.driver, await jobOn(one, job));
+  assertEquals(transfers, 4);
+  assert(latency.min >= 1.9e9 && elapsedMs < 7900, `${elapsedMs} ms`);
+});
