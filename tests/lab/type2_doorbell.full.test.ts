@@ -19,7 +19,7 @@ lab.test("the client finds the device and copies, ringing the doorbell", async (
   assertEquals(JSON.parse(info.stdout).transport, "shared memory");
   const copied = await runTool("cxl_gpu", ["copy", ADDRESS, "--size", "3MiB"]);
   assertStringIncludes(copied.stdout, "equal", copied.stderr);
-});
+}, { timeoutMs: 600_000 });
 
 lab.hostTest("the host ran what the guest asked for", () => {
   assert(served.device !== null && served.device.count(0x70) > 0, "bytes were copied");
