@@ -105,6 +105,18 @@ Deno.test("serve killed in a kernel: an error within 2 s; the next takes the fil
   await Deno.remove(folder);
 });
 
+Deno.test("a reset from outside: the file still says how it is used, old clients are told, new ones work", async () => {
+  await using served = Served.start({ memory: String(16 << 20) }, 16 << 20);
+  using before = served.open();
+  await before.begin();
+  await before.allocate(4096);
+  served.device.reset();
+  await assertRejects(() => before.allocate(4), BusbarError, "started anew");
+  using after = served.open();
+  await after.begin();
+  assertEquals((await after.memory()).freeBytes, 16n << 20n);
+});
+
 Deno.test("a program that is killed: the next one runs, and memory is whole again", async () => {
   await using served = Served.start({ memory: String(64 << 20) }, 16 << 20);
   using workshop = new Workshop();

@@ -96,9 +96,13 @@ export class ReplayedReference extends Reference {
 
 /** Answers as such a device does, in any order. */
 export class QuirkyReference extends Reference {
+  /** What it was asked. */
+  readonly asked: Submission[] = [];
   #next = 0x100000n;
 
-  protected answer({ code, params }: Submission): { result: number; results?: readonly bigint[] } {
+  protected answer(submission: Submission): { result: number; results?: readonly bigint[] } {
+    const { code, params } = submission;
+    this.asked.push(submission);
     const row = commandOf(code);
     if (row === null || row.isEmulated || row.feature === "EXTENSION") return { result: 1 };
     if (code === commandNamed("MEM_ALLOC").code) {

@@ -45,6 +45,24 @@ Deno.test("every quirk is seen on a device that has them all, and named once", a
   assertEquals(new Set(QUIRKS.map(({ name }) => name)).size, QUIRKS.length);
 });
 
+Deno.test("a device of the first generation behind a BAR2 of 128 MiB gets pieces of 60 KiB", async () => {
+  const transcript = referenceTranscript();
+  const reference = new QuirkyReference({ ...transcript, registers: { ...transcript.registers, CAPS: "0" } });
+  assertEquals(reference.windowBytes, 128 << 20);
+  using gpu = new Type2Gpu(reference);
+  assertEquals(gpu.generation.profile.name, "v1");
+  await gpu.write(0x100000n, new Uint8Array(3 * 0xf000 + 5));
+  await gpu.read(0x100000n, 2 * 0xf000 + 1);
+  assertEquals(
+    reference.asked.map(({ params, data, readBytes }) => [params[0], data?.length ?? readBytes]),
+    [[0x100000n, 0xf000], [0x10f000n, 0xf000], [0x11e000n, 0xf000], [0x12d000n, 5]].concat([
+      [0x100000n, 0xf000],
+      [0x10f000n, 0xf000],
+      [0x11e000n, 1],
+    ]),
+  );
+});
+
 Deno.test("PTX longer than DATA, and more arguments than slots: refused with both sizes and a remedy, and nothing is sent", async () => {
   const reference = new ReplayedReference({ ...referenceTranscript(), exchanges: [] });
   using gpu = new Type2Gpu(reference);
