@@ -7,7 +7,7 @@ import { findFile } from "../../src/gpu/files/find_file.ts";
 import { readGguf } from "../../src/gpu/models/gguf.ts";
 import type { ModelHeader } from "../../src/gpu/models/model.ts";
 import { readSafetensors } from "../../src/gpu/models/safetensors.ts";
-import type { ScriptTarget, Tried } from "./scripts.ts";
+import type { ScriptTarget, Tried } from "./script_target.ts";
 
 type ReadHeader = (
   read: (offset: number, sizeBytes: number) => Promise<Uint8Array>,

@@ -10,7 +10,7 @@ import { BusbarError } from "../../src/core/error.ts";
 import { Random } from "../unit/random.ts";
 import { CoverageFeedback } from "./coverage.ts";
 import type { FuzzResult } from "./fuzz.ts";
-import type { ScriptTarget, Tried } from "./scripts.ts";
+import type { ScriptTarget, Tried } from "./script_target.ts";
 
 /** The limit of one input in processor time, which others on this machine do not lengthen: nothing here is long work. */
 const LIMIT_MS = 2000;

@@ -3,7 +3,7 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 
 import { fuzzGuided } from "../fuzz/guided.ts";
-import type { ScriptTarget } from "../fuzz/scripts.ts";
+import type { ScriptTarget } from "../fuzz/script_target.ts";
 
 const WORD = "pcie";
 

@@ -44,7 +44,11 @@ export class Bar1 {
     this.name = `BAR1 (${path})`;
   }
 
-  /** @param path in place of the GPU's `resource1` */
+  /**
+   * The BAR1 of a GPU.
+   *
+   * @param path in place of the GPU's `resource1`
+   */
   static of(gpu: Gpu, path?: string): Bar1 {
     return new Bar1(gpu, path ?? `/sys/bus/pci/devices/${formatPciAddress(gpu.address)}/resource1`);
   }
