@@ -3,7 +3,7 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
+import { Argument, Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { readYamlFile } from "../src/core/documents.ts";
 import { BusbarError } from "../src/core/error.ts";
@@ -15,7 +15,7 @@ import { BlockPattern } from "../src/nvme/jobs/pattern.ts";
 import { planQueues, planTransfers, type TransferPlan, USUAL_DEPTH } from "../src/nvme/jobs/transfer_plan.ts";
 import { checkErase } from "../src/nvme/jobs/write_guard.ts";
 import { onlyWith } from "./cli/applicable.ts";
-import { fraction, ratio, sizeBytes, timeOption, unsigned, wholeNumber } from "./cli/arguments.ts";
+import { fraction, ratio, sizeBytes, suggesting, timeOption, unsigned, wholeNumber } from "./cli/arguments.ts";
 import { BlockFile, BlockSource, BlockStream } from "../src/nvme/jobs/block_file.ts";
 import { hexLines } from "./render/pci/hexdump.ts";
 import {
@@ -45,7 +45,7 @@ function actionNamed(text: string): Action {
 export const command: CommandUnknownOpts = new Command("nvme_io")
   .description("Read, write, verify and measure blocks of an NVMe namespace, by a driver in this process.")
   .argument("[device]", "0000:01:00.0 bound to vfio-pci, or soft:nvme")
-  .argument("[action]", "read, write, verify or bench")
+  .addArgument(suggesting(new Argument("[action]", "what to do"), ACTIONS))
   .option("--namespace <n>", "the namespace", wholeNumber, 1)
   .option("--lba <n>", "first block; 0 by default", unsigned)
   .option("--blocks <n>", "blocks of the range; to the end of the namespace by default", unsigned)

@@ -101,6 +101,7 @@ test(["bash"], "bash lists tools, subcommands, options and the words that an arg
   assertEquals(await bashLists(folder, "busbar bind vfio --"), ["--dry-run", "--force", "--help", "--json"]);
   assertEquals(await bashLists(folder, "busbar lab run nv"), ["nvme", "nvme-zoo"]);
   assertEquals(await bashLists(folder, "busbar completion "), ["bash", "fish", "zsh"]);
+  assertEquals(await bashLists(folder, "busbar nvme_io soft:nvme "), ["bench", "read", "verify", "write"]);
   assertEquals(await bashLists(folder, "busbar dump_bar0 --watch --js"), ["--json", "--json-schema"]);
   assertEquals(await bashLists(folder, "busbar lab run nvme -- --"), [""], "behind -- there are no options of ours");
   for (const [path, { options }] of allCommands(program)) {

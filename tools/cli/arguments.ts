@@ -137,9 +137,7 @@ export function fraction(text: string): number {
 /** A number above 0, whole or not. */
 export function positiveNumber(text: string): number {
   const value = Number(text);
-  return /^\d*\.?\d+$/.test(text) && value > 0 && Number.isFinite(value)
-    ? value
-    : refuse(text, "is no number above 0");
+  return /^\d*\.?\d+$/.test(text) && value > 0 && Number.isFinite(value) ? value : refuse(text, "is no number above 0");
 }
 
 /** A number from 0 to 1. */
@@ -171,4 +169,10 @@ export function cpuList(text: string): number[] {
 /** A NUMA node's number. */
 export function nodeNumber(text: string): number {
   return /^\d{1,4}$/.test(text) ? Number(text) : refuse(text, "is no node: write its number, as in 0");
+}
+
+/** Words that help and completion show for an argument, which the tool checks by itself. */
+export function suggesting<Of extends { argChoices?: readonly string[] }>(argument: Of, words: readonly string[]): Of {
+  argument.argChoices = words;
+  return argument;
 }
