@@ -14,7 +14,7 @@ import { createNamespace, destroyNamespace } from "../../src/memory/namespace.ts
 import { type NamespaceRequest, planNamespace } from "../../src/memory/namespace_plan.ts";
 import { findNamespace, readPersistentMemory } from "../../src/memory/namespaces.ts";
 import { runTool } from "../soft/tool.ts";
-import type { Lab } from "./lab.ts";
+import { type Lab, unproven } from "./lab.ts";
 import { output, shell } from "./programs.ts";
 
 const SUBJECT = new URL("namespace_subject.ts", import.meta.url).pathname;
@@ -166,7 +166,7 @@ export function namespaceTests(lab: Lab): void {
     assert(made >= 6 && destroyed >= 8, `ended behind write ${made} and ${destroyed}`);
   }, { timeoutMs: 300_000 });
 
-  lab.test("in use, it is neither changed nor destroyed: mapped, mounted", async () => {
+  unproven(lab).test("in use, it is neither changed nor destroyed: mapped, mounted", async () => {
     const target = "namespace0.0";
     const leave = [target, "--erase", target];
     await namespaceTool("create", ...leave);
@@ -200,7 +200,7 @@ export function namespaceTests(lab: Lab): void {
     await namespaceTool("destroy", ...leave);
   }, { timeoutMs: 240_000 });
 
-  lab.test("with labels: several namespaces in a region, made and destroyed by both programs", async () => {
+  unproven(lab).test("with labels: several namespaces in a region, made and destroyed by both programs", async () => {
     await shell("ndctl disable-region region1; ndctl init-labels -f nmem1 2>&1; ndctl enable-region region1");
     const target = "region1";
     create({ target, sizeBytes: 64n << 20n });
@@ -227,25 +227,29 @@ export function namespaceTests(lab: Lab): void {
     assertEquals(region.available_size, region.size);
   }, { timeoutMs: 240_000 });
 
-  lab.test("killed behind writes with labels: nothing is left of create; destroy ends whole or gone", async () => {
-    const before = await state();
-    const isBefore = async (writes: number): Promise<void> =>
-      assertEquals(normalised(await state()), normalised(before), `killed behind write ${writes}`);
-    await killBehindWrites("create", "region1", "devdax", isBefore);
-    const target = (await theirs()).find(({ dev }) => dev.startsWith("namespace1"))?.dev ?? "";
-    const devdax = await state();
-    await killBehindWrites("destroy", target, "", async (writes) => {
-      const now = await state();
-      if (now === devdax) return;
-      // Behind the last write the label is gone.
-      assertEquals(normalised(now), normalised(before), `killed behind write ${writes}`);
-      create({ target: "region1" });
-    });
-    assertEquals(normalised(await state()), normalised(before));
-  }, { timeoutMs: 300_000 });
+  unproven(lab).test(
+    "killed behind writes with labels: nothing is left of create; destroy ends whole or gone",
+    async () => {
+      const before = await state();
+      const isBefore = async (writes: number): Promise<void> =>
+        assertEquals(normalised(await state()), normalised(before), `killed behind write ${writes}`);
+      await killBehindWrites("create", "region1", "devdax", isBefore);
+      const target = (await theirs()).find(({ dev }) => dev.startsWith("namespace1"))?.dev ?? "";
+      const devdax = await state();
+      await killBehindWrites("destroy", target, "", async (writes) => {
+        const now = await state();
+        if (now === devdax) return;
+        // Behind the last write the label is gone.
+        assertEquals(normalised(now), normalised(before), `killed behind write ${writes}`);
+        create({ target: "region1" });
+      });
+      assertEquals(normalised(await state()), normalised(before));
+    },
+    { timeoutMs: 300_000 },
+  );
 
   // It comes last: the kernel gives memory back when it can, which may be never.
-  lab.test("memory that the kernel uses as system RAM is neither changed nor destroyed", async () => {
+  unproven(lab).test("memory that the kernel uses as system RAM is neither changed nor destroyed", async () => {
     const target = "namespace0.0";
     create({ target }, target);
     const dax = (await theirs()).find(({ dev }) => dev === target)?.chardev ?? "";
