@@ -14,7 +14,9 @@
 #include <unistd.h>
 
 #ifdef AGENT_SOFT_ORADAX
-#include "soft/busbar_soft.h"
+/* For tests: the software coprocessor, which hands out its own memory. tests/c/agent_soft_oradax.c */
+int32_t agent_soft_oradax(bb_oradax **out);
+int32_t agent_soft_allocate(uint64_t size, uint64_t page, void **out);
 #endif
 
 #ifndef MAP_HUGE_SHIFT
@@ -26,7 +28,6 @@ static const uint64_t MAX_BUFFER = UINT64_C(1) << 40;
 
 static int32_t open_device(const char *path, bb_oradax **out) {
 #ifdef AGENT_SOFT_ORADAX
-  /* For tests: the software coprocessor stands in for the driver. */
   if (strcmp(path, "/dev/oradax2") == 0) return agent_soft_oradax(out);
 #endif
   if (strcmp(path, "/dev/oradax1") != 0 && strcmp(path, "/dev/oradax2") != 0) {
@@ -60,6 +61,10 @@ int32_t operation_open_oradax(struct call *call) {
 
 /* The smallest huge page of this host that is at least so large, or 0: its sizes are names, `hugepages-2048kB`. */
 static uint64_t huge_page(uint64_t at_least) {
+#ifdef AGENT_SOFT_ORADAX
+  /* A SPARC host that has set aside pages of 8 MiB and no others. */
+  return at_least > UINT64_C(8) << 20 ? 0 : UINT64_C(8) << 20;
+#endif
   DIR *folder = opendir("/sys/kernel/mm/hugepages");
   if (folder == NULL) return 0;
   uint64_t best = 0;
@@ -73,12 +78,16 @@ static uint64_t huge_page(uint64_t at_least) {
 }
 
 static int32_t map_pages(uint64_t size, uint64_t page, void **out) {
+#ifdef AGENT_SOFT_ORADAX
+  return agent_soft_allocate(size, page, out);
+#else
   int kind = MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE;
   if (page > bb_page_size()) kind |= MAP_HUGETLB | __builtin_ctzll(page) << MAP_HUGE_SHIFT;
   void *address = mmap(NULL, size, PROT_READ | PROT_WRITE, kind, -1, 0);
   if (address == MAP_FAILED) return -errno;
   *out = address;
   return 0;
+#endif
 }
 
 int32_t operation_oradax_allocate(struct call *call) {

@@ -32,6 +32,10 @@ void handle_close(struct handle *handle) {
       if (handles[i].kind == HANDLE_ORADAX_BUFFER && handles[i].owner == number) handle_close(&handles[i]);
     }
   }
+#ifdef AGENT_SOFT_ORADAX
+  /* The software device's own: it goes with the device. */
+  if (handle->kind == HANDLE_ORADAX_BUFFER) handle->address = NULL;
+#endif
   if (handle->address != NULL) bb_unmap(handle->address, handle->mapped_size);
   if (handle->fd >= 0) bb_close(handle->fd);
   *handle = (struct handle){.kind = HANDLE_FREE, .fd = -1};
