@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { createHash } from "node:crypto";
 
+import { BusbarError } from "../../src/core/error.ts";
 import { catFile, catResolved, resolvableFile } from "../../src/gpu/cat_file.ts";
 import { driveBytes } from "../../src/gpu/files/drive.ts";
 import type { FileMap } from "../../src/gpu/files/file_map.ts";
@@ -10,7 +11,7 @@ import { findFile, findFileSystem } from "../../src/gpu/files/find_file.ts";
 import { loadModel } from "../../src/gpu/load_model.ts";
 import type { DirectOptions } from "../../src/gpu/nvme/direct_job.ts";
 import { FileKernels } from "../../src/gpu/nvme/file_kernels.ts";
-import { ext4Image, fat32Image } from "../disk_images.ts";
+import { ext4Image, fat32Image, program } from "../disk_images.ts";
 import { ggufFile, type MadeTensor, safetensorsFile } from "../model_files.ts";
 import { withNeeds } from "../needs.ts";
 import { Random } from "../unit/random.ts";
@@ -146,3 +147,41 @@ for (const [format, bytes] of [["safetensors", safetensorsFile(TENSORS)], ["GGUF
     assertEquals([...some.tensors.keys()], ["a", "c"]);
   });
 }
+
+Deno.test({
+  ...withNeeds("a kernel that walks a damaged extent tree says so, and the queues stay good", "mkfs.ext4", "debugfs"),
+  fn: async () => {
+    await inFolder(async (folder) => {
+      const image = await ext4Image(folder, 400_001);
+      const { size } = await Deno.stat(image.path);
+      await using one = await openImage(image.path, size, { mode: "warp", depth: 32 });
+      const namespace = one.controller.namespace(1);
+      const drive = await driveBytes(one.controller, 1);
+      const file = await resolvableFile(await findFileSystem(drive), image.file, one.geometry.blockBytes);
+      using kernels = new FileKernels(one.direct, one.geometry, await one.controller.maxTransferBytes());
+      // The block of the tree that the inode points to first, as debugfs lists it.
+      const listed = await program("debugfs", ["-R", `ex ${image.file}`, image.path]);
+      const child = Number(/^\s*0\/ \d+\s+1\/\s*\d+\s+\d+ -\s*\d+\s+(\d+)/m.exec(listed)?.[1]) * 1024;
+      const good = (await drive.read(child, 1024)).slice();
+      const changes: readonly (readonly [what: string, change: (view: DataView) => void])[] = [
+        ["magic", (view) => view.setUint16(0, 0, true)],
+        ["more entries than fit", (view) => view.setUint16(2, 900, true)],
+        ["deeper than its parent says", (view) => view.setUint16(6, 4, true)],
+        ["a block beyond the end", (view) => view.setUint32(12 + 4 + 4, 0x7fff_ffff, true)],
+        ["backwards", (view) => view.setUint32(24, 0, true)],
+      ];
+      for (const [what, change] of changes) {
+        const bad = good.slice();
+        change(new DataView(bad.buffer));
+        await namespace.write(child / one.geometry.blockBytes, bad);
+        const error = await catResolved(kernels, file, () => {}).then(() => null, (error) => error);
+        assert(error instanceof BusbarError && error.code === "malformed", `${what}: ${error}`);
+      }
+      await namespace.write(child / one.geometry.blockBytes, good);
+      const whole = collector();
+      await catResolved(kernels, file, whole.take);
+      assertBytes(whole.all(), image.bytes, "after the damage was undone");
+      assertEquals(one.driver.resets, 0);
+    });
+  },
+});
