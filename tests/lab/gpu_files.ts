@@ -128,7 +128,10 @@ export function gpuFilesTest(lab: Lab, what: string, sizeBytes: number): void {
         }
         await must("umount", point);
       }
-      assert(maps.every(({ extents }) => extents.length > sizeBytes / MIB), `${maps.map(({ extents }) => extents.length)} extents`);
+      assert(
+        maps.every(({ extents }) => extents.length > sizeBytes / MIB),
+        `${maps.map(({ extents }) => extents.length)} extents`,
+      );
       await driven(NVME, async (controller) => {
         const drive = await driveBytes(controller, 1);
         for (const map of stale) assert(/ was .* when the file was mapped/.test(await refusal(drive, map)));
