@@ -3,6 +3,7 @@
 import { dumpBar0SignalTests } from "./dump_bar0.ts";
 import { gpuFilesTest } from "./gpu_files.ts";
 import { gpuNvmeDataTest } from "./gpu_nvme.ts";
+import { killLoopTest } from "./kill_loop.ts";
 import { machine, unproven } from "./lab.ts";
 import { lspciLinesTest } from "./lspci_lines.ts";
 import { listTests } from "./list.ts";
@@ -22,3 +23,4 @@ gpuNvmeDataTest(lab, "64 MiB for each way", 64 << 20);
 vfioDataTest(lab, "1 GiB", 2 ** 30);
 nvmeRefusalTests(lab);
 dumpBar0SignalTests(lab, ["SIGKILL", "SIGTERM", "SIGHUP"]);
+killLoopTest(unproven(lab));

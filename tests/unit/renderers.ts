@@ -57,7 +57,7 @@ import { explanationLines, runLines } from "../../tools/render/sim/run_text.ts";
 import { topologyChart } from "../../tools/render/sim/topology_chart.ts";
 import { sweepPage, sweepPictures } from "../../tools/render/sweep/sweep_page.ts";
 import { fieldText, sweepCsv, sweepLines } from "../../tools/render/sweep/sweep_text.ts";
-import { infoLines } from "../../tools/render/type2/info.ts";
+import { infoLines, quirkLines } from "../../tools/render/type2/info.ts";
 import { CxlMachine } from "./cxl_machine.ts";
 import { pciMachine } from "./pci_machine.ts";
 import { matrix, shown, topology } from "./picture_machine.ts";
@@ -640,6 +640,7 @@ export const RENDERERS: Readonly<Record<string, Readonly<Record<string, Renderer
     fieldText: { text: (next) => [fieldText(next())] },
   },
   "type2/info.ts": {
+    quirkLines: { text: (next) => quirkLines(made([{ name: next(), title: next(), remedy: next() }])) },
     infoLines: {
       text: (next) =>
         infoLines(made({
