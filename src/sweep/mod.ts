@@ -15,7 +15,7 @@ export {
   type Parameter,
   type ReportRequest,
 } from "./grid.ts";
-export { type Condition } from "./where.ts";
+export type { ComparedSides, Comparison, Condition, Side } from "./where.ts";
 export { LineWorker, type PointAnswer, type PointRequest } from "./line_worker.ts";
 export { type LocalOptions, LocalScheduler, type PointWorker } from "./local.ts";
 export { paretoFront } from "./pareto.ts";

@@ -59,7 +59,9 @@ export class SlurmScheduler implements Scheduler {
       if (outcome !== null) results.store(first, outcome);
     }
     const size = chunkSize(rest.length, performance.now() - started, this.#options.chunkMs, arraySize);
-    const jobs = rest.length === 0 ? [] : await submit(rest, size, arraySize, await Deno.realPath(results.folder), this.#options);
+    const jobs = rest.length === 0
+      ? []
+      : await submit(rest, size, arraySize, await Deno.realPath(results.folder), this.#options);
     return new SlurmBatch(points, jobs, results, this.#options);
   }
 }

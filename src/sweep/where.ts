@@ -6,16 +6,27 @@
 import type { Options, OptionValue } from "./option.ts";
 
 /** Compares two values. */
-type Comparison = "==" | "!=" | "<" | "<=" | ">" | ">=";
+export type Comparison = "==" | "!=" | "<" | "<=" | ">" | ">=";
 
 /** One side of a comparison: a parameter or option by its name, or a value. */
-type Side = { readonly name: string } | { readonly value: string | number | boolean };
+export type Side = { readonly name: string } | { readonly value: string | number | boolean };
 
-/** A condition: one of these comparisons holds. */
+/** Two sides that are compared. */
+export interface ComparedSides {
+  /** The parameter or option. */
+  readonly left: Side;
+  /** How. */
+  readonly how: Comparison;
+  /** What it is compared with. */
+  readonly right: Side;
+}
+
+/** A condition. */
 export interface Condition {
   /** As it was written. */
   readonly text: string;
-  readonly any: readonly { readonly left: Side; readonly how: Comparison; readonly right: Side }[];
+  /** It is fulfilled when one of these holds. */
+  readonly any: readonly ComparedSides[];
 }
 
 const PARTS = /^\s*(\S+|"[^"]*")\s*(==|!=|<=|>=|<|>)\s*("[^"]*"|\S+)\s*$/;
@@ -27,7 +38,7 @@ const PARTS = /^\s*(\S+|"[^"]*")\s*(==|!=|<=|>=|<|>)\s*("[^"]*"|\S+)\s*$/;
  * @returns what is wrong with it, as text, where it is none
  */
 export function readCondition(text: string, names: ReadonlySet<string>): Condition | string {
-  const any: Condition["any"][number][] = [];
+  const any: ComparedSides[] = [];
   for (const part of text.split(/\s+or\s+/)) {
     const [, left = "", how = "", right = ""] = PARTS.exec(part) ?? [];
     if (how === "") return `'${part}' is no comparison: NAME == VALUE, with ==, !=, <, <=, > or >=`;
