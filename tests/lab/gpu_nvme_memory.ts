@@ -61,8 +61,8 @@ function unmapped(driver: NvmeDriver): DirectDriver {
   };
 }
 
-/** Registers what must hold of data and queues in another function's BAR. */
-export function gpuNvmeMemoryTests(lab: Lab, sizeBytes: number): void {
+/** Registers the data path of `sizeBytes` for each way to have data and queues in another function's BAR. */
+export function gpuNvmePeerDataTest(lab: Lab, sizeBytes: number): void {
   gpuNvmeDataTest(lab, `tiers 2 and 3: ${sizeBytes >> 20} MiB for each way, in an ivshmem BAR,`, sizeBytes, {
     ways: [
       { tier: 2, mode: "warp" },
@@ -72,26 +72,33 @@ export function gpuNvmeMemoryTests(lab: Lab, sizeBytes: number): void {
     ],
     gpu: peerGpu,
   });
+}
 
+/** Registers what must be reported where device memory was not mapped for the drive. */
+export function gpuNvmeFaultTests(lab: Lab): void {
   for (const tier of [2, 3] as const) {
-    lab.test(`tier ${tier}: with the mapping left out, the IOMMU's fault is reported, and the drive goes on`, async () => {
-      const gpuLocator = await peerGpu();
-      await driven(NVME, async (controller) => {
-        const namespace = await controller.namespace(1).geometry();
-        const range = { namespace, lba: 0n, blocks: 64n, transferBlocks: 8, operation: "read" } as const;
-        using gpu = openGpu(gpuLocator);
-        {
-          await using direct = await NvmeDirect.open(unmapped(controller.driver), gpu, { tier });
-          let problem: unknown = null;
-          await direct.run({ ...range, timeoutMs: 3_000 }).catch((error) => problem = error);
-          assert(problem instanceof BusbarError, `${problem}`);
-          assertMatch(problem.message, /the IOMMU stopped it: DMAR: \[DMA \w+.*\[01:00\.0\] fault addr 0x7f0000/);
-        }
-        await using direct = await NvmeDirect.open(controller.driver, gpu, { tier });
-        const { transfers } = await direct.run(range);
-        assertEquals(transfers, 8);
-      }, { lentQueues: 1 });
-      closeAll();
-    }, { timeoutMs: 240_000 });
+    lab.test(
+      `tier ${tier}: with the mapping left out, the IOMMU's fault is reported, and the drive goes on`,
+      async () => {
+        const gpuLocator = await peerGpu();
+        await driven(NVME, async (controller) => {
+          const namespace = await controller.namespace(1).geometry();
+          const range = { namespace, lba: 0n, blocks: 64n, transferBlocks: 8, operation: "read" } as const;
+          using gpu = openGpu(gpuLocator);
+          {
+            await using direct = await NvmeDirect.open(unmapped(controller.driver), gpu, { tier });
+            let problem: unknown = null;
+            await direct.run({ ...range, timeoutMs: 3_000 }).catch((error) => problem = error);
+            assert(problem instanceof BusbarError, `${problem}`);
+            assertMatch(problem.message, /the IOMMU stopped it: DMAR: \[DMA \w+.*\[01:00\.0\] fault addr 0x7f0000/);
+          }
+          await using direct = await NvmeDirect.open(controller.driver, gpu, { tier });
+          const { transfers } = await direct.run(range);
+          assertEquals(transfers, 8);
+        }, { lentQueues: 1 });
+        closeAll();
+      },
+      { timeoutMs: 240_000 },
+    );
   }
 }

@@ -106,11 +106,11 @@ while struct.unpack_from("<I", bar, 0x1c)[0] & 1: time.sleep(0.01)
 `;
 
 /** What is killed while it reads: the loop in C, and kernels of a GPU. */
-const KILLED = [
-  { what: "by nvme_io", name: "nvme_io", args: ["--depth", "32", "--block-size", "128KiB"], ready: "" },
+const KILLED = {
+  loop: { what: "by nvme_io", name: "nvme_io", args: ["--depth", "32", "--block-size", "128KiB"], ready: "" },
   // Its data is one buffer, and no buffer is larger than a huge page.
-  { what: "by kernels", name: "gpu_nvme", args: ["--depth", "32", "--block-size", "32KiB"], ready: "tier 1" },
-] as const;
+  kernels: { what: "by kernels", name: "gpu_nvme", args: ["--depth", "32", "--block-size", "32KiB"], ready: "tier 1" },
+} as const;
 
 /**
  * Kills a tool that drives the controller without an IOMMU, and watches the memory that it had.
@@ -170,17 +170,21 @@ async function killTest(name: string, args: readonly string[], ready: string): P
   closeAll();
 }
 
+/** Registers what must hold when whoever reads is killed. */
+export function killedTest(lab: Lab, which: keyof typeof KILLED): void {
+  const { what, name, args, ready } = KILLED[which];
+  lab.test(
+    `SIGKILL with 32 reads in flight, ${what}: bus mastering is off before a page is freed, and nobody writes into it afterwards`,
+    async () => await killTest(name, args, ready),
+    { timeoutMs: 240_000 },
+  );
+}
+
 /** Registers what must hold of a controller that is driven without an IOMMU. */
 export function noIommuTests(lab: Lab): void {
   noIommuDataTest(lab, "1 GiB", 2 ** 30);
 
-  for (const { what, name, args, ready } of KILLED) {
-    lab.test(
-      `SIGKILL with 32 reads in flight, ${what}: bus mastering is off before a page is freed, and nobody writes into it afterwards`,
-      async () => await killTest(name, args, ready),
-      { timeoutMs: 240_000 },
-    );
-  }
+  killedTest(lab, "loop");
 
   lab.test("a controller that somebody drives is refused, and the process is named; so is one that the kernel has", async () => {
     await reserveHugePages();

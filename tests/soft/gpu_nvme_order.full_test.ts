@@ -1,4 +1,4 @@
-/** Kernels under weak memory: a thousand seeds for each mode. `BUSBAR_WEAK_SEEDS` takes another number. */
+/** Kernels under weak memory: a thousand seeds in all modes together. `BUSBAR_WEAK_SEEDS` takes another number for each. */
 
 import { assertEquals } from "@std/assert";
 
@@ -7,7 +7,7 @@ import { firstFailingSeed, KERNELS, MODES } from "./gpu_nvme_weak.ts";
 
 withGpuLibraries();
 
-const SEEDS = Number(Deno.env.get("BUSBAR_WEAK_SEEDS") ?? 1000);
+const SEEDS = Number(Deno.env.get("BUSBAR_WEAK_SEEDS") ?? 334);
 
 for (const mode of MODES) {
   Deno.test(`${mode} under weak memory: none of ${SEEDS} seeds fails`, async () => {
