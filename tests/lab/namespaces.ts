@@ -200,7 +200,7 @@ export function namespaceTests(lab: Lab): void {
     await namespaceTool("destroy", ...leave);
   }, { timeoutMs: 240_000 });
 
-  unproven(lab).test("with labels: several namespaces in a region, made and destroyed by both programs", async () => {
+  lab.test("with labels: several namespaces in a region, made and destroyed by both programs", async () => {
     await shell("ndctl disable-region region1; ndctl init-labels -f nmem1 2>&1; ndctl enable-region region1");
     const target = "region1";
     create({ target, sizeBytes: 64n << 20n });
@@ -249,7 +249,7 @@ export function namespaceTests(lab: Lab): void {
   );
 
   // It comes last: the kernel gives memory back when it can, which may be never.
-  unproven(lab).test("memory that the kernel uses as system RAM is neither changed nor destroyed", async () => {
+  lab.test("memory that the kernel uses as system RAM is neither changed nor destroyed", async () => {
     const target = "namespace0.0";
     create({ target }, target);
     const dax = (await theirs()).find(({ dev }) => dev === target)?.chardev ?? "";
