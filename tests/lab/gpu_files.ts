@@ -29,7 +29,6 @@ const CHUNK_BYTES = 1 << 16;
 const DISKS = [
   { type: 0x83, startMib: 1, sizeMib: 256, make: ["mkfs.ext4", "-q", "-F"], mount: ["-t", "ext4"] },
   { type: 0x0c, startMib: 300, sizeMib: 256, make: ["mkfs.vfat", "-F", "32"], mount: ["-t", "vfat"] },
-  { type: 0x83, startMib: 600, sizeMib: 400, make: ["mkfs.xfs", "-q", "-f"], mount: ["-t", "xfs"] },
 ] as const;
 
 async function partition(device: string): Promise<void> {
@@ -45,7 +44,7 @@ async function partition(device: string): Promise<void> {
   await file.write(sector);
   await file.sync();
   await must("blockdev", "--rereadpt", device);
-  for (let i = 0; i < 100 && (await Deno.stat(`${device}p3`).catch(() => null)) === null; i++) {
+  for (let i = 0; i < 100 && (await Deno.stat(`${device}p2`).catch(() => null)) === null; i++) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -94,7 +93,7 @@ async function refusal(drive: DriveBytes, map: FileMap): Promise<string> {
 /** Registers the test of files of `sizeBytes`. */
 export function gpuFilesTest(lab: Lab, what: string, sizeBytes: number): void {
   lab.test(
-    `${what} on ext4, FAT32 and XFS is read by kernels of a GPU as the kernel reads it, unless it changed`,
+    `${what} on ext4 and FAT32 is read by kernels of a GPU as the kernel reads it, unless it changed`,
     async () => {
       const device = await blockDevice(NVME, 1);
       await partition(device);
@@ -120,14 +119,12 @@ export function gpuFilesTest(lab: Lab, what: string, sizeBytes: number): void {
         }
         maps.push(await mapMountedFile(path));
         sums.push(await kernelSum(path));
-        if (i !== 2) {
-          stale.push(await mapMountedFile(`${point}/changed`));
-          // FAT keeps times of two seconds.
-          await new Promise((resolve) => setTimeout(resolve, 2100));
-          await Deno.writeTextFile(`${point}/changed`, "more", { append: true });
-        }
-        await must("umount", point);
+        stale.push(await mapMountedFile(`${point}/changed`));
+        // FAT keeps times of two seconds.
+        await new Promise((resolve) => setTimeout(resolve, 2100));
+        await Deno.writeTextFile(`${point}/changed`, "more", { append: true });
       }
+      await must("umount", point);
       assert(
         maps.every(({ extents }) => extents.length > sizeBytes / MIB),
         `${maps.map(({ extents }) => extents.length)} extents`,
@@ -154,17 +151,17 @@ export function gpuFilesTest(lab: Lab, what: string, sizeBytes: number): void {
         }
       }, { lentQueues: 1 });
       // Mounted once more, and nothing else: FAT does not say.
-      for (const i of [0, 2]) {
+      for (const i of [0]) {
         await must("mount", ...(DISKS[i]?.mount ?? []), `${await blockDevice(NVME, 1)}p${i + 1}`, `/tmp/files${i}`);
         await Deno.writeTextFile(`/tmp/files${i}/another`, "file");
         await must("umount", `/tmp/files${i}`);
       }
       await driven(NVME, async (controller) => {
         const drive = await driveBytes(controller, 1);
-        for (const i of [0, 2]) {
+        for (const i of [0]) {
           const map = maps[i];
           assert(map !== undefined);
-          assert(/mount|written to since/.test(await refusal(drive, map)));
+          assert(/mount/.test(await refusal(drive, map)));
         }
       }, { lentQueues: 1 });
       closeAll();
