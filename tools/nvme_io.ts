@@ -66,7 +66,7 @@ export const command: CommandUnknownOpts = new Command("nvme_io")
   .option("--rate <n>", "bench: begin at most so many transfers in a second, on each drive", wholeNumber)
   .option("--threads", "bench: each queue on a thread of its own")
   .addOption(timeOption("--duration <time>", "bench: how long", "5s"))
-  .option("--drive <device>", "bench: a further drive, at the same time; as often as there are", collect, [])
+  .option("--drive <device>", "bench: a further drive, at the same time; as often as there are", collect)
   .option("--job <file>", "bench: phases, mixes and rates from a YAML file, in fio's words")
   .option("--timeline <file>", "bench: bandwidth over time, as CSV; - is standard output")
   .addOption(timeOption("--interval <time>", "bench: length of a row of --timeline", "1s"))
@@ -85,7 +85,6 @@ export const command: CommandUnknownOpts = new Command("nvme_io")
     "--erase <serial>",
     "write although something lies on the namespace: the drive's serial number; of each drive, if there are several",
     collect,
-    [],
   )
   .addOption(new Option("--overwrite <serial>", "the former name of --erase").hideHelp())
   .option("--cmb", "keep the submission queues in the controller's own memory")
@@ -103,7 +102,7 @@ export const command: CommandUnknownOpts = new Command("nvme_io")
     else await perform(device, named, options);
   });
 
-function collect(text: string, before: readonly string[]): string[] {
+function collect(text: string, before: readonly string[] = []): string[] {
   return [...before, text];
 }
 
@@ -145,7 +144,7 @@ interface Options {
   readonly rate?: number | undefined;
   readonly threads?: true | undefined;
   readonly duration: number;
-  readonly drive: readonly string[];
+  readonly drive?: readonly string[] | undefined;
   readonly job?: string | undefined;
   readonly timeline?: string | undefined;
   readonly interval: number;
@@ -157,7 +156,7 @@ interface Options {
   readonly input?: string | undefined;
   readonly output?: string | undefined;
   readonly write?: true | undefined;
-  readonly erase: readonly string[];
+  readonly erase?: readonly string[] | undefined;
   readonly overwrite?: string | undefined;
   readonly cmb?: true | undefined;
   readonly iommu: boolean;
@@ -205,7 +204,7 @@ function pollFirstOf({ interrupts, pollFirst }: Options): number | null {
 async function bench(device: string, options: Options): Promise<void> {
   const file = options.job === undefined ? null : await readBenchJob(options.job);
   const phases = file?.phases ?? [phaseOf(options)];
-  const devices = [...new Set([device, ...options.drive, ...file?.drives ?? []])];
+  const devices = [...new Set([device, ...options.drive ?? [], ...file?.drives ?? []])];
   checkWrite("bench", phases.some(({ readShare }) => readShare < 1), options);
   const { timeline, interval: intervalMs, latencies } = options;
   using rows = timeline === undefined ? null : new LineFile(timeline, TIMELINE_HEAD);
@@ -304,7 +303,7 @@ async function perform(device: string, action: Exclude<Action, "bench">, options
 }
 
 /** The serial numbers that allow destroying what lies there, by either of the option's names. */
-function eraseOf({ erase, overwrite }: Options): readonly string[] {
+function eraseOf({ erase = [], overwrite }: Options): readonly string[] {
   if (overwrite === undefined) return erase;
   note("nvme_io: --overwrite is called --erase now, and will go away");
   return [...erase, overwrite];

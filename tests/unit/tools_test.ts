@@ -73,6 +73,8 @@ const READ_OPTIONS = ["--input", "--diff", "--trace", "--config", "--curve", "--
     "--mask",
     "--share",
     "--shared",
+    "--ivshmem",
+    "--job",
     "--disk",
     "--kernel",
     "--resource",

@@ -18,6 +18,8 @@ export const OUTPUT_OPTIONS: readonly string[] = [
   "--html",
   "--csv",
   "--keep-trace",
+  "--timeline",
+  "--latencies",
 ];
 
 /**

@@ -30,7 +30,11 @@ export class ReplayCounts {
   /** Accesses that waited for a prefetch of their line. */
   lateJoins = 0;
 
-  /** @param routes how many routes there are */
+  /**
+   * Nothing is counted yet.
+   *
+   * @param routes how many routes there are
+   */
   constructor(routes: number) {
     this.routeCount = new Float64Array(routes);
     this.routeLatency = new Float64Array(routes);
