@@ -61,8 +61,10 @@ export class QemuProcess implements AsyncDisposable {
   async #exitStatus(): Promise<number> {
     const status = await this.#said.next();
     if (status !== null) return Number(status);
+    // Nobody listens any more to what a supervisor says that keeps QEMU; it ends after it.
+    if (this.#kept) await this.#supervisor.status;
     // Somebody killed the supervisor. Without it nobody would end QEMU.
-    if (!this.#kept) killQuietly(this.pid);
+    else killQuietly(this.pid);
     return 137;
   }
 

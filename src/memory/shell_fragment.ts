@@ -143,7 +143,7 @@ class FragmentReader {
   #assignments(): void {
     while (!this.#isEnd()) {
       const name = this.#name();
-      if (this.#char !== "=") {
+      if (name === "" || this.#char !== "=") {
         throw this.#refuse(name === "" ? "it is no assignment" : `'${name}' would have to be executed`);
       }
       this.#at++;

@@ -42,6 +42,24 @@ async function ended(pid: number): Promise<void> {
   await waitFor(gone, { deadline: Deadline.after(5_000), what: `the end of process ${pid}` });
 }
 
+/** Waits until a child of this process is gone, which it is once its end was noticed. */
+async function noticed(pid: number): Promise<void> {
+  const gone = (): true | undefined => {
+    try {
+      Deno.statSync(`/proc/${pid}`);
+      return undefined;
+    } catch {
+      return true;
+    }
+  };
+  await waitFor(gone, { deadline: Deadline.after(5_000), what: `the end of process ${pid} to be noticed` });
+}
+
+/** The process that started another one. */
+async function parentOf(pid: number): Promise<number> {
+  return Number((await Deno.readTextFile(`/proc/${pid}/stat`)).split(") ")[1]?.split(" ")[1]);
+}
+
 const NEVER: Promise<never> = new Promise(() => {});
 
 Deno.test("what stands for QEMU ends with its owner's stop, and its folders go", async () => {
@@ -87,7 +105,7 @@ Deno.test("QEMU ends when its owner is killed, and when its supervisor is", asyn
       }).spawn();
       const said = new LineReader(owner.stdout);
       const { pid, folder, sockets } = JSON.parse(await said.next() ?? "");
-      const supervisor = Number((await Deno.readTextFile(`/proc/${pid}/stat`)).split(") ")[1]?.split(" ")[1]);
+      const supervisor = await parentOf(pid);
       Deno.kill(victim === "owner" ? owner.pid : supervisor, "SIGKILL");
       await ended(pid);
       if (victim === "owner") {
@@ -137,9 +155,10 @@ Deno.test("a kept QEMU goes on, is listed, and ends alone", async () => {
     await qemu.keep();
     await qemu.stop();
     assertEquals(runningGuests().map((guest) => guest.id), [id]);
+    const supervisor = await parentOf(qemu.pid);
     Deno.kill(qemu.pid, "SIGKILL");
-    await ended(qemu.pid);
-    await qemu.exited;
+    // Nothing of a kept QEMU keeps this process waiting, so something else has to.
+    await Promise.all([qemu.exited, noticed(supervisor)]);
     assertEquals(runningGuests(), []);
     assertEquals(await isGone(folder), true);
   });
