@@ -158,6 +158,8 @@ Deno.test("shell that would have to be executed is refused with file and line, n
       "CXL_BACKEND=da\\\nx",
       "CXL_BACKEND=dax\r",
       "RANDOM=4",
+      "CXL_BACKEND=dax =",
+      "= CXL_BACKEND=dax",
     ]
   ) {
     const error = await assertRejects(() => readSettingsFile(`\n${line}\n`, "s.sh"), BusbarError);
