@@ -57,8 +57,8 @@ export function fullSuites(): Suite[] {
 }
 
 /**
- * Long lab tests that were written and never seen to pass as a whole: docs/not-run.md names them. BUSBAR_UNPROVEN=1 runs them too; what
- * passes is taken off this list.
+ * Long lab tests that were written and never seen to pass as a whole: docs/not-run.md names them. BUSBAR_UNPROVEN=1 runs
+ * them too; what passes is taken off this list.
  */
 const UNPROVEN = /^(?:gpu_nvme_(?:ends|killed)|remedies|(?:tiers|dax|cxl)-current)\.full\.test\.ts$/;
 
@@ -98,17 +98,13 @@ export function allSuites(): Suite[] {
     },
     // Examples open libraries and rely on the end of the process to close them, so they run without sanitizers.
     { name: "doc", args: ["--doc", "mod.ts", "src", "ffi"], env: {}, missing: noCompiler() },
-    { name: "lab", args: labFiles((name) => !NVME_MACHINES.test(name)), env: {}, missing: null },
-    { name: "lab-nvme", args: labFiles((name) => NVME_MACHINES.test(name)), env: {}, missing: null },
+    { name: "lab", args: labFiles(), env: {}, missing: null },
     { name: "gpu", args: ["tests/gpu"], env: {}, missing: null },
   ].filter((suite) => suite.missing !== null || hasTests(suite));
 }
 
-/** The daily lab tests are two suites, so that they can run side by side. */
-const NVME_MACHINES = /^nvme/;
-
-function labFiles(isWanted: (name: string) => boolean): string[] {
-  const names = namesIn("tests/lab").filter((name) => name.endsWith(".test.ts") && !isFull(name) && isWanted(name));
+function labFiles(): string[] {
+  const names = namesIn("tests/lab").filter((name) => name.endsWith(".test.ts") && !isFull(name));
   return names.map((name) => `tests/lab/${name}`);
 }
 
@@ -182,12 +178,11 @@ export async function runSuite(
 }
 
 /**
- * The arguments of a suite with the files of its folders, the long tests left out: `--ignore` does not hold for all of several folders
- * (Deno 2.9.6). Sanitizers have nothing to say about how libraries are found and built, and
- * what pages show.
+ * The arguments of a suite with the files of its folders, the long tests left out: `--ignore` does not hold for all of
+ * several folders (Deno 2.9.6). Sanitizers have nothing to say about what pages show.
  */
 export function argumentsOf(suite: Suite): string[] {
-  const apart = suite.name === "soft-asan" ? ["tests/soft/build_test.ts", "tests/soft/console_test.ts"] : [];
+  const apart = suite.name === "soft-asan" ? ["tests/soft/console_test.ts"] : [];
   return suite.args.flatMap((arg) => isFolder(arg) && arg.startsWith("tests/") ? testFiles(arg) : [arg])
     .filter((arg) => !apart.includes(arg));
 }

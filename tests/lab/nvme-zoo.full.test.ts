@@ -1,13 +1,18 @@
-/** Every page and feature of many NVMe controllers against nvme-cli, and one that is pulled out in the middle of I/O. */
+/**
+ * Many NVMe controllers, ordinary and odd: our driver against nvme-cli and the kernel, page by page; and one that is pulled
+ * out in the middle of I/O.
+ */
 
-import { machine, onlyLong, unproven } from "./lab.ts";
+import { machine, unproven } from "./lab.ts";
 import { lspciLinesTest } from "./lspci_lines.ts";
 import { listTests } from "./list.ts";
 import { nvmeDataTests } from "./nvme_data.ts";
 import { nvmePagesTests } from "./nvme_pages.ts";
+import { nvmeZooMachineTests } from "./nvme_zoo_machine.ts";
 
-const lab = onlyLong(machine("nvme-zoo.yaml", import.meta.url));
+const lab = machine("nvme-zoo.yaml", import.meta.url);
 
+nvmeZooMachineTests(lab);
 lspciLinesTest(unproven(lab));
 
 nvmePagesTests(lab);

@@ -1,5 +1,5 @@
 /**
- * Every kind of NVMe controller in the machine `nvme-zoo`, seen by nvme-cli and by the kernel. For nvme-zoo.test.ts.
+ * Every kind of NVMe controller in the machine `nvme-zoo`, seen by nvme-cli and by the kernel. For nvme-zoo.full.test.ts.
  * @module
  */
 
