@@ -27,8 +27,8 @@ const chosen = suites.filter((suite) => wanted.length === 0 || isWanted(suite));
 installNeeds(chosen.map(({ name }) => name), (line) => console.log(line));
 
 // Lab tests keep one processor at work, the other suites another, so they run side by side; what the lab's print is shown in
-// its turn. The long ones have the machine to themselves: some measure.
-const runsBeside = (suite: Suite): boolean => !isFull && chosen.length > 1 && suite.name === "lab";
+// its turn.
+const runsBeside = ({ name }: Suite): boolean => chosen.length > 1 && (name === "lab" || name === "full-lab");
 const beside = new Map<Suite, Promise<SuiteResult>>();
 const folder = Deno.makeTempDirSync({ prefix: "busbar-tests-" });
 for (const suite of chosen.filter(runsBeside)) {
