@@ -123,7 +123,7 @@ Deno.test("a device of each host is named by {}; what cannot be meant is refused
     [["--hosts", "-x", "doctor"], 2, "usage", "names no machine"],
     [["--hosts", "a"], 2, "usage", "which tool?"],
     [["--hosts", "a", "fleet"], 2, "usage", "a fleet of fleets"],
-    [["--hosts", "a", "restore"], 2, "usage", "cannot be compared"],
+    [["--hosts", "a", "man"], 2, "usage", "cannot be compared"],
     [["--hosts", "a", "../x"], 2, "usage", "there is no such tool"],
     [["--hosts", "a", "--parallel", "0", "doctor"], 2, "usage", "from 1 on"],
   ], fleetSchema());
