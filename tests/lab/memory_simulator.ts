@@ -83,8 +83,9 @@ export function memorySimulatorTests(lab: Lab, device: string): void {
       assert((await client(file, "read", "0x3000", "8")).includes(WORDS));
       assert(server !== null);
       server.kill("SIGTERM");
-      assertEquals((await server.status).code, 0);
+      const { code } = await server.status;
       server = null;
+      assertEquals(code, 143);
       using opened = await Deno.open(file);
       const head = new Uint8Array(4096);
       await opened.read(head);
