@@ -125,7 +125,12 @@ export function nvmeAdminTests(lab: Lab): void {
     for (let part = await reader.read(); !part.done && !text.includes("is lost"); part = await reader.read()) {
       text += part.value;
     }
-    child.kill("SIGKILL");
+    try {
+      child.kill("SIGKILL");
+    } catch (error) {
+      // This drive may be done that soon; the software controller is slow enough to be killed in the middle every time.
+      if (!(error instanceof TypeError)) throw error;
+    }
     await child.status;
     await reader.cancel();
     assert(text.includes("is lost"), text);
