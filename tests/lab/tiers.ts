@@ -9,7 +9,7 @@ import { Deadline, waitFor } from "../../src/core/deadline.ts";
 import { tieringSchema } from "../../tools/render/memory/tiering.ts";
 import { runTool, toolArgs } from "../soft/tool.ts";
 import { schemaErrors } from "../unit/schema.ts";
-import type { Lab } from "./lab.ts";
+import { type Lab, unproven } from "./lab.ts";
 import { listTests } from "./list.ts";
 import { list, output, read, shell } from "./programs.ts";
 
@@ -218,7 +218,7 @@ export function tiersTests(lab: Lab): void {
     return settings;
   }
 
-  lab.test(
+  unproven(lab).test(
     "the guide's tables from one command: its workloads in its cases, DAMON by cgroup as well as global",
     async () => {
       const before = await settings();

@@ -232,8 +232,8 @@ for (const [fault, code] of FAULTS) {
     await runIoJob(one.driver, { ...job, readShare: 0 });
     one.soft.fault(`${fault.includes("after") ? fault : `${fault},after=100`},times=1,opcode=2`);
     const started = performance.now();
-    // Long enough for the look at configuration space, every 100 ms.
-    const reads = runIoJob(one.driver, { ...job, durationMs: 400 });
+    // The fault ends the job, however slow the machine; else it is long enough for looks at configuration space, every 100 ms.
+    const reads = runIoJob(one.driver, { ...job, durationMs: code === null ? 400 : 60_000 });
     if (code === null) assertEquals((await reads).mismatch, null);
     else await failsWith(code, fault, reads);
     // 200 ms to notice, 400 ms of work, and a reset: the rest is for slow machines.
