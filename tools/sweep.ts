@@ -6,14 +6,15 @@
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../src/core/error.ts";
-import { type Batch, LocalScheduler, Results, runChunk, type Scheduler, SlurmScheduler } from "../src/sweep/mod.ts";
+import { LocalScheduler, Results, runChunk, type Scheduler, SlurmScheduler } from "../src/sweep/mod.ts";
 import { timeOption, wholeNumber } from "./cli/arguments.ts";
 import { print, printJson } from "./cli/output.ts";
 import { StepProgress } from "./cli/progress.ts";
 import { interruption, run } from "./cli/run.ts";
 import { statusSchema, sweepSchema } from "./render/sweep/sweep_schema.ts";
+import { finishBatch, pointsToRun } from "./sweep/batch.ts";
 import { chunkCommand, folderOf, readSweep, type Sweep, workerOf } from "./sweep/grid.ts";
-import { showReport } from "./sweep/show.ts";
+import { showSweep } from "./sweep/show.ts";
 
 /** Milliseconds that one point may take. */
 const POINT_LIMIT = "1h";
@@ -44,11 +45,7 @@ const runCommand = new Command("run")
     const file = gridFile(given);
     const sweep = await readSweep(file);
     using results = Results.hold(options.output ?? folderOf(file));
-    const states = results.states();
-    const wanted = sweep.points.filter(({ id }) => {
-      const state = states.get(id) ?? "missing";
-      return state === "missing" || (state === "failed" && options.retry === true);
-    });
+    const wanted = pointsToRun(sweep.points, results, options.retry === true);
     using progress = new StepProgress(Math.max(1, wanted.length));
     let shown = 0;
     const step = (ended: number, what: string): void => {
@@ -69,8 +66,8 @@ const runCommand = new Command("run")
         onState: ({ done, failed, running }) => step(done + failed, `${running} tasks run`),
       });
     if (options.slurm !== undefined && options.retry) forgetFailures(wanted, results);
-    if (wanted.length > 0) await finish(await scheduler.start(wanted, results));
-    await showReport(sweep, results, options, interruption.aborted);
+    if (wanted.length > 0) await finishBatch(await scheduler.start(wanted, results));
+    await showSweep(sweep, results, options, interruption.aborted);
   });
 
 function partitionOf(name: string): string {
@@ -81,19 +78,6 @@ function partitionOf(name: string): string {
 /** A task leaves alone what has an outcome: what is to be tried again must have none. */
 function forgetFailures(points: Sweep["points"], results: Results): void {
   for (const { id } of points) results.forgetFailure(id);
-}
-
-/** Waits for the batch; a signal ends it. */
-async function finish(batch: Batch): Promise<void> {
-  const cancel = (): void => {
-    batch.cancel().catch(() => {});
-  };
-  interruption.addEventListener("abort", cancel);
-  try {
-    await batch.finished();
-  } finally {
-    interruption.removeEventListener("abort", cancel);
-  }
 }
 
 const statusCommand = new Command("status")
@@ -128,7 +112,7 @@ const reportCommand = new Command("report")
   .action(async (given, options) => {
     if (options.jsonSchema) return printJson(sweepSchema("sweep", "sweep/1"));
     const file = gridFile(given);
-    await showReport(await readSweep(file), Results.read(options.output ?? folderOf(file)), options, false);
+    await showSweep(await readSweep(file), Results.read(options.output ?? folderOf(file)), options, false);
   });
 
 /** What a task of a cluster runs. */

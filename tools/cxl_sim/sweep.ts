@@ -7,15 +7,15 @@ import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-ty
 
 import denoJson from "../../deno.json" with { type: "json" };
 import { BusbarError } from "../../src/core/error.ts";
-import { type Batch, LineWorker, LocalScheduler, pointsOf, Results, sweepReport } from "../../src/sweep/mod.ts";
+import { LineWorker, LocalScheduler, pointsOf, Results, sweepReport } from "../../src/sweep/mod.ts";
 import { timeOption, wholeNumber } from "../cli/arguments.ts";
-import { writeOutput } from "../cli/files.ts";
-import { print, printJson, printSchema } from "../cli/output.ts";
+import { printSchema } from "../cli/output.ts";
 import { StepProgress } from "../cli/progress.ts";
-import { interruption, raiseExitStatus } from "../cli/run.ts";
+import { interruption } from "../cli/run.ts";
 import { selfCommand } from "../cli/self.ts";
-import { sweepCsv, sweepLines } from "../render/sweep/sweep_text.ts";
 import { sweepSchema } from "../render/sweep/sweep_schema.ts";
+import { finishBatch, pointsToRun } from "../sweep/batch.ts";
+import { showReport } from "../sweep/show.ts";
 import { readValue } from "./files.ts";
 import { answerPoints, checkPoints, INPUT_OPTIONS } from "./sweep_points.ts";
 
@@ -73,11 +73,7 @@ async function runSweep(file: string, options: SweepOptions): Promise<void> {
   if (options.workers === 0) throw new BusbarError("usage", "--workers 0: one or more", { operation: "sweep" });
   const points = await pointsOf(grid, { version: denoJson.version, inputOptions: INPUT_OPTIONS });
   using results = Results.hold(options.output ?? `${file.replace(/\.(ya?ml|json)$/, "")}.results`);
-  const states = results.states();
-  const wanted = points.filter(({ id }) => {
-    const state = states.get(id) ?? "missing";
-    return state === "missing" || (state === "failed" && options.retry === true);
-  });
+  const wanted = pointsToRun(points, results, options.retry === true);
   await checkPoints(wanted);
   {
     using progress = new StepProgress(points.length);
@@ -88,32 +84,10 @@ async function runSweep(file: string, options: SweepOptions): Promise<void> {
       openWorker: () => new LineWorker(command, options.timeout),
       onPoint: ({ parameters }) => progress.step(JSON.stringify(parameters)),
     });
-    await finish(await scheduler.start(wanted, results));
+    await finishBatch(await scheduler.start(wanted, results));
   }
-  const report = { schema: "cxl_sim_sweep/1", incomplete: interruption.aborted, ...sweepReport(grid, points, results) };
-  if (report.failed > 0) raiseExitStatus("device-failed");
-  if (options.csv !== undefined) writeOutput(options.csv, sweepCsv(report));
-  if (options.html !== undefined || options.svg !== undefined) {
-    const { sweepPage, sweepPictures } = await import("../render/sweep/sweep_page.ts");
-    if (options.html !== undefined) writeOutput(options.html, await sweepPage(report));
-    if (options.svg !== undefined) {
-      await Deno.mkdir(options.svg, { recursive: true });
-      for (const { name, svg } of await sweepPictures(report)) writeOutput(`${options.svg}/${name}.svg`, svg);
-    }
-  }
-  if (options.json) return printJson(report);
-  print(sweepLines(report).join("\n"));
-}
-
-/** Waits for the batch; a signal ends it. */
-async function finish(batch: Batch): Promise<void> {
-  const cancel = (): void => {
-    batch.cancel().catch(() => {});
-  };
-  interruption.addEventListener("abort", cancel);
-  try {
-    await batch.finished();
-  } finally {
-    interruption.removeEventListener("abort", cancel);
-  }
+  await showReport(
+    { schema: "cxl_sim_sweep/1", incomplete: interruption.aborted, ...sweepReport(grid, points, results) },
+    options,
+  );
 }

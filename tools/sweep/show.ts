@@ -3,8 +3,7 @@
  * @module
  */
 
-import { sweepReport } from "../../src/sweep/mod.ts";
-import type { Results } from "../../src/sweep/mod.ts";
+import { type Results, type SweepReport, sweepReport } from "../../src/sweep/mod.ts";
 import { writeOutput } from "../cli/files.ts";
 import { print, printJson } from "../cli/output.ts";
 import { raiseExitStatus } from "../cli/run.ts";
@@ -17,19 +16,29 @@ export interface ShowOptions {
   readonly html?: string | undefined;
   readonly svg?: string | undefined;
   readonly json?: true | undefined;
-  readonly field?: readonly string[] | undefined;
 }
 
-/** Shows the report. @param incomplete whether a signal ended the run */
-export async function showReport(
+/** Makes the report, with the fields that were asked for besides the grid's own, and shows it. */
+export async function showSweep(
   { grid, points }: Sweep,
   results: Results,
-  options: ShowOptions,
+  options: ShowOptions & { readonly field?: readonly string[] | undefined },
   incomplete: boolean,
 ): Promise<void> {
   const fields = [...new Set([...grid.report.fields, ...options.field ?? []])];
   const asked = { ...grid, report: { ...grid.report, fields } };
-  const report = { schema: "sweep/1", incomplete, ...sweepReport(asked, points, results) };
+  await showReport({ schema: "sweep/1", incomplete, ...sweepReport(asked, points, results) }, options);
+}
+
+/**
+ * Writes the files that are wanted of a report and prints it.
+ *
+ * @param report with the name of its document; `incomplete` says that a signal ended the run
+ */
+export async function showReport(
+  report: SweepReport & { readonly schema: string; readonly incomplete: boolean },
+  options: ShowOptions,
+): Promise<void> {
   if (report.failed > 0) raiseExitStatus("device-failed");
   if (options.csv !== undefined) writeOutput(options.csv, sweepCsv(report));
   if (options.html !== undefined || options.svg !== undefined) {
