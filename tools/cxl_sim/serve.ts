@@ -144,8 +144,9 @@ async function serveShared(
   slots: number,
   isIvshmem: boolean,
 ): Promise<string> {
-  const open = isIvshmem ? SharedServer.adopt : SharedServer.create;
-  using server = open(path, service, slots, mapShared, isAlive);
+  using server = isIvshmem
+    ? SharedServer.adopt(path, service, slots, mapShared, isAlive)
+    : SharedServer.create(path, service, slots, mapShared, isAlive);
   print(`${formatBytes(sizeBytes)} of memory at ${path}`);
   await server.run(interruption);
   return path;

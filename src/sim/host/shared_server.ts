@@ -87,19 +87,13 @@ export class SharedServer implements Disposable {
     } catch (cause) {
       throw systemError(cause, "create", path);
     }
-    try {
+    return SharedServer.#over(path, file, service, slots, map, isAlive, true, () => {
       checkFile(path, file);
       // The file may be older than this server, with other rights.
       Deno.chmodSync(path, 0o600);
       file.truncateSync(0);
       file.truncateSync(sharedFileBytes(slots));
-      const server = new SharedServer(path, service, slots, file, map, isAlive, true);
-      server.#writeHeader();
-      return server;
-    } catch (cause) {
-      file.close();
-      throw systemError(cause, "prepare", path);
-    }
+    });
   }
 
   /**
@@ -121,18 +115,33 @@ export class SharedServer implements Disposable {
     } catch (cause) {
       throw systemError(cause, "open", path, "start the guest first: QEMU makes the file");
     }
-    try {
+    return SharedServer.#over(path, file, service, slots, map, isAlive, false, () => {
       checkFile(path, file, true);
       const { size } = file.statSync();
-      if (size < sharedFileBytes(slots)) {
-        throw new BusbarError("usage", `${path}: ${size} bytes, and ${slots} clients need ${sharedFileBytes(slots)}`, {
-          operation: "serve",
-          path,
-          hint: "make the device larger, or allow fewer --connections",
-        });
-      }
-      const server = new SharedServer(path, service, slots, file, map, isAlive, false);
-      server.#bytes.fill(0);
+      if (size >= sharedFileBytes(slots)) return;
+      throw new BusbarError("usage", `${path}: ${size} bytes, and ${slots} clients need ${sharedFileBytes(slots)}`, {
+        operation: "serve",
+        path,
+        hint: "make the device larger, or allow fewer --connections",
+      });
+    });
+  }
+
+  /** A server over an open file, which is closed when that fails. */
+  static #over(
+    path: string,
+    file: Deno.FsFile,
+    service: MemoryService,
+    slots: number,
+    map: MapFile,
+    isAlive: ProcessIsAlive,
+    isOwn: boolean,
+    prepare: () => void,
+  ): SharedServer {
+    try {
+      prepare();
+      const server = new SharedServer(path, service, slots, file, map, isAlive, isOwn);
+      if (!isOwn) server.#bytes.fill(0);
       server.#writeHeader();
       return server;
     } catch (cause) {
