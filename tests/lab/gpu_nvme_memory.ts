@@ -8,12 +8,11 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { closeAll } from "../../ffi/library.ts";
 import { BusbarError } from "../../src/core/error.ts";
 import { openGpu } from "../../src/gpu/cuda.ts";
-import type { DirectDriver } from "../../src/gpu/nvme/direct_job.ts";
 import { NvmeDirect } from "../../src/gpu/nvme_direct.ts";
-import type { NvmeDriver } from "../../src/nvme/driver/driver.ts";
 import { driven } from "./controllers.ts";
 import { gpuNvmeDataTest } from "./gpu_nvme.ts";
 import type { Lab } from "./lab.ts";
+import { withoutMapping } from "../soft/unmapped_driver.ts";
 
 const NVME = "0000:01:00.0";
 const PCI = "/sys/bus/pci/devices";
@@ -46,21 +45,6 @@ async function peerGpu(): Promise<string> {
   throw new Error("there is no ivshmem function");
 }
 
-/** A driver that leaves the mapping out. */
-function unmapped(driver: NvmeDriver): DirectDriver {
-  return {
-    name: driver.name,
-    maxEntries: driver.maxEntries,
-    pageBytes: driver.pageBytes,
-    allocDma: (sizeBytes) => driver.allocDma(sizeBytes),
-    mapDma: () => ({ iova: 0x7f_0000_0000n, [Symbol.dispose]: () => {} }),
-    execute: (...args) => driver.execute(...args),
-    reset: () => driver.reset(),
-    checkAlive: () => driver.checkAlive(),
-    lendQueue: (options) => driver.lendQueue(options),
-  };
-}
-
 /** Registers the data path of `sizeBytes` for each way to have data and queues in another function's BAR. */
 export function gpuNvmePeerDataTest(lab: Lab, sizeBytes: number): void {
   gpuNvmeDataTest(lab, `tiers 2 and 3: ${sizeBytes >> 20} MiB for each way, in an ivshmem BAR,`, sizeBytes, {
@@ -86,7 +70,9 @@ export function gpuNvmeFaultTests(lab: Lab): void {
           const range = { namespace, lba: 0n, blocks: 64n, transferBlocks: 8, operation: "read" } as const;
           using gpu = openGpu(gpuLocator);
           {
-            await using direct = await NvmeDirect.open(unmapped(controller.driver), gpu, { tier });
+            await using direct = await NvmeDirect.open(withoutMapping(controller.driver, 0x7f_0000_0000n), gpu, {
+              tier,
+            });
             let problem: unknown = null;
             await direct.run({ ...range, timeoutMs: 3_000 }).catch((error) => problem = error);
             assert(problem instanceof BusbarError, `${problem}`);

@@ -2,12 +2,12 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
-import type { DirectDriver, DirectOptions } from "../../src/gpu/nvme/direct_job.ts";
+import type { DirectOptions } from "../../src/gpu/nvme/direct_job.ts";
 import { NvmeDirect } from "../../src/gpu/nvme_direct.ts";
 import { BlockPattern } from "../../src/nvme/jobs/pattern.ts";
-import type { NvmeDriver } from "../../src/nvme/driver/driver.ts";
 import { softGpu, withGpuLibraries } from "./gpu_nvme_device.ts";
 import { failsWith, openController, type SoftController } from "./nvme_device.ts";
+import { withoutMapping } from "./unmapped_driver.ts";
 
 withGpuLibraries();
 
@@ -89,7 +89,7 @@ for (const tier of TIERS) {
     const namespace = await one.controller.namespace(1).geometry();
     {
       using gpu = softGpu();
-      await using direct = await NvmeDirect.open(unmapped(one.driver), gpu, { tier });
+      await using direct = await NvmeDirect.open(withoutMapping(one.driver, 0x7000_0000n), gpu, { tier });
       const run = direct.run({
         namespace,
         lba: 0n,
@@ -103,19 +103,4 @@ for (const tier of TIERS) {
     }
     assert(one.soft.counter("dma_errors") > 0n);
   });
-}
-
-/** A driver that leaves the mapping out: the drive is told of addresses at which there is nothing. */
-function unmapped(driver: NvmeDriver): DirectDriver {
-  return {
-    name: driver.name,
-    maxEntries: driver.maxEntries,
-    pageBytes: driver.pageBytes,
-    allocDma: (sizeBytes) => driver.allocDma(sizeBytes),
-    mapDma: () => ({ iova: 0x7000_0000n, [Symbol.dispose]: () => {} }),
-    execute: (...args) => driver.execute(...args),
-    reset: () => driver.reset(),
-    checkAlive: () => driver.checkAlive(),
-    lendQueue: (options) => driver.lendQueue(options),
-  };
 }

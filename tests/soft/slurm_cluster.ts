@@ -1,5 +1,7 @@
 /** A Slurm cluster of the test's own: Debian's, unpacked and not installed; a controller and three nodes on this machine. */
 
+import { isFile, unpackPackages } from "./unpacked_packages.ts";
+
 const PACKAGES = [
   ...["slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge"],
   ...["libmunge2", "libhwloc15", "libpmix2", "liblua5.3-0", "libyaml-0-2", "libjson-c5", "libhttp-parser2.9"],
@@ -11,34 +13,9 @@ const LIBRARIES = "usr/lib/x86_64-linux-gnu";
 /** The folder that the packages lie in; null where they cannot be had. */
 export async function unpackedSlurm(): Promise<string | null> {
   const root = new URL("../../build/unpacked-slurm", import.meta.url).pathname;
-  if (await isThere(`${root}/usr/sbin/slurmctld-wlm`)) return root;
-  const temporary = await Deno.makeTempDir();
-  try {
-    if (!await succeeds("apt-get", ["download", ...PACKAGES], temporary)) return null;
-    await Deno.mkdir(root, { recursive: true });
-    for await (const { name } of Deno.readDir(temporary)) {
-      if (!await succeeds("dpkg-deb", ["-x", `${temporary}/${name}`, root], temporary)) return null;
-    }
-    return await isThere(`${root}/usr/sbin/slurmctld-wlm`) ? root : null;
-  } finally {
-    await Deno.remove(temporary, { recursive: true });
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    return (await Deno.stat(path)).isFile;
-  } catch {
-    return false;
-  }
-}
-
-async function succeeds(program: string, args: readonly string[], cwd: string): Promise<boolean> {
-  try {
-    return (await new Deno.Command(program, { args: [...args], cwd, stdout: "null", stderr: "null" }).output()).success;
-  } catch {
-    return false;
-  }
+  const program = `${root}/usr/sbin/slurmctld-wlm`;
+  const isThere = await isFile(program) || (await unpackPackages(PACKAGES, root) && await isFile(program));
+  return isThere ? root : null;
 }
 
 /** A port that nobody has now. */

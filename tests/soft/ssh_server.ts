@@ -3,6 +3,7 @@
 import { assert } from "@std/assert";
 
 import { findNeed } from "../needs.ts";
+import { isFile, succeeds, unpackPackages } from "./unpacked_packages.ts";
 
 const PACKAGES = ["openssh-server", "libwrap0"] as const;
 
@@ -13,35 +14,7 @@ export async function unpackedSshd(): Promise<{ readonly program: string; readon
   const root = new URL("../../build/unpacked-ssh", import.meta.url).pathname;
   const program = `${root}/usr/sbin/sshd`;
   const libraries = `${root}/usr/lib/x86_64-linux-gnu:${root}/lib/x86_64-linux-gnu`;
-  if (await isThere(program)) return { program, libraries };
-  const temporary = await Deno.makeTempDir();
-  try {
-    const fetched = await succeeds("apt-get", ["download", ...PACKAGES], temporary);
-    if (!fetched) return null;
-    await Deno.mkdir(root, { recursive: true });
-    for await (const { name } of Deno.readDir(temporary)) {
-      if (!await succeeds("dpkg-deb", ["-x", `${temporary}/${name}`, root], temporary)) return null;
-    }
-    return { program, libraries };
-  } finally {
-    await Deno.remove(temporary, { recursive: true });
-  }
-}
-
-async function isThere(path: string): Promise<boolean> {
-  try {
-    return (await Deno.stat(path)).isFile;
-  } catch {
-    return false;
-  }
-}
-
-async function succeeds(program: string, args: readonly string[], cwd: string): Promise<boolean> {
-  try {
-    return (await new Deno.Command(program, { args: [...args], cwd, stdout: "null", stderr: "null" }).output()).success;
-  } catch {
-    return false;
-  }
+  return await isFile(program) || await unpackPackages(PACKAGES, root) ? { program, libraries } : null;
 }
 
 /** A server that runs, with a client's configuration for it. */
