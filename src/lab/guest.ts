@@ -7,13 +7,14 @@ import { pause } from "../core/deadline.ts";
 import { BusbarError, isBusbarError } from "../core/error.ts";
 import { type GuestCommand, GuestControl, type GuestProcess, type GuestTerminal, type Running } from "./control.ts";
 import { runsLabGuest } from "./description.ts";
-import { GuestStalled, hasStalled, keepLog, lastKernelLines, whyEnded } from "./guest_log.ts";
+import { EmulatorFault, hasStalled, keepLog, lastKernelLines, timerNeverCame, whyEnded } from "./guest_log.ts";
 import { guestEnvironment, shareAttributes } from "./guest_environment.ts";
 import { findInitramfs } from "./initramfs.ts";
 import type { NamedMachine } from "./machine_file.ts";
+import type { Image } from "./image.ts";
 import { findParts } from "./parts.ts";
 import { Qmp } from "./qmp.ts";
-import { planMachine, type QemuDevice } from "./qemu.ts";
+import { type Places, planMachine, type QemuDevice } from "./qemu.ts";
 import { QemuProcess } from "./qemu_process.ts";
 import {
   type GuestRecord,
@@ -27,6 +28,9 @@ import {
 /** Booting with emulation takes about seven seconds; a busy machine needs several times that. */
 const BOOT_LIMIT_MS = 180_000;
 
+/** A boot that a fault of the emulator ended is repeated this often at most. */
+const MAX_BOOT_ATTEMPTS = 3;
+
 /** Powering off takes a third of a second. */
 const POWER_OFF_LIMIT_MS = 10_000;
 
@@ -35,6 +39,9 @@ const KILL_LIMIT_MS = 2_000;
 
 /** An attached guest is looked at this often, because it is not our child. */
 const LOOK_INTERVAL_MS = 200;
+
+/** What all boots of a machine share. */
+type BootImage = Image & Pick<Places, "initramfs" | "tools">;
 
 /** How a guest is started. */
 export interface BootOptions {
@@ -111,22 +118,35 @@ export class Guest implements AsyncDisposable {
   }
 
   /**
-   * Boots a machine and waits until it takes commands.
+   * Boots a machine and waits until it takes commands; boots again when a fault of the emulator ended it before that.
    *
    * @throws {BusbarError} as fetching the image does; `unreachable` when the guest ended; `timeout`
    */
-  static async boot({ name, machine }: NamedMachine, options: BootOptions = {}): Promise<Guest> {
+  static async boot(named: NamedMachine, options: BootOptions = {}): Promise<Guest> {
+    const { signal } = options;
+    const { kernel = null, gpu = null } = named.machine;
+    const parts = await findParts(kernel, options, gpu);
+    const initramfs = runsLabGuest(named.machine) ? await findInitramfs(parts, signal) : "";
+    const image = { ...parts, initramfs, tools: parts.root };
+    for (let attempt = 1;; attempt++) {
+      signal?.throwIfAborted();
+      try {
+        return await Guest.#bootOnce(named, image, options);
+      } catch (error) {
+        if (!(error instanceof EmulatorFault) || attempt === MAX_BOOT_ATTEMPTS) throw error;
+        options.onProgress?.(`${error.message}; boot ${attempt + 1} of at most ${MAX_BOOT_ATTEMPTS}`);
+      }
+    }
+  }
+
+  static async #bootOnce({ name, machine }: NamedMachine, image: BootImage, options: BootOptions): Promise<Guest> {
     const { signal } = options;
     const takesCommands = runsLabGuest(machine);
-    const parts = await findParts(machine.kernel ?? null, options, machine.gpu ?? null);
-    const initramfs = takesCommands ? await findInitramfs(parts, signal) : "";
-    signal?.throwIfAborted();
-
     const { id, folder, sockets } = makeRunFolder(name);
     await using unfinished = new AsyncDisposableStack();
     unfinished.defer(() => removeQuietly(folder, sockets));
     const share = options.share ?? `${folder}/share`;
-    const places = { ...parts, initramfs, tools: parts.root, name, folder, sockets, share };
+    const places = { ...image, name, folder, sockets, share };
     const plan = planMachine(machine, { ...places, shareAttributes: shareAttributes(share) });
     makeBackingFiles(plan.files);
     const process = unfinished.use(await QemuProcess.start(plan.argv, folder, sockets));
@@ -140,8 +160,9 @@ export class Guest implements AsyncDisposable {
       return new Guest(record, process, ended, control, plan.removable, () => {});
     } catch (error) {
       signal?.throwIfAborted();
+      if (error instanceof EmulatorFault) throw error;
       // Before it takes commands a stall does not end it yet.
-      if (isBusbarError(error, "timeout") && hasStalled(folder)) throw new GuestStalled();
+      if (isBusbarError(error, "timeout") && hasStalled(folder)) throw timerNeverCame();
       throw withKernelLog(error, record);
     }
   }

@@ -8,7 +8,7 @@ import { BusbarError } from "../core/error.ts";
 import { formatDurationMs } from "../core/units.ts";
 import type { GuestProcess } from "./control.ts";
 import { Guest, KernelLog } from "./guest.ts";
-import { GuestStalled } from "./guest_log.ts";
+import { EmulatorFault } from "./guest_log.ts";
 import { runTool } from "./host_tool.ts";
 import { LineReader } from "./line_reader.ts";
 import { MarkedOutput } from "./marked_output.ts";
@@ -38,7 +38,7 @@ export interface SessionOptions {
   readonly prepareHost: () => Promise<Readonly<Record<string, string>>>;
   /** Leave the guest up after a failure. */
   readonly keepAfterFailure: boolean;
-  /** Called with lines for people: how to reach a guest that was left up, that a test runs again. */
+  /** Called with lines for people: how to reach a guest that was left up, that a test or a boot is repeated. */
   readonly onNote: (line: string) => void;
 }
 
@@ -99,7 +99,7 @@ export class TestSession {
     try {
       await this.#attemptOnce(limits, body);
     } catch (error) {
-      if (!(error instanceof GuestStalled) || this.#boots >= MAX_BOOTS) throw error;
+      if (!(error instanceof EmulatorFault) || this.#boots >= MAX_BOOTS) throw error;
       this.#options.onNote(`${error.message}; the test runs again on a new boot`);
       await this.#attemptOnce(limits, body);
     }
@@ -112,10 +112,10 @@ export class TestSession {
       await withLimit(body(guest), timeoutMs, guest);
     } catch (error) {
       this.#failed = true;
-      if (guest === null) throw error instanceof GuestStalled ? error : explain(error, where);
+      if (guest === null) throw error instanceof EmulatorFault ? error : explain(error, where);
       const late = error instanceof TimeLimit;
       if (!late && guest.isRunning) throw error;
-      if (error instanceof GuestStalled && this.#boots < MAX_BOOTS) {
+      if (error instanceof EmulatorFault && this.#boots < MAX_BOOTS) {
         await this.#drop();
         throw error;
       }
@@ -136,7 +136,7 @@ export class TestSession {
     this.#prepared ??= this.#prepare();
     const env = await this.#prepared;
     const machine = await loadMachine(this.#options.machine);
-    this.#guest = await Guest.boot(machine, { env });
+    this.#guest = await Guest.boot(machine, { env, onProgress: this.#options.onNote });
     return this.#guest;
   }
 

@@ -6,7 +6,7 @@ import { BusbarError } from "../../src/core/error.ts";
 import { processStartTime } from "../../src/core/process.ts";
 import { labSubfolder, writeWhole } from "../../src/lab/cache.ts";
 import { GuestControl, type GuestProcess } from "../../src/lab/control.ts";
-import { GuestStalled, hasStalled, whyEnded } from "../../src/lab/guest_log.ts";
+import { EmulatorFault, hasStalled, whyEnded } from "../../src/lab/guest_log.ts";
 import { LineReader } from "../../src/lab/line_reader.ts";
 import { Qmp } from "../../src/lab/qmp.ts";
 import { CHANNELS } from "../../src/lab/qemu.ts";
@@ -83,12 +83,20 @@ Deno.test("when QEMU ends by itself its logs stay until they have been read", as
     assertEquals(await qemu.exited, 3);
     assertEquals(whyEnded(folder, 3).message, "the guest's kernel panicked: why");
     await Deno.writeTextFile(`${folder}/console.log`, "Kernel panic - not syncing: RCU Stall\r\n");
-    assert(whyEnded(folder, 3) instanceof GuestStalled);
+    assert(whyEnded(folder, 3) instanceof EmulatorFault);
     assertEquals(hasStalled(folder), false);
     await Deno.writeTextFile(`${folder}/console.log`, "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:\r\n");
     assertEquals(hasStalled(folder), true);
     await Deno.remove(`${folder}/console.log`);
     assertEquals(whyEnded(folder, 3).message, "QEMU ended with 3: -device x: no such device");
+    assert(!(whyEnded(folder, 3) instanceof EmulatorFault));
+    const assertion = (of: string): string =>
+      `qemu-system-x86_64: system/physmem.c:2678: ${of}: Assertion \`a < b' failed.\n`;
+    await Deno.writeTextFile(`${folder}/qemu.log`, assertion("iotlb_to_section"));
+    assert(whyEnded(folder, 134) instanceof EmulatorFault);
+    // Any other assertion may be the work of a device of ours.
+    await Deno.writeTextFile(`${folder}/qemu.log`, assertion("vfio_user_read"));
+    assert(!(whyEnded(folder, 134) instanceof EmulatorFault));
     await qemu.stop();
     assertEquals(await isGone(folder), true);
   });
