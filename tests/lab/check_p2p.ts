@@ -150,7 +150,7 @@ export function checkP2pTests(lab: Lab): void {
       const [, bound] = await check([drive, "--write-test"], env);
       assertStringIncludes(bound.checks.at(-1)?.text ?? "", "the driver nvme has it");
     },
-    { timeoutMs: 120_000 },
+    { timeoutMs: 120_000, isLong: true },
   );
 
   lab.test("one register of configuration space is written as setpci sees it, one of a BAR as dump_bar0 does", async () => {

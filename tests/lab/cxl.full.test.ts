@@ -1,7 +1,7 @@
 /** Regions made by one tool and destroyed by another, interleaved ones, bad input, and a run that is killed. */
 
 import { cxlLongTests, cxlTests } from "./cxl_regions.ts";
-import { machine, onlyLong, unproven } from "./lab.ts";
+import { machine, unproven } from "./lab.ts";
 import { lspciLinesTest } from "./lspci_lines.ts";
 import { listTests } from "./list.ts";
 import { cxlNamespaceTest } from "./namespaces.ts";
@@ -12,6 +12,6 @@ lspciLinesTest(unproven(lab));
 
 listTests(lab);
 
+cxlTests(lab);
 cxlLongTests(lab);
 cxlNamespaceTest(unproven(lab), "0x3");
-cxlTests(onlyLong(lab));

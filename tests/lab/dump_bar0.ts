@@ -195,7 +195,7 @@ export function dumpBar0Tests(lab: Lab): void {
     const noBars = await dump("0000:00:1f.0", "--all");
     assertEquals(noBars.code, 3);
     assertStringIncludes(noBars.stderr, "no BAR0");
-  });
+  }, { isLong: true });
 
   lab.test("without privilege the tool says so, and what to do", async () => {
     // Deno, its cache and the checkout may lie in a home that others cannot enter; the guest's overlay can be opened up.
@@ -207,7 +207,7 @@ export function dumpBar0Tests(lab: Lab): void {
     assertEquals(code, 3, stderr);
     assertStringIncludes(stderr, "this user may not map BAR0");
     assertStringIncludes(stderr, "run it as root");
-  });
+  }, { isLong: true });
 
   lab.hostTest("a dump reads only registers, and writes none: QEMU's own count of accesses", async (guest, qmp) => {
     const trace = async (enable: boolean): Promise<void> => {

@@ -1,10 +1,10 @@
 /** 1 GiB through VFIO and through the kernel, compared; what keeps a drive from being taken away or overwritten; signals. */
 
-import { dumpBar0SignalTests } from "./dump_bar0.ts";
+import { dumpBar0SignalTests, dumpBar0Tests } from "./dump_bar0.ts";
 import { gpuFilesTest } from "./gpu_files.ts";
 import { gpuNvmeDataTest } from "./gpu_nvme.ts";
 import { killLoopTest } from "./kill_loop.ts";
-import { machine, unproven } from "./lab.ts";
+import { machine, onlyLong, unproven } from "./lab.ts";
 import { lspciLinesTest } from "./lspci_lines.ts";
 import { listTests } from "./list.ts";
 import { nvmeAdminTests } from "./nvme_admin.ts";
@@ -22,5 +22,6 @@ gpuFilesTest(lab, "a fragmented file of 40 MiB with holes", (40 << 20) + 77);
 gpuNvmeDataTest(lab, "64 MiB for each way", 64 << 20);
 vfioDataTest(lab, "1 GiB", 2 ** 30);
 nvmeRefusalTests(lab);
-dumpBar0SignalTests(lab, ["SIGKILL", "SIGTERM", "SIGHUP"]);
+dumpBar0Tests(onlyLong(lab));
+dumpBar0SignalTests(lab, ["SIGINT", "SIGKILL", "SIGTERM", "SIGHUP"]);
 killLoopTest(unproven(lab));

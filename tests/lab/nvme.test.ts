@@ -5,7 +5,7 @@ import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes 
 import { pause } from "../../src/core/deadline.ts";
 import { BusbarError } from "../../src/core/error.ts";
 import { CHANNELS } from "../../src/lab/qemu.ts";
-import { dumpBar0SignalTests, dumpBar0Tests } from "./dump_bar0.ts";
+import { dumpBar0Tests } from "./dump_bar0.ts";
 import { machine } from "./lab.ts";
 import { output } from "./programs.ts";
 import { vfioDataTest } from "./vfio_data.ts";
@@ -193,5 +193,4 @@ lab.hostTest("the controller is pulled out and put back", async (guest, qmp) => 
 });
 
 dumpBar0Tests(lab);
-dumpBar0SignalTests(lab, ["SIGINT"]);
 vfioDataTest(lab, "64 MiB", 64 << 20);

@@ -1,6 +1,10 @@
-/** With an IOMMU: every line of lspci -vvv, the matrix of verdicts, and recordings of the same tree. */
+/** With an IOMMU: every line of lspci -vvv, the matrix of verdicts, recordings of the same tree, check_p2p with a GPU. */
 
+import { checkP2pTests } from "./check_p2p.ts";
 import { machine, onlyLong } from "./lab.ts";
 import { topologyTests } from "./topology.ts";
 
-topologyTests(onlyLong(machine("topology.yaml", import.meta.url)), true);
+const lab = onlyLong(machine("topology.yaml", import.meta.url));
+
+topologyTests(lab, true);
+checkP2pTests(lab);
