@@ -68,10 +68,11 @@ struct request {
 
 struct window {
   uint8_t *base, *bar4;
+  uint64_t size; /* of the file, or of BAR2 */
   uint64_t data_bytes, bar4_bytes, bar4_pointer, bulk_bytes;
   uint32_t caps, epoch;
   int fd;
-  bool is_shared;
+  bool is_shared; /* else registers trap */
 };
 extern struct window window;
 

@@ -46,8 +46,7 @@ static void write64(uint32_t offset, uint64_t value) {
 
 static CUresult refuse(const char *path, const char *why) {
   fprintf(stderr, "busbar cuda: %s: %s\n", path, why);
-  if (window.fd >= 0) close(window.fd);
-  window.fd = -1;
+  window_close();
   return CUDA_NO_DEVICE;
 }
 
@@ -67,38 +66,65 @@ static bool map_bar4(int fd, uint64_t offset, uint64_t size) {
   return window.bar4 != NULL;
 }
 
-static CUresult map_file(const char *path) {
+/* Opens and maps registers and DATA: a shared file, BAR2 of an ivshmem function, or BAR2 of the device itself, which traps. */
+static CUresult map_window(const char *path, bool traps) {
   struct stat info;
   window.fd = open(path, O_RDWR | O_CLOEXEC);
   if (window.fd < 0) return refuse(path, strerror(errno));
-  if (fstat(window.fd, &info) != 0 || info.st_size < TYPE2_FILE_LEAST_BYTES) {
-    return refuse(path, "too short for a shared file of a Type 2 GPU");
+  const uint64_t least = traps ? TYPE2_DATA_OFFSET + TYPE2_V1_DATA_BYTES : TYPE2_FILE_LEAST_BYTES;
+  if (fstat(window.fd, &info) != 0 || (uint64_t)info.st_size < least) return refuse(path, "too short for a Type 2 GPU");
+  window.size = (uint64_t)info.st_size;
+  mapped_bytes = traps ? window.size : TYPE2_FILE_BAR4_OFFSET;
+  if (traps && mapped_bytes > TYPE2_DATA_OFFSET + TYPE2_V2_DATA_BYTES) {
+    mapped_bytes = TYPE2_DATA_OFFSET + TYPE2_V2_DATA_BYTES;
   }
-  const uint64_t size = (uint64_t)info.st_size;
-  window.base = mmap(NULL, TYPE2_FILE_BAR4_OFFSET, PROT_READ | PROT_WRITE, MAP_SHARED, window.fd, 0);
-  if (window.base == MAP_FAILED) {
-    window.base = NULL;
-    return refuse(path, strerror(errno));
-  }
-  mapped_bytes = TYPE2_FILE_BAR4_OFFSET;
-  if (window_read32(REG_MAGIC) != TYPE2_MAGIC || window_read32(REG_EXT_MAGIC) != TYPE2_EXT_MAGIC ||
-      (window_read32(REG_EXT_FLAGS) & EXT_SHARED_MEMORY) == 0) {
-    munmap(window.base, mapped_bytes);
-    window.base = NULL;
-    return refuse(path, "no Type 2 GPU of busbar is there");
-  }
-  window.is_shared = true;
+  void *place = mmap(NULL, mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, window.fd, 0);
+  if (place == MAP_FAILED) return refuse(path, strerror(errno));
+  window.base = place;
+  const bool is_ours = window_read32(REG_MAGIC) == TYPE2_MAGIC && window_read32(REG_EXT_MAGIC) == TYPE2_EXT_MAGIC;
+  window.is_shared = is_ours && (window_read32(REG_EXT_FLAGS) & EXT_SHARED_MEMORY) != 0;
+  if (!is_ours || window.is_shared == traps) return refuse(path, "no Type 2 GPU of busbar is there");
   window.caps = window_read32(REG_CAPS);
   window.epoch = window_read32(REG_EPOCH);
   window.bar4_pointer = window_read64(REG_BAR4_POINTER);
   window.data_bytes = window.caps == 0 ? TYPE2_V1_DATA_BYTES : TYPE2_V2_DATA_BYTES;
-  if (!map_bar4(window.fd, TYPE2_FILE_BAR4_OFFSET, size - TYPE2_FILE_BAR4_OFFSET)) return refuse(path, strerror(errno));
-  if ((window.caps & CAPS_BULK) != 0) {
-    const uint64_t pool = window_read64(REG_COH_POOL_BASE);
-    window.bulk_bytes = pool > 0 && pool <= window.bar4_bytes ? pool : window.bar4_bytes;
-    if (window.bulk_bytes > TYPE2_BULK_MOST_BYTES) window.bulk_bytes = TYPE2_BULK_MOST_BYTES;
-  }
+  if (TYPE2_DATA_OFFSET + window.data_bytes > mapped_bytes) return refuse(path, "BAR2 is shorter than its DATA");
+  return CUDA_SUCCESS;
+}
+
+/* What lies in BAR4, once that is mapped. */
+static void find_bulk(void) {
   is_gone = false;
+  if ((window.caps & CAPS_BULK) == 0) return;
+  const uint64_t pool = window_read64(REG_COH_POOL_BASE);
+  window.bulk_bytes = pool > 0 && pool <= window.bar4_bytes ? pool : window.bar4_bytes;
+  if (window.bulk_bytes > TYPE2_BULK_MOST_BYTES) window.bulk_bytes = TYPE2_BULK_MOST_BYTES;
+}
+
+static CUresult map_file(const char *path) {
+  TRY(map_window(path, false));
+  if (!map_bar4(window.fd, TYPE2_FILE_BAR4_OFFSET, window.size - TYPE2_FILE_BAR4_OFFSET)) {
+    return refuse(path, strerror(errno));
+  }
+  find_bulk();
+  return CUDA_SUCCESS;
+}
+
+/* The device itself: registers trap, BAR4 is a file of its own. */
+static CUresult map_device(const char *name) {
+  char path[512];
+  struct stat info;
+  snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/resource2", name);
+  TRY(map_window(path, true));
+  snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/resource4", name);
+  const int fd = open(path, O_RDWR | O_CLOEXEC);
+  if (fd < 0 || fstat(fd, &info) != 0 || !map_bar4(fd, 0, (uint64_t)info.st_size)) {
+    const int error = errno;
+    if (fd >= 0) close(fd);
+    return refuse(path, strerror(error));
+  }
+  close(fd);
+  find_bulk();
   return CUDA_SUCCESS;
 }
 
@@ -112,15 +138,27 @@ static bool has_id(const char *folder, const char *name, const char *file, const
   return size > 0 && strncmp(text, wanted, strlen(wanted)) == 0;
 }
 
-/* An ivshmem function whose memory is a device. */
-static CUresult map_function(const char *name) {
+static bool is_function(const char *name, const char *vendor, const char *device) {
+  static const char FOLDER[] = "/sys/bus/pci/devices";
+  return has_id(FOLDER, name, "vendor", vendor) && has_id(FOLDER, name, "device", device);
+}
+static bool is_ivshmem(const char *name) { return is_function(name, "0x1af4", "0x1110"); }
+static bool is_device(const char *name) { return is_function(name, "0x8086", "0x0d92"); }
+
+static void enable(const char *name) {
   char path[512];
   snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/enable", name);
   const int fd = open(path, O_WRONLY | O_CLOEXEC);
-  if (fd >= 0) {
-    if (write(fd, "1", 1) != 1) fprintf(stderr, "busbar cuda: %s: cannot be enabled: %s\n", path, strerror(errno));
-    close(fd);
-  }
+  if (fd < 0) return;
+  if (write(fd, "1", 1) != 1) fprintf(stderr, "busbar cuda: %s: cannot be enabled: %s\n", path, strerror(errno));
+  close(fd);
+}
+
+/* The device itself, or an ivshmem function whose memory is one. */
+static CUresult map_function(const char *name) {
+  char path[512];
+  enable(name);
+  if (is_device(name)) return map_device(name);
   snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/resource2", name);
   TRY(map_file(path));
   snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/resource0", name);
@@ -145,11 +183,7 @@ CUresult window_open(void) {
   DIR *folder = opendir(FOLDER);
   CUresult result = CUDA_NO_DEVICE;
   for (struct dirent *entry; folder != NULL && result != CUDA_SUCCESS && (entry = readdir(folder)) != NULL;) {
-    if (entry->d_name[0] == '.' || !has_id(FOLDER, entry->d_name, "vendor", "0x1af4") ||
-        !has_id(FOLDER, entry->d_name, "device", "0x1110")) {
-      continue;
-    }
-    result = map_function(entry->d_name);
+    if (is_ivshmem(entry->d_name) || is_device(entry->d_name)) result = map_function(entry->d_name);
   }
   if (folder != NULL) closedir(folder);
   if (result != CUDA_SUCCESS) {
@@ -202,24 +236,72 @@ static CUresult wait_done(uint32_t number) {
   }
 }
 
+/* DATA by accesses of a width that each hypervisor can trap: a server may leave DATA unmapped. */
+static void write_data(const uint8_t *from, uint64_t size) {
+  uint8_t *data = window.base + TYPE2_DATA_OFFSET;
+  uint64_t at = 0;
+  if (window.is_shared) {
+    memcpy(data, from, size);
+    return;
+  }
+  for (uint64_t value; at + 8 <= size; at += 8) {
+    memcpy(&value, from + at, 8);
+    *(volatile uint64_t *)(void *)(data + at) = value;
+  }
+  for (; at < size; at++) ((volatile uint8_t *)data)[at] = from[at];
+}
+
+static void read_data(uint8_t *to, uint64_t size) {
+  const uint8_t *data = window.base + TYPE2_DATA_OFFSET;
+  uint64_t at = 0;
+  if (window.is_shared) {
+    memcpy(to, data, size);
+    return;
+  }
+  for (; at + 8 <= size; at += 8) {
+    const uint64_t value = *(const volatile uint64_t *)(const void *)(data + at);
+    memcpy(to + at, &value, 8);
+  }
+  for (; at < size; at++) to[at] = ((const volatile uint8_t *)data)[at];
+}
+
+/* The write to CMD runs the command. A hypervisor may post it, and the next read waits for it. */
+static CUresult run_trapped(uint32_t code) {
+  write32(REG_CMD, code);
+  const uint64_t start = now_us();
+  for (;;) {
+    const uint32_t status = window_read32(REG_CMD_STATUS);
+    if (status == UINT32_MAX) return gone("its registers read all ones");
+    if (status == COMMAND_COMPLETE || status == COMMAND_ERROR) break;
+    if (now_us() - start > DEADLINE_US) return CUDA_UNKNOWN;
+    const struct timespec rest = {0, 100000};
+    nanosleep(&rest, NULL);
+  }
+  /* What was copied to DATA and BAR4 is read behind the status. */
+  __atomic_thread_fence(__ATOMIC_ACQUIRE);
+  return window_read32(REG_EPOCH) == window.epoch ? CUDA_SUCCESS : gone("it was started anew");
+}
+
+static CUresult run_shared(uint32_t code) {
+  const uint32_t number = window_read32(REG_SUBMIT) + 1;
+  write32(REG_CMD, code);
+  /* Release: the device sees all of the above once it sees the number. */
+  __atomic_store_n(word(REG_SUBMIT), number, __ATOMIC_RELEASE);
+  ring();
+  return wait_done(number);
+}
+
 static CUresult hand_over(struct request *request) {
-  const uint32_t before = window_read32(REG_SUBMIT);
   /* A process that died in the middle of a command left it running. */
-  TRY(wait_done(before));
+  if (window.is_shared) TRY(wait_done(window_read32(REG_SUBMIT)));
   for (uint32_t i = 0; i < 8; i++) write64(REG_PARAM0 + 8 * i, request->params[i]);
-  if (request->data_size > 0) memcpy(window.base + TYPE2_DATA_OFFSET, request->data, request->data_size);
+  if (request->data_size > 0) write_data(request->data, request->data_size);
   if (request->bulk_size > 0) memcpy(window.bar4, request->bulk, request->bulk_size);
   write32(REG_SESSION, request->session);
-  write32(REG_CMD, request->code);
-  /* Release: the device sees all of the above once it sees the number. */
-  __atomic_store_n(word(REG_SUBMIT), before + 1, __ATOMIC_RELEASE);
-  ring();
-  TRY(wait_done(before + 1));
+  TRY(window.is_shared ? run_shared(request->code) : run_trapped(request->code));
   const uint32_t result = window_read32(REG_CMD_RESULT);
   for (uint32_t i = 0; i < 4; i++) request->results[i] = window_read64(REG_RESULT0 + 8 * i);
-  if (result == 0 && request->read_size > 0) {
-    memcpy(request->read, window.base + TYPE2_DATA_OFFSET, request->read_size);
-  }
+  if (result == 0 && request->read_size > 0) read_data(request->read, request->read_size);
   if (result == 0 && request->bulk_read_size > 0) memcpy(request->bulk_read, window.bar4, request->bulk_read_size);
   return result == TYPE2_INVALID_PTX ? CUDA_INVALID_PTX : (CUresult)result;
 }
