@@ -53,13 +53,7 @@ export async function runCommand(argv: readonly string[], signal?: AbortSignal):
   } catch (cause) {
     throw systemError(cause, "run", program, "the program is looked for in PATH; a pipeline needs sh -c '…'");
   }
-  const stop = (): void => {
-    try {
-      child.kill("SIGTERM");
-    } catch {
-      // It has ended meanwhile.
-    }
-  };
+  const stop = (): void => endQuietly(child, "SIGTERM");
   signal?.addEventListener("abort", stop, { once: true });
   try {
     // Standard output belongs to the table.
@@ -69,5 +63,26 @@ export async function runCommand(argv: readonly string[], signal?: AbortSignal):
     return { exitStatus: code, durationMs: performance.now() - started };
   } finally {
     signal?.removeEventListener("abort", stop);
+  }
+}
+
+/** How long a child may take to end after SIGTERM, in milliseconds; then it is killed. */
+const END_LIMIT_MS = 2000;
+
+/** Ends a child: with SIGTERM, and soon after with SIGKILL. Its streams must have a reader, or none. */
+export async function endChild(child: Deno.ChildProcess): Promise<void> {
+  endQuietly(child, "SIGTERM");
+  const timer = setTimeout(() => endQuietly(child, "SIGKILL"), END_LIMIT_MS);
+  await child.status;
+  clearTimeout(timer);
+}
+
+/** Sends a signal to a child that may have ended. */
+export function endQuietly(child: Deno.ChildProcess, signal: "SIGTERM" | "SIGKILL"): void {
+  try {
+    child.kill(signal);
+  } catch (error) {
+    // It has ended meanwhile.
+    if (!(error instanceof TypeError)) throw error;
   }
 }

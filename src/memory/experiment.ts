@@ -10,10 +10,11 @@ import { UndoJournal } from "../core/undo/journal.ts";
 import { parseBytes, parseDurationMs } from "../core/units.ts";
 import { insideCgroup, makeCgroup } from "./cgroup.ts";
 import { Beside } from "./beside.ts";
-import { checkProgram, runCommand } from "./child_process.ts";
+import { checkProgram, type CommandResult, runCommand } from "./child_process.ts";
 import { countedBetween, type CounterValues, readCounters } from "./counters.ts";
 import { readDamon, startDamon } from "./damon.ts";
 import { type DamonRequest, nodeRanges, planDamon } from "./damon_plan.ts";
+import { WorkloadProcesses } from "./workload_process.ts";
 import { applyProfile, BALANCING_PROFILE, checkProfile, type TierProfile } from "./tiers.ts";
 
 const { z } = await loadZod();
@@ -28,16 +29,25 @@ export interface ExperimentCase {
   readonly damon: DamonRequest | null;
 }
 
-/** A command that is counted. */
+/** What runs: program and arguments, or a built-in workload of a size. */
+export type Task = readonly string[] | BuiltInTask;
+
+/** A workload that is built in. */
+export interface BuiltInTask {
+  /** The command line of the process that runs it: it takes sizes, a line each. */
+  readonly process: readonly string[];
+  /** Bytes of the table that is updated, or that are held. */
+  readonly sizeBytes: bigint;
+}
+
+/** What is counted. */
 export interface Workload {
   /** What it is called in the table. */
   readonly name: string;
-  /** Program and arguments. */
-  readonly command: readonly string[];
-  /** Another command that runs beside it, such as a memory hog, and is ended with it; null for none. */
-  readonly beside: readonly string[] | null;
-  /** True when the one beside writes a line once it is ready: the workload begins then, and not before. */
-  readonly isBesideAwaited?: boolean;
+  /** What is counted. */
+  readonly task: Task;
+  /** What runs beside it, such as a memory hog, and ends with it; null for none. What is built in holds its memory before. */
+  readonly beside: Task | null;
 }
 
 /** An experiment. */
@@ -116,12 +126,12 @@ const experimentSchema = z.strictObject({
   ).min(1),
 });
 
-/** Command lines of the workloads that are built in. */
+/** Command lines of processes that run the workloads that are built in: each takes sizes, a line each. */
 export interface BuiltInWorkloads {
-  /** Updates a table of so many bytes at random. */
-  readonly gups: (sizeBytes: bigint) => readonly string[];
-  /** Holds so many bytes until it is ended, and writes a line once it has them. */
-  readonly hog: (sizeBytes: bigint) => readonly string[];
+  /** Updates a table of each size at random. */
+  readonly gups: readonly string[];
+  /** Holds so many bytes until it is told another size; 0 for none. */
+  readonly hog: readonly string[];
 }
 
 /**
@@ -153,9 +163,8 @@ export function checkExperiment(data: unknown, file: string, builtIn: BuiltInWor
   return {
     workloads: checked.workloads.map(({ name, command, gups, beside, hog }) => ({
       name,
-      command: gups === undefined ? command ?? [] : builtIn.gups(gups),
-      beside: hog === undefined ? beside ?? null : builtIn.hog(hog),
-      isBesideAwaited: hog !== undefined,
+      task: gups === undefined ? command ?? [] : { process: builtIn.gups, sizeBytes: gups },
+      beside: hog === undefined ? beside ?? null : { process: builtIn.hog, sizeBytes: hog },
     })),
     cases: checked.cases.map(({ name, profile, damon }) => ({
       name,
@@ -193,8 +202,11 @@ export interface ExperimentOptions {
  * @throws {BusbarError} as the first run would that needs what is not there
  */
 export function checkFeasible(host: Host, experiment: Experiment): void {
-  for (const { command, beside } of experiment.workloads) {
-    for (const [program = ""] of [command, beside ?? []]) if (program !== "") checkProgram(program);
+  for (const { task, beside } of experiment.workloads) {
+    for (const one of [task, beside ?? []]) {
+      const [program = ""] = isBuiltIn(one) ? one.process : one;
+      if (program !== "") checkProgram(program);
+    }
   }
   for (const one of experiment.cases) {
     using journal = new UndoJournal(host, { command: "check", dryRun: () => {} });
@@ -214,12 +226,16 @@ export async function runExperiment(
 ): Promise<ExperimentRun[]> {
   checkFeasible(host, experiment);
   const runs: ExperimentRun[] = [];
+  // What runs beside is in no case's cgroup, so one process serves all cases.
+  await using besides = new WorkloadProcesses();
   for (const one of experiment.cases) {
     using journal = options.openJournal();
     const cgroup = beginCase(journal, host, one);
+    // Ended before the journal removes the cgroup that it runs in.
+    await using counted = new WorkloadProcesses();
     for (const workload of experiment.workloads) {
       options.onRun?.(one.name, workload.name);
-      const run = await runWorkload(host, one, workload, cgroup, options.signal);
+      const run = await runWorkload(host, one, workload, { cgroup, counted, besides, signal: options.signal });
       runs.push(run);
       options.onResult?.(run);
     }
@@ -236,25 +252,31 @@ function beginCase(journal: UndoJournal, host: Host, { profile, damon }: Experim
   return cgroup;
 }
 
-async function runWorkload(
-  host: Host,
-  one: ExperimentCase,
-  workload: Workload,
-  cgroup: string | null,
-  signal: AbortSignal | undefined,
-): Promise<ExperimentRun> {
+/** Where a workload runs. */
+interface Place {
+  /** Folder of the cgroup of what is counted; null for none. */
+  readonly cgroup: string | null;
+  readonly counted: WorkloadProcesses;
+  readonly besides: WorkloadProcesses;
+  readonly signal: AbortSignal | undefined;
+}
+
+async function runWorkload(host: Host, one: ExperimentCase, workload: Workload, place: Place): Promise<ExperimentRun> {
   const movedBytes = (): bigint | null =>
     one.damon === null ? null : readDamon(host).kdamonds.flatMap((kdamond) => kdamond.schemes).reduce(
       (sum, { appliedBytes }) => sum + appliedBytes,
       0n,
     );
-  await using beside = new Beside(workload.beside, workload.isBesideAwaited === true);
-  if (workload.isBesideAwaited === true) await beside.isReady(signal);
-  const command = cgroup === null ? workload.command : insideCgroup(cgroup, workload.command);
+  const run = await prepared(workload.task, place);
+  const { beside } = workload;
+  const held = beside !== null && isBuiltIn(beside) ? beside : null;
+  await using _command = beside === null || isBuiltIn(beside) ? null : new Beside(beside);
+  if (held !== null) await place.besides.of(held.process).hold(held.sizeBytes, place.signal);
   const [before, movedBefore] = [readCounters(host), movedBytes()];
-  const { exitStatus, durationMs } = await runCommand(command, signal);
+  const { exitStatus, durationMs } = await run();
   const counted = countedBetween(before, readCounters(host));
   const moved = movedBytes();
+  if (held !== null) await place.besides.of(held.process).release(place.signal);
   return {
     caseName: one.name,
     workload: workload.name,
@@ -263,4 +285,21 @@ async function runWorkload(
     counted,
     damonBytes: moved === null ? null : moved - (movedBefore ?? 0n),
   };
+}
+
+/** What runs the counted task: a process for what is built in has been started, and is not counted. */
+async function prepared(task: Task, { cgroup, counted, signal }: Place): Promise<() => Promise<CommandResult>> {
+  const inside = (argv: readonly string[]): readonly string[] => cgroup === null ? argv : insideCgroup(cgroup, argv);
+  if (!isBuiltIn(task)) return () => runCommand(inside(task), signal);
+  const process = counted.of(inside(task.process));
+  await process.ready(signal);
+  return async () => {
+    const started = performance.now();
+    const exitStatus = await process.run(task.sizeBytes, signal);
+    return { exitStatus, durationMs: performance.now() - started };
+  };
+}
+
+function isBuiltIn(task: Task): task is BuiltInTask {
+  return "process" in task;
 }

@@ -10,7 +10,7 @@
 
 import { BusbarError } from "../core/error.ts";
 import type { Host } from "../core/host.ts";
-import type { BuiltInWorkloads, Experiment, ExperimentCase } from "./experiment.ts";
+import type { BuiltInTask, BuiltInWorkloads, Experiment, ExperimentCase, Workload } from "./experiment.ts";
 import type { DamonIntervals, DamonRequest, NodePair } from "./damon_plan.ts";
 import { BALANCING_PROFILE, readTierState, type TierProfile } from "./tiers.ts";
 
@@ -53,23 +53,19 @@ export function guideExperiment(host: Host, builtIn: BuiltInWorkloads, options: 
     });
   }
   const named = (share: bigint): string => `${size(share) >> 20n}M`;
-  const gups = (share: bigint): { name: string; command: readonly string[]; beside: null } => ({
-    name: `GUPS ${named(share)}`,
-    command: builtIn.gups(size(share)),
-    beside: null,
-  });
+  const gups = (share: bigint): BuiltInTask => ({ process: builtIn.gups, sizeBytes: size(share) });
+  const alone = (share: bigint): Workload => ({ name: `GUPS ${named(share)}`, task: gups(share), beside: null });
   return {
     cases: guideCases({ from: fast.id, to }, options),
     workloads: [
-      gups(TABLES.fits),
-      gups(TABLES.nearlyFills),
+      alone(TABLES.fits),
+      alone(TABLES.nearlyFills),
       {
         name: `GUPS ${named(TABLES.fits)} with ${named(HOG)} hog`,
-        command: builtIn.gups(size(TABLES.fits)),
-        beside: builtIn.hog(size(HOG)),
-        isBesideAwaited: true,
+        task: gups(TABLES.fits),
+        beside: { process: builtIn.hog, sizeBytes: size(HOG) },
       },
-      gups(TABLES.doesNotFit),
+      alone(TABLES.doesNotFit),
     ],
   };
 }

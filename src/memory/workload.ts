@@ -98,9 +98,7 @@ async function touch(memory: Mapping, signal: AbortSignal | undefined): Promise<
  * @throws {BusbarError} `usage` for less than 1 MiB; `io` when there is not so much memory
  */
 export async function holdMemory(sizeBytes: bigint, onReady: () => void, signal: AbortSignal): Promise<void> {
-  if (sizeBytes < BigInt(SMALLEST_TABLE_BYTES)) throw tooSmall(sizeBytes);
-  using memory = mapPrivate(Number(sizeBytes));
-  await touch(memory, signal);
+  using _memory = await holdingMemory(sizeBytes, signal);
   onReady();
   // A timer keeps the process alive; the signal ends it.
   const timer = setInterval(() => {}, 1000);
@@ -109,6 +107,23 @@ export async function holdMemory(sizeBytes: bigint, onReady: () => void, signal:
     signal.addEventListener("abort", () => resolve(), { once: true });
   });
   clearInterval(timer);
+}
+
+/**
+ * Touches memory. Dispose gives it back.
+ *
+ * @throws {BusbarError} `usage` for less than 1 MiB; `io` when there is not so much memory
+ */
+export async function holdingMemory(sizeBytes: bigint, signal: AbortSignal): Promise<Disposable> {
+  if (sizeBytes < BigInt(SMALLEST_TABLE_BYTES)) throw tooSmall(sizeBytes);
+  const memory = mapPrivate(Number(sizeBytes));
+  try {
+    await touch(memory, signal);
+    return memory;
+  } catch (error) {
+    memory[Symbol.dispose]();
+    throw error;
+  }
 }
 
 function tooSmall(sizeBytes: bigint): BusbarError {

@@ -1,5 +1,6 @@
 /** Regions made by one tool and destroyed by another, interleaved ones, bad input, and a run that is killed. */
 
+import { cxlHealthTest } from "./cxl_health.ts";
 import { cxlLongTests, cxlTests } from "./cxl_regions.ts";
 import { machine, unproven } from "./lab.ts";
 import { lspciLinesTest } from "./lspci_lines.ts";
@@ -11,6 +12,7 @@ const lab = machine("cxl.yaml", import.meta.url);
 lspciLinesTest(unproven(lab));
 
 listTests(lab);
+cxlHealthTest(unproven(lab));
 
 cxlTests(lab);
 cxlLongTests(lab);

@@ -31,6 +31,26 @@ Deno.test("hog says so once it has its memory, holds it, and ends with SIGTERM",
   assertEquals((await child.status).code, 143);
 });
 
+Deno.test("sizes from standard input are run one after the other by one process, until it ends", async () => {
+  const typed = async (kind: string, text: string): Promise<{ code: number; lines: string[] }> => {
+    const args = toolArgs("tiering", ["workload", kind, "-", "--json", ...kind === "gups" ? ["--updates", "2"] : []]);
+    const child = new Deno.Command(Deno.execPath(), { args, stdin: "piped", stdout: "piped", stderr: "null" }).spawn();
+    const writer = child.stdin.getWriter();
+    await writer.write(new TextEncoder().encode(text));
+    await writer.close();
+    const { code, stdout } = await child.output();
+    return { code, lines: new TextDecoder().decode(stdout).trim().split("\n") };
+  };
+  const gups = await typed("gups", "0\n1MiB\n3MiB\n");
+  const documents = gups.lines.map((line) => JSON.parse(line));
+  for (const document of documents) assertEquals(schemaErrors(tieringSchema(), document), "");
+  assertEquals(documents.map(({ updates, heldBytes }) => updates ?? heldBytes), ["0", "262144", "786432"]);
+  const hog = await typed("hog", "2MiB\n1MiB\n0\nlots\n4MiB\n");
+  assertEquals(hog.code, 2);
+  assertEquals(hog.lines.slice(0, 3).map((line) => JSON.parse(line).heldBytes), ["2097152", "1048576", "0"]);
+  assertEquals(JSON.parse(hog.lines.slice(3).join("\n")).error.message, "'lots' is not a size");
+});
+
 Deno.test("sizes and options that do not fit are refused", async () => {
   await badInputIsExplained("tiering", [
     [["workload", "gups", "4KiB"], 2, "usage", "1 MiB is the least"],

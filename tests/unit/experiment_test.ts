@@ -3,7 +3,13 @@ import { parse } from "@std/yaml";
 
 import { BusbarError } from "../../src/core/error.ts";
 import { UndoJournal } from "../../src/core/undo/journal.ts";
-import { type BuiltInWorkloads, checkExperiment, type Experiment, runExperiment } from "../../src/memory/experiment.ts";
+import {
+  type BuiltInWorkloads,
+  checkExperiment,
+  type Experiment,
+  runExperiment,
+  type Task,
+} from "../../src/memory/experiment.ts";
 import { guideExperiment } from "../../src/memory/guide_experiment.ts";
 import { experimentJson, experimentLines, tieringSchema } from "../../tools/render/memory/tiering.ts";
 import { schemaErrors } from "./schema.ts";
@@ -21,10 +27,12 @@ workloads:
   - {name: fails beside another, command: exit 3, beside: [sleep, "60"]}
 `;
 
-const BUILT_IN: BuiltInWorkloads = {
-  gups: (sizeBytes) => ["gups", String(sizeBytes)],
-  hog: (sizeBytes) => ["hog", String(sizeBytes)],
-};
+const BUILT_IN: BuiltInWorkloads = { gups: ["gups"], hog: ["hog"] };
+
+/** The size of a workload's built-in task in MiB. */
+function sizeMiB(task: Task | null | undefined): number {
+  return task !== null && task !== undefined && "process" in task ? Number(task.sizeBytes) / 2 ** 20 : NaN;
+}
 
 function experiment(text = TEXT): Experiment {
   return checkExperiment(parse(text), "e.yaml", BUILT_IN);
@@ -127,7 +135,7 @@ Deno.test("the guides' experiment: its sizes on a fast node of 8 GiB, shares of 
   assertEquals(workloads.map(({ name }) => name), [
     ...["GUPS 1024M", "GUPS 5120M", "GUPS 1024M with 6000M hog", "GUPS 7168M"],
   ]);
-  assertEquals(workloads[2]?.beside, ["hog", String(6000 * 2 ** 20)]);
+  assertEquals(workloads[2]?.beside, { process: ["hog"], sizeBytes: 6000n << 20n });
   assertEquals(
     cases.map(({ profile, damon }) => [profile.get("numa_balancing"), damon && (damon.cgroup ?? "global")]),
     [
@@ -139,7 +147,7 @@ Deno.test("the guides' experiment: its sizes on a fast node of 8 GiB, shares of 
       ["2", "/hmsdk"],
     ],
   );
-  assertEquals(onNode(2 << 20).workloads.map(({ command }) => Number(command[1]) >> 20), [256, 1280, 256, 1792]);
+  assertEquals(onNode(2 << 20).workloads.map(({ task }) => sizeMiB(task)), [256, 1280, 256, 1792]);
   const small = guideExperiment(machine, BUILT_IN, { fastBytes: 256n << 20n });
   assertEquals(small.workloads.map(({ name }) => name), [
     "GUPS 32M",
@@ -167,24 +175,59 @@ cases:
   - {name: cgroup, damon: {migrate: [[0, 1]], cgroup: /hmsdk}}
 workloads:
   - {name: GUPS, gups: 1MiB, hog: 2MiB}
+  - {name: GUPS alone, gups: 1MiB}
 `;
-  const run = async (hog: string): Promise<[string, number][]> => {
-    const builtIn: BuiltInWorkloads = {
-      gups: () => ["test", "-e", `${folder}/ready`],
-      hog: () => ["sh", "-c", hog],
-    };
+  const run = async (gups: string, hog: string): Promise<[string, string, number][]> => {
+    const server = (script: string): string[] => ["sh", "-c", `while read size; do ${script}; echo; done`];
+    const builtIn: BuiltInWorkloads = { gups: server(gups), hog: server(hog) };
     const runs = await runExperiment(machine, checkExperiment(parse(text), "e.yaml", builtIn), {
       openJournal: () => new UndoJournal(machine, { command: "test", folder: `${folder}/journals` }),
     });
-    return runs.map(({ caseName, exitStatus }) => [caseName, exitStatus]);
+    return runs.map(({ caseName, workload, exitStatus }) => [caseName, workload, exitStatus]);
   };
-  const hog = `rm -f ${folder}/ready; sleep 0.2; touch ${folder}/ready; echo ready; exec sleep 60`;
-  assertEquals(await run(hog), [["global", 0], ["cgroup", 0]]);
+  const log = `${folder}/log`;
+  const gups = `test -e ${folder}/held && held=held || held=; echo gups $$ $size $held >>${log}`;
+  const hog =
+    `rm -f ${folder}/held; test $size = 0B || { sleep 0.2; touch ${folder}/held; }; echo hog $$ $size >>${log}`;
+  assertEquals(await run(gups, hog), [
+    ["global", "GUPS", 0],
+    ["global", "GUPS alone", 0],
+    ["cgroup", "GUPS", 0],
+    ["cgroup", "GUPS alone", 0],
+  ]);
+  // One process for what is counted in each case, and one for what runs beside in all; each says first that it is ready.
+  const lines = (await Deno.readTextFile(log)).trim().split("\n");
+  const numbers = [...new Set(lines.map((line) => line.split(" ")[1] ?? ""))];
+  const inCase = (one: number, readyHog: string[]): string[] => [
+    `gups ${one} 0B`,
+    ...readyHog,
+    "hog 1 2097152B",
+    `gups ${one} 1048576B held`,
+    "hog 1 0B",
+    `gups ${one} 1048576B`,
+  ];
+  assertEquals(
+    lines.map((line) => line.trim().replace(/ (\d+) /, (_, number) => ` ${numbers.indexOf(number)} `)),
+    [...inCase(0, ["hog 1 0B"]), ...inCase(2, [])],
+  );
   assert(Number(await Deno.readTextFile(`${folder}/cgroup/hmsdk/cgroup.procs`)) > 1);
   // The journal took the cgroup and its controller away again.
   assertEquals(machine.list(`${folder}/cgroup`), ["cgroup.controllers", "cgroup.subtree_control"]);
   assertEquals(machine.readText(`${folder}/cgroup/cgroup.subtree_control`).trim(), "cpu");
-  await assertRejects(() => run("exit 1"), BusbarError, "ended before it was ready");
+  await assertRejects(() => run(gups, "exit 1"), BusbarError, "ended before it was ready");
+  await assertRejects(
+    () => run(gups, "test $size = 0B || exit 1"),
+    BusbarError,
+    "the workload beside ended before it was ready",
+  );
+  // It ends when it is to let go: it may have ended long before.
+  await assertRejects(
+    () => run(gups, 'test -n "$held" && exit 1; test $size = 0B || held=1'),
+    BusbarError,
+    "the workload beside ended before the counted one",
+  );
+  // A failure of what is counted is a result, and the next is run by a process of its own.
+  assertEquals((await run("test $size = 0B || exit 7", "true")).map(([, , status]) => status), [7, 7, 7, 7]);
   assertEquals(machine.readText("/sys/kernel/mm/damon/admin/kdamonds/nr_kdamonds"), "0");
   await Deno.remove(folder, { recursive: true });
   const both = text.replace("gups: 1MiB", "gups: 1MiB, command: [a]");

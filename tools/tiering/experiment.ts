@@ -71,16 +71,8 @@ export const experiment: CommandUnknownOpts = new Command("experiment")
 
 /** The workloads that are built in, as command lines of this tool. */
 function builtInWorkloads(updates: number): BuiltInWorkloads {
-  const workload = (kind: string, sizeBytes: bigint): string[] => [
-    ...selfCommand("tiering"),
-    "workload",
-    kind,
-    `${sizeBytes}B`,
-  ];
-  return {
-    gups: (sizeBytes) => [...workload("gups", sizeBytes), "--updates", String(updates)],
-    hog: (sizeBytes) => workload("hog", sizeBytes),
-  };
+  const workload = (kind: string): string[] => [...selfCommand("tiering"), "workload", kind, "-"];
+  return { gups: [...workload("gups"), "--updates", String(updates)], hog: workload("hog") };
 }
 
 interface GuideFlags {

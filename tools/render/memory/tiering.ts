@@ -104,7 +104,12 @@ export function updatesLine({ tableBytes, updates, seconds }: UpdatesDone): stri
   return `${updates} updates of ${formatBytes(tableBytes)} in ${seconds.toFixed(2)} s: ${rate} GUPS`;
 }
 
-/** The same for programs. */
+/** Memory that a hog holds, for programs. */
+export function heldJson(heldBytes: bigint): JsonObject {
+  return { schema: "tiering_workload/1", heldBytes: String(heldBytes) };
+}
+
+/** Updates for programs. */
 export function updatesJson({ tableBytes, updates, seconds }: UpdatesDone): JsonObject {
   return {
     schema: "tiering_workload/1",
