@@ -109,6 +109,8 @@ export class SoftType2 implements Disposable {
             ? "end that server, or serve another file or socket"
             : result === -EEXIST
             ? "delete it if nobody needs it, or serve another file"
+            : result === -EACCES
+            ? "chmod 0700 the folder of a socket, 0600 a file, or serve another place"
             : undefined,
         },
       );
@@ -230,7 +232,7 @@ export class SoftCoherency implements Disposable {
   }
 }
 
-const ENOENT = 2, EBUSY = 16, EEXIST = 17, ENOSYS = 38, ELIBACC = 79;
+const ENOENT = 2, EACCES = 13, EBUSY = 16, EEXIST = 17, ENOSYS = 38, ELIBACC = 79;
 
 function pointerFrom(out: BigUint64Array): Deno.PointerObject {
   const pointer = Deno.UnsafePointer.create(out[0] ?? 0n);

@@ -50,6 +50,11 @@ static CUresult refuse(const char *path, const char *why) {
   return CUDA_NO_DEVICE;
 }
 
+static CUresult refuse_errno(const char *path, int error) {
+  const bool lacks_right = error == EACCES || error == EPERM;
+  return refuse(path, lacks_right ? "permission denied: be root, or let a udev rule give the function away" : strerror(error));
+}
+
 /* BAR4 where the device says that it is, at the very address that the device knows it by if that is free here: then a
  * pointer means the same to kernels and to the program. */
 static bool map_bar4(int fd, uint64_t offset, uint64_t size) {
@@ -70,7 +75,7 @@ static bool map_bar4(int fd, uint64_t offset, uint64_t size) {
 static CUresult map_window(const char *path, bool traps) {
   struct stat info;
   window.fd = open(path, O_RDWR | O_CLOEXEC);
-  if (window.fd < 0) return refuse(path, strerror(errno));
+  if (window.fd < 0) return refuse_errno(path, errno);
   const uint64_t least = traps ? TYPE2_DATA_OFFSET + TYPE2_V1_DATA_BYTES : TYPE2_FILE_LEAST_BYTES;
   if (fstat(window.fd, &info) != 0 || (uint64_t)info.st_size < least) return refuse(path, "too short for a Type 2 GPU");
   window.size = (uint64_t)info.st_size;
@@ -79,7 +84,7 @@ static CUresult map_window(const char *path, bool traps) {
     mapped_bytes = TYPE2_DATA_OFFSET + TYPE2_V2_DATA_BYTES;
   }
   void *place = mmap(NULL, mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, window.fd, 0);
-  if (place == MAP_FAILED) return refuse(path, strerror(errno));
+  if (place == MAP_FAILED) return refuse_errno(path, errno);
   window.base = place;
   const bool is_ours = window_read32(REG_MAGIC) == TYPE2_MAGIC && window_read32(REG_EXT_MAGIC) == TYPE2_EXT_MAGIC;
   window.is_shared = is_ours && (window_read32(REG_EXT_FLAGS) & EXT_SHARED_MEMORY) != 0;
@@ -104,7 +109,7 @@ static void find_bulk(void) {
 static CUresult map_file(const char *path) {
   TRY(map_window(path, false));
   if (!map_bar4(window.fd, TYPE2_FILE_BAR4_OFFSET, window.size - TYPE2_FILE_BAR4_OFFSET)) {
-    return refuse(path, strerror(errno));
+    return refuse_errno(path, errno);
   }
   find_bulk();
   return CUDA_SUCCESS;
@@ -121,7 +126,7 @@ static CUresult map_device(const char *name) {
   if (fd < 0 || fstat(fd, &info) != 0 || !map_bar4(fd, 0, (uint64_t)info.st_size)) {
     const int error = errno;
     if (fd >= 0) close(fd);
-    return refuse(path, strerror(error));
+    return refuse_errno(path, error);
   }
   close(fd);
   find_bulk();
@@ -227,7 +232,7 @@ static CUresult wait_done(uint32_t number) {
       beat = next;
       beaten = now;
     } else if (now - beaten > SILENT_US) {
-      return gone("it has been silent for a second");
+      return gone("it has been silent for a second; start cxl_gpu serve again, or give QEMU's memory-backend-file share=on");
     }
     if (now - start > DEADLINE_US) return CUDA_UNKNOWN;
     rest_us = rest_us == 0 ? 50 : rest_us < 500 ? 2 * rest_us : 1000;

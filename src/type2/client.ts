@@ -9,7 +9,7 @@ import { hex } from "../core/units.ts";
 import { type KernelArgument, packArguments, parsePtxKernels, type PtxKernel } from "../gpu/ptx.ts";
 import { launchParams, type LaunchShape, slotsOf } from "./arguments.ts";
 import { commandNamed, type CommandRow, RESULT } from "./commands.ts";
-import { codeIn, findGeneration, type Generation, hasFeature } from "./generation.ts";
+import { codeIn, findGeneration, type Generation, hasFeature, newerVersion } from "./generation.ts";
 import { BULK_MOST_BYTES, COMMON_SLOTS, DEV_NAME, MOST_SLOTS, registerOffset } from "./registers.ts";
 import type { Completion, Type2Transport } from "./transport.ts";
 import { Type2Error } from "./type2_error.ts";
@@ -148,9 +148,10 @@ export class Type2Gpu implements Disposable, AsyncDisposable {
       throw new BusbarError("unsupported", `${this.name}: a device of this generation has no ${name}`, {
         operation: name,
         path: this.name,
-        hint: row.feature === "EXTENSION"
-          ? "devices of cxl_gpu serve have it"
-          : `CAPS is ${hex(this.generation.caps)}: it lacks ${row.feature}`,
+        hint: newerVersion(this.generation) ??
+          (row.feature === "EXTENSION"
+            ? "devices of cxl_gpu serve have it"
+            : `CAPS is ${hex(this.generation.caps)}: it lacks ${row.feature}`),
       });
     }
     const { data = null, readBytes = 0, accepts = [] } = options;

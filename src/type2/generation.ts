@@ -61,9 +61,7 @@ export function findGeneration(read32: Read32, windowBytes: number, name: string
     throw fail(
       "unreachable",
       "MAGIC reads 0: the BAR is disabled, or nothing serves the file",
-      [
-        "write 1 to the function's enable in sysfs, or start cxl_gpu serve",
-      ].join(),
+      "write 1 to the function's enable in sysfs, or start cxl_gpu serve",
     );
   }
   if (magic !== MAGIC) {
@@ -77,12 +75,22 @@ export function findGeneration(read32: Read32, windowBytes: number, name: string
 }
 
 function profileOf(version: number, caps: number, windowBytes: number, read32: Read32): Profile {
-  if (version > VERSION) return windowBytes < PROFILES.newer.windowBytes ? PROFILES.v1 : PROFILES.newer;
+  if (version > VERSION) {
+    const { newer, v1 } = PROFILES;
+    const isSmall = windowBytes < newer.windowBytes;
+    return isSmall ? { ...newer, dataBytes: v1.dataBytes, windowBytes: v1.windowBytes } : newer;
+  }
   if (caps === 0) return PROFILES.v1;
   const isLarge = windowBytes >= PROFILES.v2.windowBytes;
   if (isLarge && read32(J_MAGIC_OFFSET) === J_MAGIC) return PROFILES["v2-J"];
   // The features as CAPS says, within the limits of the first.
   return isLarge ? PROFILES.v2 : PROFILES.v1;
+}
+
+/** What is to be said of a device whose VERSION is newer than known, and what to do; null for any other. */
+export function newerVersion({ version }: Generation): string | null {
+  if (version <= VERSION) return null;
+  return `newer than ${hex(VERSION, 8)}, so only the first generation's commands are used; a newer busbar may know it`;
 }
 
 /** Whether a device of that generation has the commands of a feature. */

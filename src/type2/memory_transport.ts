@@ -176,7 +176,7 @@ export class MemoryTransport implements Type2Transport {
         throw new BusbarError("device-gone", `${this.name}: the device has been silent for ${SILENT_MS} ms`, {
           operation: "run a command",
           path: this.name,
-          hint: "is cxl_gpu serve still running?",
+          hint: "start cxl_gpu serve again; in a guest, give QEMU's memory-backend-file share=on",
         });
       }
       if (late) deadline.check("the command to finish", this.name);
@@ -252,7 +252,11 @@ export function mapFunction(name: string, folder: string, file: Deno.FsFile, isT
   if (!isTrapped) {
     if (size < FILE_LEAST_BYTES) {
       throw new BusbarError("unsupported", `${name}: BAR2 has ${size} bytes: no Type 2 GPU is as short`, {
+        operation: "open a Type 2 GPU",
         path: name,
+        hint: `give the ivshmem function a file of ${
+          FILE_LEAST_BYTES >> 20
+        } MiB or more: cxl_gpu serve prints QEMU's options`,
       });
     }
     const caps = Mapping.file(`${folder}/resource2`, DATA_OFFSET);

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { BusbarError, systemError } from "../core/error.ts";
+import { BusbarError, isBusbarError, systemError } from "../core/error.ts";
 import { thisMachine } from "../core/host.ts";
 import {
   type OptionTable,
@@ -206,12 +206,7 @@ function openFunction(locator: PciLocator, limits: Type2Limits): Type2Gpu {
   try {
     file = Deno.openSync(path, { read: true, write: true });
   } catch (cause) {
-    const error = systemError(cause, "open BAR2", path);
-    throw new BusbarError(error.code, error.message, {
-      operation: "open BAR2",
-      path,
-      hint: `be root, or let a udev rule give the function away: ${udevRule(isDevice ? "cxl-type2" : "ivshmem")}`,
-    });
+    throw bar2Error(cause, path, isDevice ? "cxl-type2" : "ivshmem");
   }
   try {
     return opened(new MemoryTransport(mapFunction(locator.text, folder, file, isDevice)), limits);
@@ -219,6 +214,18 @@ function openFunction(locator: PciLocator, limits: Type2Limits): Type2Gpu {
     closeQuietly(file);
     throw error;
   }
+}
+
+/** Why BAR2 was not opened: who lacks permission is given the udev rule. */
+export function bar2Error(cause: unknown, path: string, kind: "cxl-type2" | "ivshmem"): BusbarError {
+  const error = systemError(cause, "open BAR2", path);
+  return new BusbarError(error.code, error.message, {
+    operation: "open BAR2",
+    path,
+    hint: error.code === "permission"
+      ? `be root, or let a udev rule give the function away: ${udevRule(kind)}`
+      : "lspci -vs ADDRESS shows whether the function has a BAR2",
+  });
 }
 
 /** The rule that gives the BARs of such functions to a user, to be written below /etc/udev/rules.d. */
@@ -229,8 +236,18 @@ export function udevRule(kind: "cxl-type2" | "ivshmem"): string {
 }
 
 function hasId(folder: string, vendor: number, device: number): boolean {
-  const read = (name: string): string => thisMachine.readText(`${folder}/${name}`).trim();
+  const read = (name: string): string => readOrNothing(`${folder}/${name}`).trim();
   return read("vendor") === hex(vendor, 4) && read("device") === hex(device, 4);
+}
+
+/** A function that is not there has no identity. */
+function readOrNothing(path: string): string {
+  try {
+    return thisMachine.readText(path);
+  } catch (error) {
+    if (isBusbarError(error, "absent")) return "";
+    throw error;
+  }
 }
 
 /** Only a file that some server made is mapped. */

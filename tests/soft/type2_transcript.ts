@@ -18,6 +18,7 @@ export const text = (words: string): Uint8Array<ArrayBuffer> => new TextEncoder(
 interface Outcome {
   readonly result: number;
   readonly results: readonly bigint[];
+  readonly data: Uint8Array;
 }
 
 /** Runs a command as it stands in the table, whatever the client would say of it. */
@@ -27,12 +28,12 @@ export async function raw(
   params: bigint[] = [],
   data?: Uint8Array<ArrayBuffer>,
   session = 0,
+  readBytes = 0,
 ): Promise<Outcome> {
-  const { result, results } = await gpu.transport.submit(
-    { code: commandNamed(name).code, params, session, data: data ?? null, readBytes: 0 },
+  return await gpu.transport.submit(
+    { code: commandNamed(name).code, params, session, data: data ?? null, readBytes },
     Deadline.after(20_000),
   );
-  return { result, results };
 }
 
 /** Settings with which a device has every command. */
@@ -49,12 +50,18 @@ export async function transcript(gpu: Type2Gpu): Promise<string[]> {
     name: string,
     params: (bigint | string)[],
     wanted: number,
-    more: { data?: Uint8Array<ArrayBuffer>; keep?: string; session?: string } = {},
+    more: { data?: Uint8Array<ArrayBuffer>; keep?: string; session?: string; zeroed?: number } = {},
   ): Promise<Outcome> => {
     const values = params.map((one) => typeof one === "bigint" ? one : kept.get(one) ?? 0n);
-    const outcome = await raw(gpu, name, values, more.data, Number(kept.get(more.session ?? "") ?? 0n));
+    const session = Number(kept.get(more.session ?? "") ?? 0n);
+    const outcome = await raw(gpu, name, values, more.data, session, more.zeroed);
     assertEquals(outcome.result, wanted, `${name}(${params.join(", ")})`);
-    if (wanted !== 0) assertEquals(outcome.results, [0n, 0n, 0n, 0n], `${name} failed and has results`);
+    // Of the command before nothing is left: neither where this one failed, nor where it has fewer results.
+    const own = wanted === 0 ? commandNamed(name).results.length : 0;
+    assertEquals(outcome.results.slice(own), new Array(4 - own).fill(0n), `${name} has results of another command`);
+    if (more.zeroed !== undefined) {
+      assertEquals(outcome.data, new Uint8Array(more.zeroed), `${name} leaves bytes in DATA`);
+    }
     if (more.keep !== undefined) kept.set(more.keep, outcome.results[0] ?? 0n);
     done.add(name);
     lines.push(`${name} ${wanted}`);
@@ -87,7 +94,7 @@ export async function transcript(gpu: Type2Gpu): Promise<string[]> {
   await step("MEM_COPY_HTOD", ["p", (1n << 20n) + 1n], 1);
   await step("MEM_COPY_DTOH", ["p", 5n], 0);
   await step("MEM_COPY_DTOH", ["p", 0n], 0);
-  await step("MEM_COPY_DTOH", ["p", 4098n], 1);
+  await step("MEM_COPY_DTOH", ["p", 4098n], 1, { data: new Uint8Array(4098).fill(0xaa), zeroed: 4098 });
   await step("MEM_COPY_DTOH", ["p", (1n << 20n) + 1n], 1);
   await step("MEM_COPY_DTOD", ["q", "p", 4096n], 0);
   await step("MEM_COPY_DTOD", ["q", "p", 4097n], 1);

@@ -166,18 +166,25 @@ uint32_t command_FUNC_SET_ATTRIBUTE(struct type2 *device, struct command *comman
                                                         (int)(uint32_t)command->params[2]));
 }
 
-/* Puts slots of 8 bytes where the kernel's parameters are. The bytes of all, or -1 when the count is not the kernel's. */
-static int pack(struct type2 *device, CUfunction function, const uint8_t *slots, uint32_t count, uint8_t *packed) {
-  size_t offset, size, used = 0;
+/* Puts slots of 8 bytes where the kernel's parameters are, `used` bytes in all; INVALID_VALUE when the count is not the kernel's. */
+static uint32_t pack(struct type2 *device, CUfunction function, const uint8_t *slots, uint32_t count, uint8_t *packed,
+                     size_t *used) {
+  size_t offset, size;
   uint32_t slot = 0;
-  for (uint32_t i = 0; i < MOST_PARAMETERS && device->backend.f.cuFuncGetParamInfo(function, i, &offset, &size) == 0; i++) {
+  CUresult asked = 0;
+  *used = 0;
+  for (uint32_t i = 0; i < MOST_PARAMETERS; i++) {
+    asked = device->backend.f.cuFuncGetParamInfo(function, i, &offset, &size);
+    if (asked != 0) break;
     const uint32_t needs = (uint32_t)((size + 7) / 8);
-    if (!range_in(offset, size, 8 * TYPE2_MOST_SLOTS) || needs > count - slot) return -1;
+    if (!range_in(offset, size, 8 * TYPE2_MOST_SLOTS) || needs > count - slot) return TYPE2_INVALID_VALUE;
     memcpy(packed + offset, slots + 8 * (size_t)slot, size);
     slot += needs;
-    used = offset + size;
+    *used = offset + size;
   }
-  return slot == count ? (int)used : -1;
+  /* A place behind the last is no value of a parameter's number; anything else is a fault of the context. */
+  if (asked != 0 && asked != TYPE2_INVALID_VALUE) return result_of(asked);
+  return slot == count ? TYPE2_SUCCESS : TYPE2_INVALID_VALUE;
 }
 
 uint32_t command_LAUNCH_KERNEL(struct type2 *device, struct command *command) {
@@ -215,9 +222,9 @@ uint32_t command_LAUNCH_KERNEL(struct type2 *device, struct command *command) {
                                                         shared, stream, params, NULL));
   } else {
     memset(packed, 0, sizeof packed);
-    const int bytes = pack(device, function, slots, count, packed);
-    if (bytes < 0) return TYPE2_INVALID_VALUE;
-    size_t size = (size_t)bytes;
+    size_t size;
+    result = pack(device, function, slots, count, packed, &size);
+    if (result != 0) return result;
     /* CU_LAUNCH_PARAM_BUFFER_POINTER, CU_LAUNCH_PARAM_BUFFER_SIZE, CU_LAUNCH_PARAM_END */
     void *extra[] = {(void *)1, packed, (void *)2, &size, NULL};
     result = result_of(device->backend.f.cuLaunchKernel(function, grid[0], grid[1], grid[2], block[0], block[1], block[2],

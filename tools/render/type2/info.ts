@@ -7,7 +7,7 @@ import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts"
 import { formatBytes, hex } from "../../../src/core/units.ts";
 import type { Type2Gpu } from "../../../src/type2/client.ts";
 import { COMMANDS } from "../../../src/type2/commands.ts";
-import { hasFeature } from "../../../src/type2/generation.ts";
+import { hasFeature, newerVersion } from "../../../src/type2/generation.ts";
 import { type Quirk, QUIRKS } from "../../../src/type2/quirks.ts";
 import { CAPS_FIELDS, registerOffset } from "../../../src/type2/registers.ts";
 import { columns } from "../../cli/table.ts";
@@ -33,7 +33,10 @@ export function infoLines(gpu: Type2Gpu): string[] {
   return columns([
     ["device", printable(info.name)],
     ["generation", `${generation.profile.name}: ${generation.profile.title}`],
-    ["version", hex(generation.version, 8)],
+    [
+      "version",
+      hex(generation.version, 8) + (newerVersion(generation) === null ? "" : `: ${newerVersion(generation)}`),
+    ],
     ["transport", transport.kind],
     ["features", `${hex(generation.caps, 8)}  ${featuresOf(gpu).join(", ") || "none"}`],
     ["extension", generation.hasExtension ? "sessions, streams, module variables, printf, long PTX" : "none"],
