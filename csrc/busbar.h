@@ -164,6 +164,7 @@ BB_API int32_t bb_gups_errors(const uint64_t *table, uint64_t first, uint64_t wo
 enum {
   BB_OPEN_WRITE = 1,     /* for reading and writing */
   BB_OPEN_EXCLUSIVE = 2, /* O_EXCL: of a block device, -EBUSY when something in the kernel holds it */
+  BB_OPEN_DIRECT = 4,    /* O_DIRECT: offsets, lengths and memory on whole blocks of the device, around its page cache */
 };
 
 /* Opens a device or file, close-on-exec. Returns the descriptor. */

@@ -13,7 +13,8 @@
 
 int32_t bb_open(const char *path, uint32_t flags) {
   if (path == NULL) return -EINVAL;
-  const int how = (flags & BB_OPEN_WRITE ? O_RDWR : O_RDONLY) | (flags & BB_OPEN_EXCLUSIVE ? O_EXCL : 0);
+  const int how = (flags & BB_OPEN_WRITE ? O_RDWR : O_RDONLY) | (flags & BB_OPEN_EXCLUSIVE ? O_EXCL : 0) |
+                  (flags & BB_OPEN_DIRECT ? O_DIRECT : 0);
   /* O_NONBLOCK: a FIFO opened by mistake must not hang. */
   const int fd = open(path, how | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
   return fd < 0 ? -errno : fd;

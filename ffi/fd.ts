@@ -28,6 +28,7 @@ const EAGAIN = 11;
 /** As in csrc/busbar.h. */
 const OPEN_WRITE = 1;
 const OPEN_EXCLUSIVE = 2;
+const OPEN_DIRECT = 4;
 
 /** An open file or device. Dispose closes it; afterwards every call is an error. */
 export class Descriptor implements Disposable {
@@ -61,6 +62,16 @@ export class Descriptor implements Disposable {
     return new Descriptor(path, check(library().bb_open(cString(path), OPEN_EXCLUSIVE), "open exclusively", { path }));
   }
 
+  /**
+   * Opens a block device for reading around its page cache, which a file system need not keep. {@linkcode readInto} takes
+   * offsets, lengths and memory on whole blocks of it.
+   *
+   * @throws {BusbarError} as open fails; `hint` becomes the error's hint
+   */
+  static openDirect(path: string, hint?: string): Descriptor {
+    return new Descriptor(path, check(library().bb_open(cString(path), OPEN_DIRECT), "open", { path, hint }));
+  }
+
   /** Takes over a descriptor that a system call returned. */
   static adopt(name: string, fd: number): Descriptor {
     return new Descriptor(name, fd);
@@ -87,9 +98,13 @@ export class Descriptor implements Disposable {
   /** Reads up to `sizeBytes` bytes at `offset`; fewer where the file ends. */
   read(offset: bigint, sizeBytes: number): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(sizeBytes);
-    if (sizeBytes === 0) return bytes;
-    const count = check(library().bb_pread(this.number, offset, bytes, sizeBytes), "read", { path: this.name });
-    return bytes.subarray(0, count);
+    return bytes.subarray(0, this.readInto(offset, bytes));
+  }
+
+  /** Reads bytes at `offset`, and returns how many; fewer than there is room for where the file ends. */
+  readInto(offset: bigint, bytes: Uint8Array<ArrayBuffer>): number {
+    if (bytes.length === 0) return 0;
+    return check(library().bb_pread(this.number, offset, bytes, bytes.length), "read", { path: this.name });
   }
 
   /** Writes all bytes at `offset`. @throws {BusbarError} `io` when fewer were taken */

@@ -32,6 +32,7 @@ export type NeedName =
   | "mkfs.ext4"
   | "mkfs.vfat"
   | "mkfs.xfs"
+  | "xfs_db"
   | "mkswap"
   | "rsvg-convert"
   | "python3"
@@ -68,6 +69,7 @@ export const NEEDS: Readonly<Record<NeedName, Need>> = {
   "mkfs.ext4": { programs: ["mkfs.ext4"], package: "e2fsprogs", suites: ["unit", "soft"] },
   "mkfs.ext2": { programs: ["mkfs.ext2"], package: "e2fsprogs", suites: ["unit"] },
   "mkfs.xfs": { programs: ["mkfs.xfs"], package: "xfsprogs", suites: ["unit"] },
+  xfs_db: { programs: ["xfs_db"], package: "xfsprogs", suites: ["unit"] },
   "mkfs.btrfs": { programs: ["mkfs.btrfs"], package: "btrfs-progs", suites: ["unit"] },
   "mkfs.vfat": { programs: ["mkfs.vfat"], package: "dosfstools", suites: ["unit", "soft"] },
   python3: { programs: ["python3"], package: "python3-minimal", suites: ["soft", "full"] },

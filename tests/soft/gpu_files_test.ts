@@ -124,7 +124,7 @@ for (const [format, bytes] of [["safetensors", safetensorsFile(TENSORS)], ["GGUF
       partitionOffset: 0,
       key: { fileSystem: "test", uuid: "", mountTime: null, mountCount: null, sizeBytes: bytes.length, changeTime: "" },
       extents,
-      headHash: null,
+      untouched: null,
     };
     using kernels = new FileKernels(one.direct, one.geometry, await one.controller.maxTransferBytes());
     for (const place of ["pinned", "device"] as const) {

@@ -5,8 +5,10 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { BusbarError } from "../../src/core/error.ts";
 import { Ext4 } from "../../src/gpu/files/ext4.ts";
 import { Fat32 } from "../../src/gpu/files/fat32.ts";
-import { checkUnchanged, fileReader } from "../../src/gpu/files/file_map.ts";
+import { checkUnchanged, type FileMap, fileReader } from "../../src/gpu/files/file_map.ts";
 import { type DriveBytes, findFile, findFileSystem } from "../../src/gpu/files/find_file.ts";
+import { findMappedFile } from "../../src/gpu/files/mapped_file.ts";
+import { hashOfState } from "../../src/gpu/files/untouched_state.ts";
 import { ext4Image, fat32Image, program } from "../disk_images.ts";
 import { withNeeds } from "../needs.ts";
 
@@ -217,6 +219,58 @@ Deno.test({
         disk[1024 + 40] = (disk[1024 + 40] ?? 0) ^ 1;
         await assertRejects(() => findFile(driveOf(disk), image.file), BusbarError, "checksum");
       }
+    });
+  },
+});
+
+Deno.test({
+  ...withNeeds(
+    "of XFS, what unmounting a read-only mount writes is no change, and what a change writes is",
+    "mkfs.xfs",
+    "xfs_db",
+  ),
+  fn: async () => {
+    await inFolder(async (folder) => {
+      const path = `${folder}/xfs.img`, proto = `${folder}/proto`;
+      await Deno.writeTextFile(`${folder}/content`, "weights ".repeat(10_000));
+      await Deno.writeTextFile(proto, `/none\n0 0\nd--755 0 0\nmodel ---644 0 0 ${folder}/content\n$\n`);
+      await program("mkfs.xfs", ["-q", "-f", "-d", `name=${path},file,size=400m`, "-p", proto]);
+      const [, number] = /inode number is (\d+)/.exec(
+        await program("xfs_db", ["-r", "-c", "path /model", "-c", "inode", path]),
+      ) ?? [];
+      const inode = Number(number);
+      const { size } = await Deno.stat(path);
+      const read = async (offset: number, sizeBytes: number): Promise<Uint8Array> => {
+        using file = await Deno.open(path);
+        await file.seek(offset, Deno.SeekMode.Start);
+        const bytes = new Uint8Array(sizeBytes);
+        for (let done = 0; done < sizeBytes;) done += await file.read(bytes.subarray(done)) ?? sizeBytes;
+        return bytes;
+      };
+      const before: FileMap = {
+        path: "/model",
+        partitionOffset: 0,
+        key: { fileSystem: "xfs", uuid: "", mountTime: null, mountCount: null, sizeBytes: 80_000, changeTime: "" },
+        extents: [],
+        untouched: { inode, sha256: await hashOfState(read, inode) },
+      };
+      const drive: DriveBytes = { name: "image", capacityBytes: size, blockBytes: 512, read };
+      const change = async (...commands: string[]): Promise<void> =>
+        void await program("xfs_db", ["-x", ...commands.flatMap((command) => ["-c", command]), path]);
+      assertEquals((await findMappedFile(drive, before)).map, before);
+      await change("sb 0", "write lsn 0x100000123");
+      assertEquals((await findMappedFile(drive, before)).map, before);
+      // What lies in the first MiB is put back after each change.
+      const was = await read(0, 1 << 20);
+      for (const [place, field] of [["sb 0", "fdblocks"], [`inode ${inode}`, "v3.change_count"]] as const) {
+        await change(place, `write ${field} 77`);
+        const error = await assertRejects(() => findMappedFile(drive, before), BusbarError, "written to since");
+        assertEquals(error.code, "mismatch", field);
+        using file = await Deno.open(path, { write: true });
+        for (let done = 0; done < was.length;) done += await file.write(was.subarray(done));
+        assertEquals((await findMappedFile(drive, before)).map, before);
+      }
+      await assertRejects(() => hashOfState(read, inode + 1_000_000), BusbarError);
     });
   },
 });

@@ -324,7 +324,7 @@ export class Ext4 {
         changeTime: inode.changeTime,
       },
       extents: extents.map((one) => ({ ...one, offset: one.offset + partitionOffset })),
-      headHash: null,
+      untouched: null,
     };
   }
 }

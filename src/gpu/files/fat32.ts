@@ -224,7 +224,7 @@ export class Fat32 {
       partitionOffset,
       key: { fileSystem: "FAT32", uuid: this.volume, mountTime: null, mountCount: null, sizeBytes, changeTime },
       extents: checked.map((one) => ({ ...one, offset: one.offset + partitionOffset })),
-      headHash: null,
+      untouched: null,
     };
   }
 }

@@ -32,6 +32,14 @@ export interface FileKey {
   readonly changeTime: string;
 }
 
+/** A file system that is not read here, as it was when the file was mapped. */
+export interface UntouchedState {
+  /** The number of the file's inode. */
+  readonly inode: number;
+  /** SHA-256 of what any mount for writing would have changed. */
+  readonly sha256: string;
+}
+
 /** A file on a drive. */
 export interface FileMap {
   /** Its path from the root of its file system. */
@@ -43,10 +51,10 @@ export interface FileMap {
   /** Where its bytes lie, in the order of the file. */
   readonly extents: readonly FileExtent[];
   /**
-   * SHA-256 of the first bytes of the file system, of one that is not read here and was mounted read-only; else null.
-   * Then this alone tells that nobody mounted it for writing since.
+   * Of a file system that is not read here and was mounted read-only; else null. Then this alone tells that nobody mounted it
+   * for writing since.
    */
-  readonly headHash: string | null;
+  readonly untouched: UntouchedState | null;
 }
 
 /** Puts adjacent runs together, so that two maps of one file compare however they were cut. */

@@ -27,7 +27,7 @@ const schema = z.strictObject({
     changeTime: z.string(),
   }),
   extents: z.array(z.strictObject({ fileOffset: place, offset: place, sizeBytes: z.int().positive() })),
-  headHash: z.string().nullable(),
+  untouched: z.strictObject({ inode: place, sha256: z.string() }).nullable(),
 });
 
 /** A map as the text of a file. */

@@ -7,8 +7,8 @@ import { BusbarError } from "../../core/error.ts";
 import { bytesOver } from "./bytes.ts";
 import { checkUnchanged, type FileMap } from "./file_map.ts";
 import { checkedMap, type DriveBytes, findFileSystem, type FoundFileSystem } from "./find_file.ts";
-import { hashOfHead } from "./head_hash.ts";
 import { readPartitions } from "./partition.ts";
+import { hashOfState } from "./untouched_state.ts";
 
 /** A mapped file that was found again. */
 export interface FoundFile {
@@ -33,7 +33,7 @@ export async function findMappedFile(drive: DriveBytes, before: FileMap): Promis
       hint: "map it again",
     });
   }
-  if (before.headHash !== null) {
+  if (before.untouched !== null) {
     const { offset, sizeBytes } = partition;
     const read = bytesOver(
       (at, length) => drive.read(offset + Number(at), length),
@@ -41,8 +41,8 @@ export async function findMappedFile(drive: DriveBytes, before: FileMap): Promis
       sizeBytes,
       drive.name,
     );
-    const now = await hashOfHead(read);
-    if (now === before.headHash) return { map: checkedMap(before, drive), found: null };
+    const now = await hashOfState(read, before.untouched.inode);
+    if (now === before.untouched.sha256) return { map: checkedMap(before, drive), found: null };
     throw new BusbarError("mismatch", `${before.path}: its ${before.key.fileSystem} file system was written to since`, {
       operation: "read a file that was mapped before",
       path: before.path,

@@ -10,11 +10,19 @@ import { BusbarError, systemError } from "../../core/error.ts";
 import { type Host, ifReadable, thisMachine } from "../../core/host.ts";
 import { fileBlockBytes, fileBlocks, fileExtents } from "../../../ffi/extents.ts";
 import { Descriptor } from "../../../ffi/fd.ts";
+import { Mapping } from "../../../ffi/memory.ts";
 import { bytesOver, malformed, type ReadBytes } from "./bytes.ts";
 import { Ext4 } from "./ext4.ts";
 import { Fat32 } from "./fat32.ts";
-import { hashOfHead } from "./head_hash.ts";
-import { checkExtents, type FileExtent, type FileKey, type FileMap, mergeExtents } from "./file_map.ts";
+import {
+  checkExtents,
+  type FileExtent,
+  type FileKey,
+  type FileMap,
+  mergeExtents,
+  type UntouchedState,
+} from "./file_map.ts";
+import { hashOfState } from "./untouched_state.ts";
 
 /** Of FIEMAP: extents whose place is not known, not there yet, not plain, or not on whole blocks. */
 const REFUSED: readonly (readonly [flag: number, what: string])[] = [
@@ -30,6 +38,8 @@ const LAST = 0x1, UNWRITTEN = 0x800;
 const MOST_EXTENTS = 1 << 22;
 const BLOCKS_AT_ONCE = 4096;
 const SECTOR_BYTES = 512;
+/** Reads around the page cache are of whole blocks, whatever the drive's are. */
+const LARGEST_BLOCK_BYTES = 4096;
 
 /** Where a mounted file lies. */
 interface MountedFile {
@@ -136,6 +146,24 @@ function deviceReader(device: string, file: Descriptor): ReadBytes {
   );
 }
 
+/** A file system's state as it lies on the drive: file systems that keep a cache of their own leave the device's stale. */
+async function untouchedState(path: string, inode: number | null): Promise<UntouchedState> {
+  if (inode === null || !Number.isSafeInteger(inode)) throw malformed("its inode has no number", path, "map a file");
+  using device = Descriptor.openDirect(path, "run as root");
+  const read = bytesOver(
+    (offset, sizeBytes) => {
+      using memory = Mapping.anonymous(sizeBytes);
+      const bytes = memory.bytes();
+      if (device.readInto(offset, bytes) !== sizeBytes) throw malformed("it ends early", path);
+      return Promise.resolve(bytes.slice());
+    },
+    LARGEST_BLOCK_BYTES,
+    Number.MAX_SAFE_INTEGER,
+    path,
+  );
+  return { inode, sha256: await hashOfState(read, inode) };
+}
+
 /** What tells the file's state: of a file system that is read here, what its own reader finds. */
 async function keyOf(place: MountedFile, read: ReadBytes, path: string, sizeBytes: number): Promise<FileKey> {
   const fileSystem = await Ext4.open(read, `/dev/${place.device}`, true) ??
@@ -188,6 +216,6 @@ export async function mapMountedFile(path: string): Promise<FileMap> {
     partitionOffset: place.partitionOffset,
     key,
     extents,
-    headHash: isOwn ? null : await hashOfHead(read),
+    untouched: isOwn ? null : await untouchedState(`/dev/${place.device}`, info.ino),
   };
 }
