@@ -5,22 +5,26 @@
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
+import { BatchedReads } from "../src/core/batched_reads.ts";
 import { BusbarError } from "../src/core/error.ts";
 import { type Host, thisMachine } from "../src/core/host.ts";
 import { type Locator, parseLocator, readOptions, wrongLocatorKind } from "../src/core/locator.ts";
 import { formatPciAddress } from "../src/core/pci_address.ts";
 import { machineOf } from "../ffi/machine.ts";
-import { readPciNames } from "../src/pci/ids.ts";
-import { pciLocatorOf } from "../src/pci/kernel_names.ts";
+import { type PciNames, readPciNames } from "../src/pci/ids.ts";
+import { namesOfFunctions, pciLocatorOf } from "../src/pci/kernel_names.ts";
 import { formatMachine, readMachineFile } from "../src/pci/machine_file.ts";
+import { readNumaNodes } from "../src/pci/numa_nodes.ts";
 import { judgePair, type PairVerdict } from "../src/pci/p2p.ts";
 import { judgeClasses, peerClasses, type PeerMatrix } from "../src/pci/p2p_classes.ts";
 import { findNode, isPeer, nodesAbove, readTopology, type Topology, type TopologyNode } from "../src/pci/topology.ts";
 import { writeOutput } from "./cli/files.ts";
 import { HOST_OPTION } from "./cli/machine.ts";
-import { note, print, printJson, printSchema } from "./cli/output.ts";
-import { topologyJson, topologySchema } from "./render/pci/topology_json.ts";
-import { pictureHtml, pictureSvg } from "./render/pci/topology_picture.ts";
+import { note, print, printJson, printJsonWithList, printSchema } from "./cli/output.ts";
+import { topologyJson, topologySchema, verdictJson } from "./render/pci/topology_json.ts";
+import type { PictureOf } from "./render/pci/topology_labels.ts";
+import { pictureHtml } from "./render/pci/topology_page.ts";
+import { pictureSvg } from "./render/pci/topology_picture.ts";
 import { matrixLines, treeLines } from "./render/pci/topology_text.ts";
 import { run } from "./cli/run.ts";
 
@@ -30,8 +34,11 @@ export const command: CommandUnknownOpts = new Command("pcie_topology")
   .argument("[device...]", "0000:01:00.0: only these and what lies above them; file:RECORDING: another machine")
   .option(...HOST_OPTION)
   .option("--p2p", "judge traffic between the devices given, or between all drives, GPUs, network and CXL devices")
-  .option("--svg <file>", "write a picture: one SVG, nothing fetched, readable in light and dark")
-  .option("--html <file>", "write a page with the picture and the tables")
+  .option(
+    "--svg <file>",
+    "write a picture: one SVG, nothing fetched, readable in light and dark; with --p2p the verdicts too",
+  )
+  .option("--html <file>", "write a page: a tree to fold and search, and the verdicts with their reasons")
   .option("--save <file>", "write a recording: file:FILE shows the same again, lspci -F reads it")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
@@ -47,15 +54,31 @@ export const command: CommandUnknownOpts = new Command("pcie_topology")
     const isDrawn = options.svg !== undefined || options.html !== undefined;
     const matrix = peers.length > 0 && (isDrawn || !options.json) ? matrixOf(topology, peers) : null;
     if (options.save !== undefined) writeOutput(options.save, formatMachine(host, functionsOf(shown), []));
-    if (options.svg !== undefined) writeOutput(options.svg, pictureSvg(topology, shown, names));
-    if (options.html !== undefined) writeOutput(options.html, pictureHtml(topology, shown, names, matrix));
+    if (isDrawn) {
+      const of = pictureOf(topology, shown, names);
+      if (options.svg !== undefined) writeOutput(options.svg, pictureSvg(of, options.p2p ? matrix : null));
+      if (options.html !== undefined) writeOutput(options.html, pictureHtml(of, matrix));
+    }
     for (const problem of topology.problems) note(`pcie_topology: ${problem}`);
     if (options.json) {
-      return printJson(topologyJson(topology, shown, names, options.p2p ? verdictsOf(topology, peers) : null));
+      if (!options.p2p) return printJson(topologyJson(topology, shown, names, null));
+      const verdicts = verdictsOf(topology, peers).map(verdictJson);
+      return printJsonWithList(topologyJson(topology, shown, names, []), "p2p", verdicts);
     }
     print(treeLines(topology, shown, names).join("\n"));
     if (options.p2p && matrix !== null) print(["", ...matrixLines(matrix, names)].join("\n"));
   });
+
+/** What a picture shows besides the tree: the kernel's names, and NUMA nodes. */
+function pictureOf(topology: Topology, shown: ReadonlySet<TopologyNode>, names: PciNames): PictureOf {
+  return {
+    topology,
+    shown,
+    names,
+    kernelNames: namesOfFunctions(new BatchedReads(topology.host)),
+    numaNodes: readNumaNodes(topology.host, functionsOf(shown)),
+  };
+}
 
 /** The machine that is meant, and the functions of it. */
 function placeOf(texts: readonly string[]): { host: Host; addresses: string[]; problems: readonly string[] } {
@@ -121,9 +144,11 @@ function matrixOf(topology: Topology, peers: readonly TopologyNode[]): PeerMatri
   return judgeClasses(topology, classes);
 }
 
-/** Every ordered pair. */
-function verdictsOf(topology: Topology, peers: readonly TopologyNode[]): PairVerdict[] {
-  return peers.flatMap((initiator) => peers.map((target) => judgePair(topology, initiator, target)));
+/** Every ordered pair, one at a time: of hundreds of functions there are tens of thousands. */
+function* verdictsOf(topology: Topology, peers: readonly TopologyNode[]): Generator<PairVerdict> {
+  for (const initiator of peers) {
+    for (const target of peers) yield judgePair(topology, initiator, target);
+  }
 }
 
 if (import.meta.main) await run(command);

@@ -169,3 +169,20 @@ export function controllersOf(host: Host, node: string): string[] {
     namespaceNames(ifReadable(() => host.list(`/sys/class/nvme/${name}`)) ?? []).includes(wanted)
   );
 }
+
+/** Kinds whose names people type: temperature sensors and render nodes are left out. */
+const CALLED: readonly NameClass["kind"][] = ["nvme", "block", "net", "infiniband", "drm", "cxl"];
+
+/** The kernel's names for PCI functions, by address as sysfs writes it. Empty where the machine does not tell. */
+export function namesOfFunctions(reads: BatchedReads): Map<string, readonly string[]> {
+  const named = readNamedDevices(reads);
+  const found = CALLED.flatMap((kind) => {
+    const devices = named.get(kind);
+    return devices === undefined || devices instanceof Unknown ? [] : devices;
+  }).filter(({ name }) => !name.startsWith("renderD"));
+  const byFunction = Map.groupBy(
+    found.filter(({ pciAddress }) => pciAddress !== null),
+    ({ pciAddress }) => pciAddress ?? "",
+  );
+  return new Map(Array.from(byFunction, ([address, devices]) => [address, devices.map(({ name }) => name)]));
+}

@@ -28,6 +28,7 @@ import { hex } from "../core/units.ts";
 import { LOCKDOWN_FILE, SECURITY_MODULES_FILE } from "./accessibility.ts";
 import type { PciDevice } from "./device.ts";
 import { PCI_DEVICES, type PciFunction, readAncestors, summarize } from "./function.ts";
+import { numaFiles } from "./numa_nodes.ts";
 import {
   DEVICE_FILES,
   DEVICE_LINKS,
@@ -83,6 +84,7 @@ export function formatMachine(
       pushFile(lines, host, hardwareIdFile(root));
     }
   }
+  if (host !== null) { for (const path of numaFiles(functions).flat()) pushFile(lines, host, path); }
   for (const fn of functions) {
     const address = fn.address === null ? SOFT_ADDRESS : fn.name;
     lines.push("", `${address} ${summarize(fn)}`);
@@ -126,7 +128,9 @@ function fetchAll(machine: Host, functions: readonly PciFunction[]): BatchedRead
   const entries = functions.filter((fn) => fn.address !== null).map((fn) => `${PCI_DEVICES}/${fn.name}`);
   const roots = new Set(functions.flatMap((fn) => fn.hostBridge ?? []));
   reads.fetch([
-    ...[...MACHINE_FILES, "/proc/cpuinfo", ...Array.from(roots, hardwareIdFile)].map(textOf),
+    ...[...MACHINE_FILES, "/proc/cpuinfo", ...Array.from(roots, hardwareIdFile), ...numaFiles(functions).flat()].map(
+      textOf,
+    ),
     ...entries.map(realPathOf),
   ]);
   const folders = entries.flatMap((entry) => ifReadable(() => reads.realPath(entry)) ?? []);

@@ -11,14 +11,24 @@ export function manyFunctions(count: number): FunctionSpec[] {
     functions.push({ at: at("00:00.0"), id: "8086:09a2", kind: "host-bridge", node: domain, group: 1000 * domain });
     for (let port = 1; port <= 10 && functions.length < count; port++) {
       const bus = 1 + (port - 1) * 10;
+      const node = domain;
       functions.push(
-        { at: at(`00:${two(port)}.0`), id: "8086:347a", kind: "root-port", buses: [bus, bus + 9], acs: ["SrcValid"] },
-        { at: at(`${two(bus)}:00.0`), id: "10b5:8747", kind: "upstream", buses: [bus + 1, bus + 9] },
+        {
+          ...{ at: at(`00:${two(port)}.0`), id: "8086:347a", kind: "root-port", buses: [bus, bus + 9] },
+          ...{ acs: ["SrcValid"], node },
+        },
+        { at: at(`${two(bus)}:00.0`), id: "10b5:8747", kind: "upstream", buses: [bus + 1, bus + 9], node },
       );
       for (let slot = 0; slot < 8; slot++) {
         const below = bus + 2 + slot;
         functions.push(
-          { at: at(`${two(bus + 1)}:${two(slot)}.0`), id: "10b5:8747", kind: "downstream", buses: [below, below] },
+          {
+            at: at(`${two(bus + 1)}:${two(slot)}.0`),
+            id: "10b5:8747",
+            kind: "downstream",
+            buses: [below, below],
+            node,
+          },
           {
             at: at(`${two(below)}:00.0`),
             id: "144d:a80a",

@@ -80,6 +80,8 @@ export interface PciMachineSpec {
   readonly cpu?: Readonly<Record<string, string | number>>;
   /** Root buses that the firmware calls CXL host bridges, as in `pci0000:80`. */
   readonly cxlHostBridges?: readonly string[];
+  /** NUMA nodes: processors, and memory in KiB. */
+  readonly nodes?: readonly (readonly [cpus: string, memoryKib: number])[];
   /** False: only what `lspci -xxxx` prints is known. */
   readonly sysfs?: boolean;
 }
@@ -126,6 +128,10 @@ export function pciMachineText(spec: PciMachineSpec): string {
   if (spec.sysfs !== false) {
     const cpu = Object.entries(spec.cpu ?? {}).map(([key, value]) => `${key}\t: ${value}`);
     if (cpu.length > 0) quoted("#file", "/proc/cpuinfo", cpu.join("\n"));
+    for (const [id, [cpus, memoryKib]] of (spec.nodes ?? []).entries()) {
+      quoted("#file", `/sys/devices/system/node/node${id}/cpulist`, `${cpus}\n`);
+      quoted("#file", `/sys/devices/system/node/node${id}/meminfo`, `Node ${id} MemTotal:       ${memoryKib} kB\n`);
+    }
     for (const root of spec.cxlHostBridges ?? []) {
       quoted("#file", `/sys/devices/${root}/firmware_node/hid`, "ACPI0016");
     }

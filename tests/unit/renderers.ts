@@ -49,7 +49,9 @@ import { changeLine, inventoryLines } from "../../tools/render/pci/inventory.ts"
 import { barLine, functionLine } from "../../tools/render/pci/pci.ts";
 import { accessLines } from "../../tools/render/pci/register_access.ts";
 import { changeLines, registerLines } from "../../tools/render/pci/registers.ts";
-import { pictureHtml, pictureSvg } from "../../tools/render/pci/topology_picture.ts";
+import { pictureBoxes, summaryOf } from "../../tools/render/pci/topology_labels.ts";
+import { pictureHtml } from "../../tools/render/pci/topology_page.ts";
+import { pictureSvg, subtitleOf } from "../../tools/render/pci/topology_picture.ts";
 import { matrixLines, treeLines } from "../../tools/render/pci/topology_text.ts";
 import { loadedChart } from "../../tools/render/sim/loaded_chart.ts";
 import { runPage, runPictures } from "../../tools/render/sim/run_page.ts";
@@ -71,6 +73,8 @@ export type Next = () => string;
 export interface Renderer {
   readonly text?: (next: Next) => string[];
   readonly file?: (next: Next) => string | Promise<string>;
+  /** How many scripts of its own a page has; none by default. */
+  readonly scripts?: number;
 }
 
 /** A sample is as its renderer's argument in what the renderer reads of it. */
@@ -600,8 +604,29 @@ export const RENDERERS: Readonly<Record<string, Readonly<Record<string, Renderer
     },
   },
   "pci/topology_picture.ts": {
-    pictureSvg: { file: (next) => pictureSvg(topology, shown, namesOf(next)) },
-    pictureHtml: { file: (next) => pictureHtml(topology, shown, namesOf(next), matrix) },
+    pictureSvg: { file: (next) => pictureSvg({ topology, shown, names: namesOf(next) }, matrix) },
+    subtitleOf: {
+      text: (next) => [
+        subtitleOf({ topology: made({ ...topology, processor: { name: next() } }), shown, names: namesOf(next) }),
+      ],
+    },
+  },
+  "pci/topology_labels.ts": {
+    pictureBoxes: {
+      text: (next) =>
+        pictureBoxes({ topology, shown, names: namesOf(next) }).flatMap(({ label }) => Object.values(label)),
+    },
+    summaryOf: {
+      text: (next) => {
+        const [node] = topology.nodes;
+        // A class that only pci.ids has a name for.
+        const unnamed = { ...node, kind: "endpoint", function: { ...node?.function, classCode: 0xfe0000 } };
+        return [summaryOf(made([{ node: unnamed, children: [], members: [] }]), namesOf(next))];
+      },
+    },
+  },
+  "pci/topology_page.ts": {
+    pictureHtml: { file: (next) => pictureHtml({ topology, shown, names: namesOf(next) }, matrix), scripts: 1 },
   },
   "pci/topology_text.ts": {
     treeLines: { text: (next) => treeLines(topology, shown, namesOf(next)) },
@@ -672,6 +697,8 @@ export const NO_STRANGERS_TEXT: Readonly<Record<string, readonly string[]>> = {
   "nvme/latency_file.ts": ["percentileDistribution"],
   "nvme/transfers.ts": ["microseconds", "amountMoved", "missingPercentiles", "timesMembers"],
   "pci/hexdump.ts": ["hexLines"],
+  "pci/topology_colors.ts": ["colorRules"],
+  "pci/topology_labels.ts": ["isHiddenLink", "isDowngraded"],
   "pci/topology_text.ts": ["rootKind", "cellText", "reasonGroups", "pairsText"],
   "sim/epoch_csv.ts": ["epochCsv"],
 };

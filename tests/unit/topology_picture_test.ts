@@ -1,74 +1,124 @@
 import { Buffer } from "node:buffer";
 import { inflateSync } from "node:zlib";
 
-import { assert, assertEquals, assertNotMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertNotMatch, assertStringIncludes } from "@std/assert";
 
-import { judgeClasses, peerClasses } from "../../src/pci/p2p_classes.ts";
-import { isPeer, readTopology } from "../../src/pci/topology.ts";
-import { pictureHtml, pictureSvg } from "../../tools/render/pci/topology_picture.ts";
+import { EDGES, PICTURE_COLORS } from "../../tools/render/pci/topology_colors.ts";
+import { pictureHtml } from "../../tools/render/pci/topology_page.ts";
+import { pictureSvg } from "../../tools/render/pci/topology_picture.ts";
 import { withNeeds } from "../needs.ts";
-import { type FunctionSpec, pciMachine } from "./pci_machine.ts";
-import { matrix, NAMES, shown, topology } from "./picture_machine.ts";
+import { large, largeMatrix, matrix, picture, server, serverMatrix, topology } from "./picture_machine.ts";
 
-Deno.test("the picture has every function once, is well-formed, and names nothing that would be fetched", () => {
-  const svg = pictureSvg(topology, shown, NAMES);
-  const drawn = [...svg.matchAll(/data-function="([^"]+)"/g)].map(([, name]) => name);
-  assertEquals(drawn.toSorted(), [...topology.nodes.map((node) => node.function.name), "pci0000:00"].toSorted());
-  const html = pictureHtml(topology, shown, NAMES, matrix);
-  for (const text of [svg.replace("http://www.w3.org/2000/svg", ""), html.replace("http://www.w3.org/2000/svg", "")]) {
-    assertNotMatch(text, /https?:|url\(|@import|<script|\bsrc=|\bhref=/);
-  }
-  assertStringIncludes(svg, "A &#60;processor&#62; &#38; more");
-  // Every tag that is opened is closed, in order.
+const PICTURES = new URL("../../docs/tools/", import.meta.url);
+
+/** The functions that a picture or page names, each as often as it does. */
+function drawnFunctions(text: string): string[] {
+  return [...text.matchAll(/data-function="([^"]+)"/g)].map(([, name = ""]) => name);
+}
+
+/** Every tag that is opened is closed, in order. */
+function assertWellFormed(svg: string): void {
   const open: string[] = [];
   for (const [, close, name = "", self] of svg.matchAll(/<(\/?)([a-z]+)[^>]*?(\/?)>/g)) {
     if (close === "/") assertEquals(open.pop(), name);
     else if (self !== "/") open.push(name);
   }
   assertEquals(open, []);
+}
+
+Deno.test("the picture has every function once, is well-formed, and names nothing that would be fetched", () => {
+  const svg = pictureSvg(picture, matrix);
+  const html = pictureHtml(picture, matrix);
+  const expected = [...topology.nodes.map((node) => node.function.name), "pci0000:00"];
+  const nodes = picture.numaNodes?.map(({ id }) => `node${id}`) ?? [];
+  for (const text of [svg, html]) assertEquals(drawnFunctions(text).toSorted(), [...expected, ...nodes].toSorted());
+  for (const text of [svg, html].map((text) => text.replace("http://www.w3.org/2000/svg", ""))) {
+    assertNotMatch(text, /https?:|url\(|@import|<script[^>]|\bsrc=|\bhref=/);
+  }
+  assertNotMatch(svg, /<script/);
+  for (const text of [svg, html]) assertStringIncludes(text, "A &#60;processor&#62; &#38; more");
+  assertWellFormed(svg);
 });
 
-Deno.test("a page of 400 functions is under 1 MB, and the functions that stand for others are listed in it", () => {
-  const functions: FunctionSpec[] = [{ at: "00:00.0", id: "8086:09a2", kind: "host-bridge" }];
-  const two = (value: number): string => value.toString(16).padStart(2, "0");
-  for (let slot = 0; slot < 11; slot++) {
-    const bus = 1 + slot * 20;
-    functions.push(
-      { at: `00:${two(slot + 1)}.0`, id: "8086:347a", kind: "root-port", buses: [bus, bus + 19] },
-      { at: `${two(bus)}:00.0`, id: "10b5:8747", kind: "upstream", buses: [bus + 1, bus + 19] },
-    );
-    for (let i = 0; i < 18; i++) {
-      const bars = [{
-        bar: 0,
-        address: 0x9000_0000 + (slot * 18 + i) * 0x10_0000,
-        size: 0x4000,
-        type: "mem32" as const,
-      }];
-      functions.push(
-        { at: `${two(bus + 1)}:${two(i)}.0`, id: "10b5:8747", kind: "downstream", buses: [bus + 2 + i, bus + 2 + i] },
-        { at: `${two(bus + 2 + i)}:00.0`, id: "144d:a80a", class: "010802", bars },
-      );
-    }
+Deno.test("a server is drawn as lstopo does: NUMA nodes with processors and memory, below them their root complexes; kernel names", () => {
+  const svg = pictureSvg(server, null);
+  assertStringIncludes(svg, ">NUMA node 0</text>");
+  assertStringIncludes(svg, "processors 56-111 · memory 512 GiB");
+  const order = drawnFunctions(svg).filter((name) => name.startsWith("node") || name.startsWith("pci"));
+  assertEquals(order, ["node0", "pci0000:00", "pci0000:40", "node1", "pci0000:80", "pci0000:c0"]);
+  for (const text of [svg, pictureHtml(server, null)]) {
+    assertMatch(text, /03:00\.0 {2}card0 {2}NVIDIA/);
+    assertMatch(text, /05:00\.0 {2}eth0 {2}mlx5_0 {2}Mellanox/);
   }
-  const large = readTopology(pciMachine({ functions }).host);
-  const classes = peerClasses(large.nodes.filter(isPeer));
-  assertEquals([large.nodes.length, classes.length, classes.flat().length], [419, 11, 198]);
-  const html = pictureHtml(large, new Set(large.nodes), NAMES, judgeClasses(large, classes));
-  assert(html.length < 1_000_000, `${html.length} characters`);
-  for (const node of classes.flat()) assertStringIncludes(html, node.function.name.slice(5));
+  const counts = (word: RegExp): number => svg.match(word)?.length ?? 0;
+  assertEquals([counts(/GH100/g), counts(/ConnectX-7/g), counts(/PM9A1/g)], [8, 8, 16]);
+  // Downgraded to half its lanes.
+  assertMatch(svg, /▼ could be 16 GT\/s x4/);
+  assertEquals(counts(/class="link down"/g), 1);
 });
+
+Deno.test("with --p2p the verdicts stand in the drawing, in words and in colours", () => {
+  const svg = pictureSvg(server, serverMatrix);
+  const cells = [...svg.matchAll(/<rect class="box (yes|unknown|no)"[^>]*\/><text[^>]*>([A-Z]+) ([a-z?]+)</g)];
+  const { length } = serverMatrix.classes;
+  const own = serverMatrix.verdicts.flat().filter((verdict) => verdict.class === "X").length;
+  assertEquals(cells.length, length * length - own);
+  for (const [, color, , word = ""] of cells) {
+    assertEquals(color, { yes: "yes", writes: "yes", "?": "unknown", no: "no" }[word], word);
+  }
+  assert(new Set(cells.map(([, color]) => color)).size >= 2, "there is more than one verdict");
+  assertEquals(pictureSvg(server, null).includes('class="verdicts"'), false);
+});
+
+Deno.test("400 functions: a page under 1 MB with every function and its verdict, folded, with a line for what is below", () => {
+  const html = pictureHtml(large, largeMatrix);
+  assert(html.length < 1_000_000, `${html.length} characters`);
+  const named = drawnFunctions(html).filter((name) => /^[0-9a-f]{4}:/.test(name));
+  assertEquals(named.toSorted(), large.topology.nodes.map((node) => node.function.name).toSorted());
+  for (const node of largeMatrix.classes.flat()) assertStringIncludes(html, node.function.name.slice(5));
+  assertStringIncludes(html, "10 × Intel Root Port");
+  assertStringIncludes(html, "below: 80 NVMe controllers");
+  // What is open when the page opens: of the switches none.
+  const closed = html.match(/<details><summary>/g)?.length ?? 0;
+  assert(closed > 20, `${closed} folded`);
+});
+
+Deno.test("400 functions in a picture: runs of equal ones are one box, which names them all", () => {
+  const svg = pictureSvg(large, largeMatrix);
+  const rows = drawnFunctions(svg).length;
+  assert(rows < 60, `${rows} boxes`);
+  const titles = [...svg.matchAll(/<title>([^<]+)<\/title>/g)].flatMap(([, names = ""]) => names.split(" "));
+  assertStringIncludes(titles.join(" "), "0000:00:0a.0");
+  assertWellFormed(svg);
+});
+
+for (
+  const [file, svg] of [["gpu_server.svg", pictureSvg(server, serverMatrix)], [
+    "many_functions.svg",
+    pictureSvg(large, null),
+  ]] as const
+) {
+  Deno.test(`docs/tools/${file} is what is drawn today; BUSBAR_UPDATE=1 draws it`, async () => {
+    if (Deno.env.get("BUSBAR_UPDATE") === "1") await Deno.writeTextFile(new URL(file, PICTURES), svg);
+    assertEquals(await Deno.readTextFile(new URL(file, PICTURES)), svg);
+  });
+}
 
 Deno.test({
   ...withNeeds("librsvg draws the colours of the boxes, which it could not with custom properties", "rsvg-convert"),
   fn: async () => {
     const child = new Deno.Command("rsvg-convert", { args: ["--format=png"], stdin: "piped", stdout: "piped" }).spawn();
     const writer = child.stdin.getWriter();
-    await writer.write(new TextEncoder().encode(pictureSvg(topology, shown, NAMES)));
+    await writer.write(new TextEncoder().encode(pictureSvg(picture, matrix)));
     await writer.close();
     const { code, stdout } = await child.output();
     assertEquals(code, 0);
     const colors = pngColors(stdout);
-    for (const color of ["ffffff", "dff5e1", "f6f8fa", "eef1f4"]) assert(colors.has(color), `no ${color} was drawn`);
+    const { paper, fills, verdicts } = PICTURE_COLORS.light;
+    const drawn = [paper, fills.gpu, fills.port, fills.root, EDGES.gpu, EDGES.port].concat(
+      matrix.verdicts.flat().filter((verdict) => verdict.class !== "X").map(({ writes }) => verdicts[writes]),
+    );
+    for (const color of drawn) assert(colors.has(color.slice(1)), `no ${color} was drawn`);
   },
 });
 

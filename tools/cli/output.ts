@@ -6,7 +6,7 @@
 
 import { getColorEnabled, setColorEnabled } from "@std/fmt/colors";
 
-import { systemError } from "../../src/core/error.ts";
+import { BusbarError, systemError } from "../../src/core/error.ts";
 import { printable, printableJson, printableLines } from "../../src/core/printable.ts";
 
 /** Thrown when nobody reads standard output any more; `run` turns it into exit status 0. */
@@ -47,6 +47,36 @@ export function hasPrintedJson(): boolean {
 export function printJson(document: unknown): void {
   documents++;
   writeOut(encoder.encode(printableJson(JSON.stringify(document, null, 2)) + "\n"));
+}
+
+/** Pieces of this many characters are written at once. */
+const PIECE_CHARACTERS = 1 << 20;
+
+/**
+ * Writes one JSON document as {@linkcode printJson} would, with a last member whose items are made while they are written: so
+ * a list of hundreds of megabytes needs no memory of that size.
+ *
+ * @param document the document with that list empty, and last
+ */
+export function printJsonWithList(
+  document: Readonly<Record<string, unknown>>,
+  member: string,
+  items: Iterable<unknown>,
+): void {
+  const end = `"${member}": []\n}`;
+  const text = JSON.stringify(document, null, 2);
+  if (!text.endsWith(end)) throw new BusbarError("bug", `${member} is not the last member, or not empty`);
+  documents++;
+  let piece = text.slice(0, -"]\n}".length);
+  let isEmpty = true;
+  for (const item of items) {
+    piece += `${isEmpty ? "" : ","}\n    ${JSON.stringify(item, null, 2).replaceAll("\n", "\n    ")}`;
+    isEmpty = false;
+    if (piece.length < PIECE_CHARACTERS) continue;
+    writeOut(encoder.encode(printableJson(piece)));
+    piece = "";
+  }
+  writeOut(encoder.encode(`${printableJson(piece)}${isEmpty ? "" : "\n  "}]\n}\n`));
 }
 
 /** Writes a JSON schema to standard output: for programs, in one line. */

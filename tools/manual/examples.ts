@@ -127,7 +127,7 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [purpose: stri
   pcie_topology: [
     ["see this machine", "pcie_topology"],
     ["judge two devices", "pcie_topology --p2p 0000:01:00.0 0000:41:00.0"],
-    ["put a picture into a report", "pcie_topology --svg machine.svg"],
+    ["put a picture into a report", "pcie_topology --p2p --svg machine.svg"],
   ],
   restore: [
     ["see what would be put back", "restore --dry-run"],

@@ -13,8 +13,8 @@ export const PAPER = "#ffffff";
 /** The ground on a dark screen. */
 export const PAPER_DARK = "#0d1117";
 
-/** Colours of series, which people with any colour vision tell apart (Okabe and Ito), in the order they are given out. */
-export const SERIES: readonly string[] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b07d00", "#3a93c4", "#5a5a5a"];
+/** Colours of series, which people with any colour vision tell apart on light and dark, in the order they are given out. */
+export const SERIES: readonly string[] = ["#0f4bfe", "#bc3e0d", "#099762", "#c079d7", "#cc841f", "#2f7095", "#7b7279"];
 
 /** The colour of the nth series; they repeat after seven. */
 export function seriesColor(index: number): string {

@@ -111,7 +111,8 @@ function rateJson({ speed, width }: LinkRate): JsonObject {
   return { gigatransfersPerSecond: speed === null ? null : parseFloat(LINK_SPEEDS[speed] ?? ""), width };
 }
 
-function verdictJson(verdict: PairVerdict): JsonObject {
+/** A verdict as JSON. */
+export function verdictJson(verdict: PairVerdict): JsonObject {
   return {
     initiator: verdict.initiator.function.name,
     target: verdict.target.function.name,
