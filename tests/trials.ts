@@ -33,20 +33,63 @@ export async function readTrials(): Promise<Trial[]> {
   return (parse(text) as { trials: Trial[] }).trials;
 }
 
-/** Makes our tools words of the shell. */
-function prologue(): string {
+/** Makes our tools words of the shell: each call a process. */
+function processes(): string {
   return Object.keys(TOOLS).map((name) =>
     `${name}() { '${Deno.execPath()}' ${toolArgs(name, []).map((word) => `'${word}'`).join(" ")} "$@"; }\n`
   ).join("");
 }
 
-/** Runs a script in which our tools are words. */
-export async function shellWithTools(
-  script: string,
-  env: Readonly<Record<string, string>> = {},
-): Promise<{ readonly code: number; readonly text: string }> {
-  const { code, stdout, stderr } = await new Deno.Command("bash", { args: ["-c", prologue() + script], env }).output();
-  return { code, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
+/** The same, where one process runs all calls. */
+function callsOf(folder: string): string {
+  const words = Object.keys(TOOLS).map((name) => `${name}() { _tool ${name} "$@"; }\n`).join("");
+  return `_tool() {
+  env -0 >'${folder}/env'; printf '%s\\0' "$PWD" "$@" >'${folder}/args'; echo >'${folder}/call'
+  local status; read -r status <'${folder}/status'; cat '${folder}/stdout'; cat '${folder}/stderr' >&2; return "$status"
+}
+${words}`;
+}
+
+/** No script takes longer, in a lab machine either. */
+const TRIAL_LIMIT_MS = 110_000;
+
+/** What a script printed, on both streams, and its status. */
+export interface ScriptResult {
+  readonly code: number;
+  readonly text: string;
+}
+
+/** A shell in which our tools are words. All tools run in one process that is started once. */
+export class ShellWithTools implements AsyncDisposable {
+  readonly #folder: string;
+  readonly #server: Deno.ChildProcess;
+
+  constructor() {
+    this.#folder = Deno.makeTempDirSync({ prefix: "busbar-trials-" });
+    for (const pipe of ["call", "status"]) {
+      new Deno.Command("mkfifo", { args: [`${this.#folder}/${pipe}`] }).outputSync();
+    }
+    const server = new URL("tool_server.ts", import.meta.url).pathname;
+    const args = ["run", "-A", "--no-check", "--cached-only", server, this.#folder];
+    this.#server = new Deno.Command(Deno.execPath(), { args, stdin: "null", stdout: "null" }).spawn();
+  }
+
+  /** Runs a script. One that gives a tool its standard input, or the background, gets a process for each call. */
+  async run(script: string, env: Readonly<Record<string, string>> = {}): Promise<ScriptResult> {
+    const needsProcesses = /--input -(?:\s|$)|&(?:\s|$)|\bkill\b|\btimeout\b/.test(script.replaceAll("&&", ""));
+    const words = needsProcesses ? processes() : callsOf(this.#folder);
+    // A server that died answers no call.
+    const signal = AbortSignal.timeout(TRIAL_LIMIT_MS);
+    const bash = new Deno.Command("bash", { args: ["-c", words + script], env, signal });
+    const { code, stdout, stderr } = await bash.output();
+    return { code, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.kill("SIGKILL");
+    await this.#server.status;
+    await Deno.remove(this.#folder, { recursive: true });
+  }
 }
 
 /** Each hint is in what was printed. */

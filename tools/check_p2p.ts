@@ -13,7 +13,9 @@ import { machineOf } from "../ffi/machine.ts";
 import { openCudaDriver } from "../src/gpu/driver.ts";
 import { checkP2p, type P2pOptions } from "../src/gpu/p2p/chain.ts";
 import { pciLocatorOf } from "../src/pci/kernel_names.ts";
+import { CLASS_NVME } from "../src/pci/function.ts";
 import { readMachineFile } from "../src/pci/machine_file.ts";
+import { readTopology } from "../src/pci/topology.ts";
 import { p2pLines, p2pSchema } from "./render/gpu/check_p2p.ts";
 import { note, print, printJson, printSchema } from "./cli/output.ts";
 import { documentSchema, raiseExitStatus, run } from "./cli/run.ts";
@@ -71,6 +73,21 @@ function driveAddress(text: string): PciAddress {
   return named.address;
 }
 
+/** The one NVMe controller of another machine. On this one it is named: the check may write to it. */
+function onlyDrive(host: Host | undefined): PciAddress {
+  const drives = host === undefined
+    ? []
+    : readTopology(host).nodes.map((node) => node.function).filter(({ classCode }) => classCode === CLASS_NVME);
+  const [only, ...others] = drives;
+  const address = only?.address ?? null;
+  if (address !== null && others.length === 0) return address;
+  throw new BusbarError("usage", "which drive?", {
+    hint: only === undefined
+      ? "check_p2p 0000:01:00.0; lspci -d ::0108 lists them"
+      : `name one of them: ${drives.map(({ name }) => name).join(", ")}`,
+  });
+}
+
 function isMachine(text: string): boolean {
   return text.startsWith("file:") || text.startsWith("ssh:");
 }
@@ -83,7 +100,7 @@ export const command: CommandUnknownOpts = new Command("check_p2p")
   )
   .argument(
     "[what...]",
-    "PCI address of the NVMe controller (as in 0000:01:00.0), then the GPU: its number in PCI order, its address, " +
+    "PCI address of the NVMe controller (as in 0000:01:00.0; a recording's only one need not be named), then the GPU: its number in PCI order, its address, " +
       "cuda:N, cuda:LIBRARY?device=N or soft:cuda; " +
       "file:RECORDING: on that machine, as far as a recording tells",
   )
@@ -101,15 +118,13 @@ export const command: CommandUnknownOpts = new Command("check_p2p")
     if (more !== undefined || machines.length > 1) {
       throw new BusbarError("usage", "one drive, one GPU and one machine at a time");
     }
-    if (drive === undefined) {
-      throw new BusbarError("usage", "which drive?", { hint: "check_p2p 0000:01:00.0; lspci -d ::0108 lists them" });
-    }
     if (options.readTest && !options.writeTest) {
       throw new BusbarError("usage", "--read-test comes after --write-test: give both");
     }
-    const report = await checkP2p(driveAddress(drive), {
+    const machine = machines[0] === undefined ? {} : otherMachine(machines[0]);
+    const report = await checkP2p(drive === undefined ? onlyDrive(machine.host) : driveAddress(drive), {
       ...(gpu === undefined ? {} : gpuOf(gpu)),
-      ...(machines[0] === undefined ? {} : otherMachine(machines[0])),
+      ...machine,
       writeTest: options.writeTest === true,
       readTest: options.readTest === true,
       force: options.force === true,

@@ -69,9 +69,22 @@ export function readInput(path: string, options: InputOptions): Uint8Array<Array
   }
 }
 
-/** As {@linkcode readInput}, as text: what is no UTF-8 becomes U+FFFD. */
+/** As {@linkcode readInput}, as {@linkcode decodeText} reads it. */
 export function readInputText(path: string, options: InputOptions): string {
-  return new TextDecoder().decode(readInput(path, options));
+  return decodeText(readInput(path, options));
+}
+
+/**
+ * The text that bytes hold: UTF-8, or UTF-16 where they begin with its mark, as some shells write what is sent into a file.
+ * What is neither becomes U+FFFD.
+ */
+export function decodeText(bytes: Uint8Array): string {
+  const name = bytes[0] === 0xff && bytes[1] === 0xfe
+    ? "utf-16le"
+    : bytes[0] === 0xfe && bytes[1] === 0xff
+    ? "utf-16be"
+    : "utf-8";
+  return new TextDecoder(name).decode(bytes);
 }
 
 function operationOf({ operation, what }: InputOptions): string {

@@ -32,7 +32,7 @@ export function decodesMemory(fn: PciFunction): boolean {
 }
 
 /** True when configuration space reads all ones. The IDs of a virtual function do too, but not its class. */
-export function isUnresponsive(fn: PciFunction): boolean {
+export function isUnresponsive(fn: Pick<PciFunction, "config">): boolean {
   return configUint(fn.config, 0, 4) === 0xffff_ffff && configUint(fn.config, 8, 4) === 0xffff_ffff;
 }
 

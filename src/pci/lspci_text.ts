@@ -10,11 +10,6 @@ import { formatPciAddress, parsePciAddress } from "../core/pci_address.ts";
 import { isBusbarError } from "../core/error.ts";
 import { type BarRegister, type Resource, resourceFlags } from "./resources.ts";
 
-/** A line without the marks that mail programs put before what they quote, and without its line break. */
-export function withoutQuotationMarks(line: string): string {
-  return line.replace(/\r$/, "").replace(/^(?:[ \t]?>)+ ?/, "");
-}
-
 /** The address at the start of the line that lspci begins a function with, as sysfs writes it; null for other lines. */
 export function headerAddress(line: string): string | null {
   const text = /^\s*((?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])(?:\s|$)/i.exec(line)?.[1];

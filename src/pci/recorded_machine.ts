@@ -7,6 +7,7 @@
  */
 
 import { BusbarError } from "../core/error.ts";
+import { plainLine } from "../core/hex_text.ts";
 import type { RecordedPiece } from "../core/mmio.ts";
 import { isSysfsPciAddress, parsePciAddress } from "../core/pci_address.ts";
 import { RecordedHost } from "../core/recorded_host.ts";
@@ -24,7 +25,6 @@ import {
   printedResources,
   readAttribute,
   startsAttribute,
-  withoutQuotationMarks,
   wrappedBytes,
 } from "./lspci_text.ts";
 import { barRegisters, formatResources } from "./resources.ts";
@@ -98,7 +98,7 @@ const MAX_PROBLEMS = 50;
 export function parseMachine(text: string, path: string): RecordedMachine {
   const parser = new Parser(path);
   const lines = text.split("\n");
-  for (const [index, line] of lines.entries()) parser.line(index + 1, withoutQuotationMarks(line));
+  for (const [index, line] of lines.entries()) parser.line(index + 1, plainLine(line));
   return parser.end(lines);
 }
 
@@ -156,10 +156,10 @@ class Parser {
   end(lines: readonly string[]): RecordedMachine {
     this.#endQuoted();
     this.#endAttribute();
-    const first = withoutQuotationMarks(lines[0] ?? "").trim();
+    const first = plainLine(lines[0] ?? "").trim();
     const isOurs = first === FIRST_LINE || first === FIRST_LINE_1;
     const last = lines.findLastIndex((line) => line.trim() !== "");
-    const isCut = isOurs && withoutQuotationMarks(lines[last] ?? "").trim() !== LAST_LINE;
+    const isCut = isOurs && plainLine(lines[last] ?? "").trim() !== LAST_LINE;
     if (isCut) this.#problem(last + 1, "the file is cut short: its last line is missing");
     const configs = this.#configs();
     if (configs.length === 0) throw this.#useless(lines);
@@ -187,8 +187,11 @@ class Parser {
   /** A line of bytes, of attributes, or the rest of a line that was wrapped. */
   #sectionLine(number: number, line: string): void {
     const section = this.#section;
-    if (section === null) return;
     const bytes = byteLine(line);
+    if (section === null) {
+      if (bytes?.offset === 0) this.#unnamed(number);
+      return;
+    }
     const wrapped = section.bytes.length % 16 === 0 ? null : wrappedBytes(line);
     if (bytes !== null) {
       this.#endAttribute();
@@ -207,7 +210,11 @@ class Parser {
   #config(number: number, section: Section, { offset, bytes, rest }: ByteLine, line: string): void {
     const at = section.bytes.length;
     // Bytes behind an empty line may belong to a function whose name was lost.
-    if (section.damage !== null || (this.#isAfterBlank && (offset !== at || at === 0))) return;
+    if (this.#isAfterBlank && (offset !== at || at === 0)) {
+      if (offset === 0) this.#unnamed(number);
+      return;
+    }
+    if (section.damage !== null) return;
     this.#isAfterBlank = false;
     if (offset !== at || offset + bytes.length > EXTENDED_CONFIG_BYTES) {
       section.damage = `line ${number}: offset ${hex(offset)} where ${hex(at)} belongs`;
@@ -217,6 +224,10 @@ class Parser {
     if (rest !== "" || bytes.length === 0) {
       section.damage = `line ${number}: '${line.trim().slice(0, 60)}' is no line of hexadecimal bytes`;
     }
+  }
+
+  #unnamed(number: number): void {
+    this.#problem(number, "bytes of a function that no line above them names are left out");
   }
 
   #endAttribute(): void {

@@ -21,7 +21,7 @@ import { openSoftDevice } from "./soft_device.ts";
 import { type PciFunction, readPciFunction } from "./function.ts";
 import { pciLocatorOf } from "./kernel_names.ts";
 import { lockFunction } from "./lock.ts";
-import { explainMapError, usableBar } from "./accessibility.ts";
+import { explainMapError, isUnresponsive, usableBar } from "./accessibility.ts";
 
 /** A BAR that this process has mapped to write to. */
 export interface MappedBar extends Disposable {
@@ -226,7 +226,7 @@ export type KnownConfig = Pick<PciFunction, "name" | "configEnds">;
  *
  * @param fn the function, whose configuration space is `config`
  * @throws {BusbarError} `not-recorded` or `permission` for a register of a capability, where the lists of capabilities were
- * not read to their end; `usage` for a name that no table has
+ * not read to their end; `unreachable` for one of a function that does not answer; `usage` for a name that no table has
  */
 export function findConfigRegister(
   config: Uint8Array,
@@ -237,7 +237,15 @@ export function findConfigRegister(
   try {
     return findRegister(configTables(config), text, widthBytes);
   } catch (error) {
-    if (!isBusbarError(error, "usage") || !mayBeUnread(config, text)) throw error;
+    if (!isBusbarError(error, "usage")) throw error;
+    // What reads all ones has no lists of capabilities: which registers there are is not known.
+    if (isUnresponsive({ config })) {
+      throw new BusbarError("unreachable", `${fn.name}: does not answer: its configuration space reads all ones`, {
+        operation: "read configuration space",
+        path: fn.name,
+      });
+    }
+    if (!mayBeUnread(config, text)) throw error;
     throw beyondEnd(config, `${text}: its capability`, fn);
   }
 }

@@ -8,7 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 
 import { listJournals } from "../../src/core/undo/found_journals.ts";
 import { UndoJournal } from "../../src/core/undo/journal.ts";
-import { runTool, toolArgs } from "../soft/tool.ts";
+import { runTool } from "../soft/tool.ts";
 import { kernelControllers, must } from "./controllers.ts";
 import type { Lab } from "./lab.ts";
 
@@ -63,16 +63,44 @@ function journalLines(): number {
   }
 }
 
-/** Starts the run, and kills it when its journal has that many lines. Returns how many it had when it was dead. */
-async function killAt(run: Run, lines: number): Promise<number> {
-  const stderr = await Deno.makeTempFile();
+/** A run that has loaded all that it needs, and waits for a byte to begin: starting takes most of the time here. */
+interface WaitingRun {
+  readonly child: Deno.ChildProcess;
+  readonly stderr: string;
+}
+
+function prepareRun(run: Run): WaitingRun {
+  const stderr = Deno.makeTempFileSync();
+  const waiting = new URL("waiting_tool.ts", import.meta.url).pathname;
+  const deno = [Deno.execPath(), "run", "-A", "--no-check", "--cached-only", waiting, run.tool, ...run.args];
   // Only a shell sends a stream into a file; exec makes the killed process the tool itself.
   const child = new Deno.Command("sh", {
-    args: ["-c", 'exec "$@" 2> "$0"', stderr, Deno.execPath(), ...toolArgs(run.tool, run.args)],
+    args: ["-c", 'exec "$@" 2> "$0"', stderr, ...deno],
+    stdin: "piped",
     stdout: "null",
   }).spawn();
+  return { child, stderr };
+}
+
+async function begin({ child }: WaitingRun): Promise<void> {
+  const writer = child.stdin.getWriter();
+  await writer.write(new Uint8Array(1));
+  await writer.close();
+}
+
+/** Ends a run that never began. */
+async function dismiss({ child }: WaitingRun): Promise<void> {
+  child.kill("SIGKILL");
+  await child.stdin.close();
+  await child.status;
+}
+
+/** Lets the run begin, and kills it when its journal has that many lines. Returns how many it had when it was dead. */
+async function killAt(run: Run, waiting: WaitingRun, lines: number): Promise<number> {
+  const { child, stderr } = waiting;
   let hasEnded = false;
   const status = child.status.then(() => void (hasEnded = true));
+  await begin(waiting);
   const end = performance.now() + RUN_LIMIT_MS;
   while (!hasEnded && journalLines() < lines && performance.now() < end) {
     await new Promise((resolve) => setTimeout(resolve, 0));
@@ -110,18 +138,26 @@ async function loop(run: Run, kills: number, settle: () => Promise<unknown>): Pr
   const diedAt = new Map<number, number>();
   let changed = 0;
   const last = run.lines;
-  for (let i = 0; i < kills; i++) {
-    // Spread from the header to the last line, whatever the number of kills is.
-    const wanted = 1 + Math.floor(i * last / kills) % last;
-    const lines = await killAt(run, wanted);
-    diedAt.set(lines, (diedAt.get(lines) ?? 0) + 1);
-    const between = await deviceState();
-    if (JSON.stringify(between) !== JSON.stringify(before)) changed++;
-    await restore(i % 5 === 0);
-    await settle();
-    assertEquals(await deviceState(), before, `kill ${i} of ${run.tool}, at line ${lines}`);
-    assertEquals(journalLines(), 0, `kill ${i} of ${run.tool}: a journal stays`);
-    say(`${run.tool}: kill ${i + 1} of ${kills}, at line ${lines}`);
+  let next = prepareRun(run);
+  try {
+    for (let i = 0; i < kills; i++) {
+      // Spread from the header to the last line, whatever the number of kills is.
+      const wanted = 1 + Math.floor(i * last / kills) % last;
+      const waiting = next;
+      // The next one loads while this one is killed and put back.
+      next = prepareRun(run);
+      const lines = await killAt(run, waiting, wanted);
+      diedAt.set(lines, (diedAt.get(lines) ?? 0) + 1);
+      const between = await deviceState();
+      if (JSON.stringify(between) !== JSON.stringify(before)) changed++;
+      await restore(i % 5 === 0);
+      await settle();
+      assertEquals(await deviceState(), before, `kill ${i} of ${run.tool}, at line ${lines}`);
+      assertEquals(journalLines(), 0, `kill ${i} of ${run.tool}: a journal stays`);
+      say(`${run.tool}: kill ${i + 1} of ${kills}, at line ${lines}`);
+    }
+  } finally {
+    await dismiss(next);
   }
   const counts = Array.from(diedAt).sort(([a], [b]) => a - b).map(([lines, count]) => `${count} at line ${lines}`);
   say(`${run.tool}: ${kills} kills, ${changed} left the device changed: ${counts.join(", ")} of ${last}`);

@@ -24,4 +24,4 @@ vfioDataTest(lab, "1 GiB", 2 ** 30);
 nvmeRefusalTests(lab);
 dumpBar0Tests(onlyLong(lab));
 dumpBar0SignalTests(lab, ["SIGINT", "SIGKILL", "SIGTERM", "SIGHUP"]);
-killLoopTest(unproven(lab));
+killLoopTest(lab);

@@ -2,7 +2,13 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
-import { assertPrints, readTrials, shellWithTools } from "../trials.ts";
+import { assertPrints, readTrials, ShellWithTools } from "../trials.ts";
+
+let shell: ShellWithTools;
+Deno.test.beforeAll(() => {
+  shell = new ShellWithTools();
+});
+Deno.test.afterAll(async () => await shell[Symbol.asyncDispose]());
 
 for (const { name, where, given, run, remedy, then = run, hints } of await readTrials()) {
   if (where !== "here") continue;
@@ -10,12 +16,12 @@ for (const { name, where, given, run, remedy, then = run, hints } of await readT
     const folder = await Deno.makeTempDir();
     try {
       const env = { T: folder, BUSBAR_JOURNAL_DIR: `${folder}/journals` };
-      if (given !== undefined) assertEquals((await shellWithTools(`set -e; ${given}`, env)).code, 0);
-      const before = await shellWithTools(run, env);
+      if (given !== undefined) assertEquals((await shell.run(`set -e; ${given}`, env)).code, 0);
+      const before = await shell.run(run, env);
       assert(before.code !== 0, `${run} succeeds: there is nothing to mend`);
       assertStringIncludes(before.text, remedy);
       assertPrints(before.text, hints);
-      const mended = await shellWithTools(`set -e; ${then}`, env);
+      const mended = await shell.run(`set -e; ${then}`, env);
       assertEquals(mended.code, 0, mended.text);
     } finally {
       await Deno.remove(folder, { recursive: true });

@@ -110,6 +110,8 @@ Deno.test("each kind of damage is named with its line, and the rest is read", ()
     [`${config}80: 00\n`, "line 6: offset 0x80 where 0x40 belongs"],
     [`${config}40: 00\n`, "line 1: 0000:01:00.0 is cut short at 65 bytes"],
     [`${config}\n${config.replace("00: 00", "00: 11")}`, "line 7: 0000:01:00.0 stands there again with other bytes"],
+    [`${config}\n00: 86 80\n`, "line 7: bytes of a function that no line above them names"],
+    [`00: 86 80\n\n${config}`, "line 1: bytes of a function that no line above them names"],
     [`${config}#region ${NVME} 9 4096\n`, "line 6: #region takes"],
     [`${config}#region ${NVME} 0 -1\n`, "line 6: #region takes"],
     [`${config}#data 0x0 00\n`, "line 6: #data with no #region"],

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 import { Unknown } from "../../src/core/fact.ts";
-import { isText, readHexText } from "../../src/core/hex_text.ts";
+import { readHexText, textOf } from "../../src/core/hex_text.ts";
 import { parseLocator } from "../../src/core/locator.ts";
 import { parsePciAddress } from "../../src/core/pci_address.ts";
 import { BusbarError } from "../../src/core/error.ts";
@@ -11,6 +11,7 @@ import { checkP2p } from "../../src/gpu/p2p/chain.ts";
 import { decodeFetched } from "../../src/nvme/jobs/fetch.ts";
 import { readPageFiles } from "../../src/nvme/jobs/page_file.ts";
 import { readPciFunction } from "../../src/pci/function.ts";
+import { readMachineFile } from "../../src/pci/machine_file.ts";
 import { joinLink, type LinkEnd } from "../../src/pci/link.ts";
 import { parseMachine, type RecordedMachine } from "../../src/pci/recorded_machine.ts";
 import { configValue, findConfigRegister } from "../../src/pci/register_access.ts";
@@ -39,6 +40,7 @@ Deno.test("spaces for tabs, quoting marks, lost indentation and wrapped lines re
     "wrapped header": spaces.replace("Co Ltd Device", "Co Ltd\nDevice"),
     "wrapped attribute": spaces.replace("in use: nvme", "in use:\nnvme"),
     "line ends of Windows": spaces.replaceAll("\n", "\r\n"),
+    "coloured by a terminal": spaces.replaceAll(/^(\S+)/gm, "\x1b[1;31m$1\x1b[0m"),
   };
   for (const [form, text] of Object.entries(forms)) {
     const machine = machineOf(text);
@@ -161,7 +163,7 @@ Deno.test("256 of 512 bytes of a log as nvme get-log prints them: what is there 
   checkSmart(text.replaceAll(/^/gm, "> "), "quoted");
   const [dump] = readHexText(text).dumps;
   const bytes = dump?.pieces[0]?.bytes ?? new Uint8Array();
-  assert(!isText(bytes));
+  assertEquals(textOf(bytes), null);
   const file = Deno.makeTempFileSync();
   try {
     Deno.writeFileSync(file, bytes);
@@ -183,4 +185,113 @@ Deno.test("256 of 512 bytes of a log as nvme get-log prints them: what is there 
   assertEquals(hole?.missing, [{ offset: 0x80, end: 0x90 }]);
   assertEquals(hole === undefined ? 0n : decodeFetched(hole)?.uint("POH"), null);
   assertStringIncludes(readHexText("0000000 3800 6401\n").problems.join(), "line 1: words of two bytes");
+});
+
+/** What `od`, `hexdump` and `xxd` print that are no bytes in their order. */
+const NUMBER_FORMS: readonly (readonly string[])[] = [
+  ["hexdump"],
+  ["hexdump", "-o"],
+  ["hexdump", "-d"],
+  ["hexdump", "-b"],
+  ["od"],
+  ["od", "-x"],
+  ["od", "-b"],
+  ["od", "-t", "u1"],
+  ["od", "-t", "d1"],
+  ["od", "-t", "x4"],
+  ["od", "-t", "x8"],
+  ["od", "-t", "u2"],
+  ["xxd", "-e"],
+  ["xxd", "-e", "-g2"],
+  ["xxd", "-b"],
+];
+
+/** What prints bytes in their order, with `*` for lines that are the same. */
+const BYTE_FORMS: readonly (readonly string[])[] = [
+  ["hexdump", "-C"],
+  ["od", "-t", "x1"],
+  ["od", "-A", "d", "-t", "x1"],
+  ["od", "-A", "x", "-t", "x1z"],
+  ["xxd"],
+  ["xxd", "-a"],
+  ["xxd", "-g4"],
+  ["xxd", "-g8", "-c", "32"],
+];
+
+/** What a program prints of some bytes, as it is read; null where there is no such program. */
+function printedBy(
+  [program = "", ...args]: readonly string[],
+  bytes: Uint8Array,
+): ReturnType<typeof readHexText> | null {
+  const file = Deno.makeTempFileSync();
+  try {
+    Deno.writeFileSync(file, bytes);
+    const { stdout } = new Deno.Command(program, { args: [...args, file] }).outputSync();
+    return readHexText(new TextDecoder().decode(stdout));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw error;
+  } finally {
+    Deno.removeSync(file);
+  }
+}
+
+/** A page with rows that are the same, and rows that read as numbers of another base. */
+function pageToPrint(): Uint8Array {
+  const page = new Uint8Array(512);
+  page.set([0x00, 0x38, 0x01, 0x64, 0x0a, 0x01]);
+  page.set(new TextEncoder().encode("0123456789 12345 67 10 20 30"), 0x40);
+  page.fill(0x10, 0x80, 0x90);
+  page[0x1ff] = 1;
+  return page;
+}
+
+Deno.test("numbers that are no bytes in their order are refused whole: a wrong value is never read out of them", () => {
+  for (const form of NUMBER_FORMS) {
+    const read = printedBy(form, pageToPrint());
+    if (read === null) continue;
+    assertEquals(read.dumps, [], form.join(" "));
+    assert(read.problems.length > 0, form.join(" "));
+  }
+});
+
+Deno.test("bytes are read whatever counts their offsets, also behind lines that are the same", () => {
+  const page = pageToPrint();
+  for (const form of BYTE_FORMS) {
+    const read = printedBy(form, page);
+    if (read === null) continue;
+    assertEquals(read.problems, [], form.join(" "));
+    assertEquals(read.dumps.map(({ pieces }) => pieces), [[{ offset: 0, bytes: page }]], form.join(" "));
+  }
+});
+
+Deno.test("a text in UTF-16, as some shells write it, reads as the same in UTF-8", () => {
+  const utf16 = (text: string): Uint8Array => {
+    const units = Uint16Array.from(`\ufeff${text}`, (unit) => unit.charCodeAt(0));
+    return new Uint8Array(units.buffer);
+  };
+  const text = caseText("nvme-get-log-2-first-256.txt");
+  assertEquals(textOf(utf16(text)), textOf(new TextEncoder().encode(text)));
+  const file = Deno.makeTempFileSync();
+  try {
+    Deno.writeFileSync(file, utf16(caseText("lspci-x-64-bytes.txt")));
+    assertEquals(readMachineFile(file).devices, [DRIVE]);
+  } finally {
+    Deno.removeSync(file);
+  }
+});
+
+Deno.test("a function that reads all ones does not answer: neither its class nor its registers are known", async () => {
+  const row = (at: number): string => `${at.toString(16).padStart(2, "0")}: ${"ff ".repeat(16).trim()}`;
+  const { host } = machineOf(`01:00.0 NVMe (rev ff)\n${[0, 16, 32, 48].map(row).join("\n")}\n`);
+  const fn = readPciFunction(host, DRIVE);
+  try {
+    findConfigRegister(fn.config, "PM.PMCSR", undefined, fn);
+    throw new Error("it was read");
+  } catch (error) {
+    assert(error instanceof BusbarError, String(error));
+    assertEquals([error.code, error.exitStatus], ["unreachable", 3]);
+  }
+  const { checks } = await checkP2p(parsePciAddress(DRIVE), { host });
+  assertStringIncludes(checks[0]?.text ?? "", "does not answer");
 });

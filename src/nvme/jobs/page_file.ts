@@ -6,7 +6,7 @@
 
 import { readInput } from "../../core/input.ts";
 import { BusbarError, systemError } from "../../core/error.ts";
-import { type HexPiece, isText, readHexText } from "../../core/hex_text.ts";
+import { type HexPiece, readHexText, textOf } from "../../core/hex_text.ts";
 import { type FileLocator, type OptionTable, readOptions } from "../../core/locator.ts";
 import type { FetchedPage, NvmeReport } from "./fetch.ts";
 import { fitsPage, guessPage, type MissingBytes, NVME_PAGES, type NvmePage, pageNamed } from "../tables/pages.ts";
@@ -97,7 +97,8 @@ function readPageFile(path: string, wanted: string | null): PageFile {
   const whole = readWhole(path);
   if (whole.length === 0) throw notAPage(path, "the file is empty");
   const named = wanted === null ? pageOfName(path.slice(path.lastIndexOf("/") + 1)) : { page: known(wanted), of: null };
-  if (isText(whole)) return readPageText(path, new TextDecoder().decode(whole), named);
+  const text = textOf(whole);
+  if (text !== null) return readPageText(path, text, named);
   if (named !== null) return { pages: [{ ...named, bytes: whole, reason: null, path }], problems: [] };
   const guess = guessPage(whole);
   if (guess === null) throw notAPage(path, `what its ${whole.length} bytes are does not show`);
