@@ -25,9 +25,9 @@ interface Stream {
   writeSync(bytes: Uint8Array): number;
 }
 
-/** From now on what is written to the stream is kept in a file. */
-function keep(stream: Stream, file: Deno.FsFile): void {
-  stream.writeSync = (bytes) => file.writeSync(bytes);
+/** What is written to the stream is kept in a file; null drops it. */
+function keep(stream: Stream, file: Deno.FsFile | null): void {
+  stream.writeSync = (bytes) => file?.writeSync(bytes) ?? bytes.length;
 }
 
 /** Makes the environment what the shell's is. */
@@ -59,6 +59,10 @@ async function call(folder: string): Promise<number> {
   } catch (error) {
     if (error instanceof Ended) return error.status;
     throw error;
+  } finally {
+    // What the runtime itself says between calls has no reader.
+    keep(Deno.stdout, null);
+    keep(Deno.stderr, null);
   }
 }
 
