@@ -44,11 +44,11 @@ function setEnvironment(text: string): void {
 
 /** Runs one call. Returns the tool's status. */
 async function call(folder: string): Promise<number> {
-  const [cwd = "/", name = "", ...args] = Deno.readTextFileSync(`${folder}/args`).split("\0").slice(0, -1);
-  setEnvironment(Deno.readTextFileSync(`${folder}/env`));
+  const [cwd = "/", name = "", ...args] = (await Deno.readTextFile(`${folder}/args`)).split("\0").slice(0, -1);
+  setEnvironment(await Deno.readTextFile(`${folder}/env`));
   Deno.chdir(cwd);
-  using stdout = Deno.openSync(`${folder}/stdout`, { write: true, create: true, truncate: true });
-  using stderr = Deno.openSync(`${folder}/stderr`, { write: true, create: true, truncate: true });
+  using stdout = await Deno.open(`${folder}/stdout`, { write: true, create: true, truncate: true });
+  using stderr = await Deno.open(`${folder}/stderr`, { write: true, create: true, truncate: true });
   keep(Deno.stdout, stdout);
   keep(Deno.stderr, stderr);
   Deno.exitCode = 0;
@@ -67,6 +67,7 @@ async function call(folder: string): Promise<number> {
 }
 
 async function serve(folder: string): Promise<void> {
+  // deno-lint-ignore busbar/no-exit
   Deno.exit = (status = Deno.exitCode): never => {
     throw new Ended(Number(status));
   };
