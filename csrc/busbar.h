@@ -361,6 +361,11 @@ BB_API void bb_nvme_job_close(bb_nvme_job *job);
  * not in flight. */
 BB_API int32_t bb_nvme_job_run(bb_nvme_job *job, uint32_t limit_us, uint32_t is_stopping);
 
+/* The same for several jobs on one thread, in turns; none of them may wait for interrupts unless it is alone. ends: how each
+ * ended last, enum bb_nvme_job_end or -errno as above; one that has ended is left alone. Returns when the time is over, all have
+ * ended, one failed, or slots of one wait for the caller: 0, or -EINVAL. */
+BB_API int32_t bb_nvme_jobs_run(bb_nvme_job *const *jobs, uint32_t count, uint32_t limit_us, uint32_t is_stopping, int32_t *ends);
+
 /* Copies BB_NVME_JOB_STATE_WORDS words, the handed slots, or BB_HISTOGRAM_BINS counts of nanoseconds. */
 BB_API int32_t bb_nvme_job_state(const bb_nvme_job *job, uint64_t *state);
 BB_API int32_t bb_nvme_job_handed(const bb_nvme_job *job, uint32_t *ids, uint32_t room);

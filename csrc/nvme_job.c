@@ -361,6 +361,25 @@ int32_t bb_nvme_job_run(bb_nvme_job *job, uint32_t limit_us, uint32_t is_stoppin
   }
 }
 
+int32_t bb_nvme_jobs_run(bb_nvme_job *const *jobs, uint32_t count, uint32_t limit_us, uint32_t is_stopping, int32_t *ends) {
+  if (jobs == NULL || ends == NULL || count == 0 || limit_us > 50000) return -EINVAL;
+  if (count == 1) {
+    if (ends[0] != BB_NVME_JOB_ENDED) ends[0] = bb_nvme_job_run(jobs[0], limit_us, is_stopping);
+    return 0;
+  }
+  for (const uint64_t end = now_ns() + (uint64_t)limit_us * 1000;;) {
+    int needs_caller = 0;
+    uint32_t running = 0;
+    for (uint32_t i = 0; i < count; i++) {
+      if (ends[i] == BB_NVME_JOB_ENDED) continue;
+      ends[i] = bb_nvme_job_run(jobs[i], 0, is_stopping);
+      needs_caller |= ends[i] < 0 || ends[i] == BB_NVME_JOB_HANDED;
+      running += ends[i] == BB_NVME_JOB_RUNS;
+    }
+    if (needs_caller || running == 0 || now_ns() >= end) return 0;
+  }
+}
+
 int32_t bb_nvme_job_open(bb_nvme_queue *queue, const uint64_t *words, const void *commands, const uint64_t *memory,
                          uint32_t depth, bb_nvme_job **out) {
   if (queue == NULL || words == NULL || commands == NULL || memory == NULL || out == NULL) return -EINVAL;

@@ -26,9 +26,14 @@ const SYMBOLS = {
   },
   bb_nvme_job_close: { parameters: [HANDLE], result: "void" },
   bb_nvme_job_run: { parameters: [HANDLE, /* limit_us */ "u32", /* is_stopping */ "u32"], result: "i32" },
-  bb_nvme_job_run_on_thread: {
-    name: "bb_nvme_job_run",
-    parameters: [HANDLE, /* limit_us */ "u32", /* is_stopping */ "u32"],
+  bb_nvme_jobs_run: {
+    parameters: [
+      "buffer", // bb_nvme_job *const *jobs
+      "u32", // count
+      "u32", // limit_us
+      "u32", // is_stopping
+      "buffer", // int32_t *ends
+    ],
     result: "i32",
     nonblocking: true,
   },
@@ -171,15 +176,11 @@ export class NvmeJob implements Disposable {
    * @throws {BusbarError} `device-failed`, `device-gone`
    */
   run(limitUs: number, isStopping: boolean): NvmeJobEnd {
-    return this.#end(this.#symbols.bb_nvme_job_run(this.#open(), limitUs, isStopping ? 1 : 0));
+    return this.end(this.#symbols.bb_nvme_job_run(this.#open(), limitUs, isStopping ? 1 : 0));
   }
 
-  /** The same on a thread of its own. Nothing else of the job may be called until it returns. */
-  async runOnThread(limitUs: number, isStopping: boolean): Promise<NvmeJobEnd> {
-    return this.#end(await this.#symbols.bb_nvme_job_run_on_thread(this.#open(), limitUs, isStopping ? 1 : 0));
-  }
-
-  #end(result: number): NvmeJobEnd {
+  /** What a call into C says of it. */
+  end(result: number): NvmeJobEnd {
     const end = ENDS[result];
     if (end !== undefined) return end;
     if (result === -EPROTO) {
@@ -239,8 +240,44 @@ export class NvmeJob implements Disposable {
     this.#symbols.bb_nvme_job_close(handle);
   }
 
+  /** For C. */
+  get pointer(): Deno.PointerObject {
+    return this.#open();
+  }
+
   #open(): Handle {
     if (this.#handle !== null) return this.#handle;
     throw new BusbarError("closed", `${this.#name}: used after it was closed`, { path: this.#name });
+  }
+}
+
+/** Jobs that take turns on one thread of Deno's pool. */
+export class NvmeJobGroup {
+  readonly #symbols: Symbols = library();
+  readonly #jobs: readonly NvmeJob[];
+  readonly #handles: BigUint64Array<ArrayBuffer>;
+  readonly #ends: Int32Array<ArrayBuffer>;
+
+  /** A group of jobs; of several, none may wait for interrupts. */
+  constructor(jobs: readonly NvmeJob[]) {
+    this.#jobs = jobs;
+    this.#handles = BigUint64Array.from(jobs, (job) => BigInt(Deno.UnsafePointer.value(job.pointer)));
+    this.#ends = new Int32Array(jobs.length);
+  }
+
+  /**
+   * Goes on for at most `limitUs` microseconds (up to 50,000), or until slots of one job are handed out. Nothing else of these
+   * jobs may be called until it returns.
+   *
+   * @returns how each job ended
+   * @throws {BusbarError} `device-failed`, `device-gone`
+   */
+  async run(limitUs: number, isStopping: boolean): Promise<NvmeJobEnd[]> {
+    const { length } = this.#jobs;
+    check(
+      await this.#symbols.bb_nvme_jobs_run(this.#handles, length, limitUs, isStopping ? 1 : 0, this.#ends),
+      "run I/O jobs",
+    );
+    return this.#jobs.map((job, i) => job.end(this.#ends[i] ?? 0));
   }
 }

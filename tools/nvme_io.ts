@@ -64,7 +64,11 @@ export const command: CommandUnknownOpts = new Command("nvme_io")
     fraction,
   )
   .option("--rate <n>", "bench: begin at most so many transfers in a second, on each drive", wholeNumber)
-  .option("--threads", "bench: each queue on a thread of its own")
+  .option(
+    "--threads [n]",
+    "bench: queues in turns on so many threads; each on one of its own without a number",
+    wholeNumber,
+  )
   .addOption(timeOption("--duration <time>", "bench: how long", "5s"))
   .option("--drive <device>", "bench: a further drive, at the same time; as often as there are", collect)
   .option("--job <file>", "bench: phases, mixes and rates from a YAML file, in fio's words")
@@ -142,7 +146,7 @@ interface Options {
   readonly readShare: number;
   readonly zipf?: number | undefined;
   readonly rate?: number | undefined;
-  readonly threads?: true | undefined;
+  readonly threads?: number | true | undefined;
   readonly duration: number;
   readonly drive?: readonly string[] | undefined;
   readonly job?: string | undefined;
@@ -181,7 +185,7 @@ function phaseOf(options: Options): BenchPhase {
     transferBytes: Number(options.blockSize ?? 4096n),
     depth: options.depth,
     queues: options.queues,
-    isThreaded: options.threads === true,
+    threads: threadsOf(options),
     ratePerSecond: options.rate ?? null,
     durationMs: options.duration,
     transfers: null,
@@ -190,6 +194,12 @@ function phaseOf(options: Options): BenchPhase {
     patternSeed: null,
     startDelayMs: 0,
   };
+}
+
+function threadsOf({ threads, queues }: Options): number | null {
+  if (typeof threads !== "number") return threads === true ? queues : null;
+  if (threads > queues) throw new BusbarError("usage", `--threads ${threads}: there are ${queues} queues`);
+  return threads;
 }
 
 function seedOf({ random }: Options): number | null {

@@ -22,7 +22,7 @@ Deno.test("the memory of a job does not grow with its length: four million trans
       transferBlocks: 1,
       depth: 128,
       queues: 4,
-      isThreaded: true,
+      threads: 2,
       randomSeed: 1,
       transfers,
       onProgress: (done) => timeline.update(done, performance.now()),

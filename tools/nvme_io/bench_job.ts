@@ -185,7 +185,11 @@ async function runDrive(
     ...(options.pollFirstUs === null ? {} : { pollFirstUs: options.pollFirstUs }),
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
     // One drive's slices must not keep another waiting.
-    isThreaded: phase.isThreaded || options.devices.length > 1,
+    ...(phase.threads !== null
+      ? { threads: phase.threads }
+      : options.devices.length > 1
+      ? { threads: phase.queues }
+      : {}),
     onProgress: (transfers) => {
       over?.update(transfers, performance.now());
       onBytes(transfers * transferBytes);

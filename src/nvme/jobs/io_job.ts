@@ -12,6 +12,7 @@ import {
   NVME_ORDERS,
   NvmeJob,
   type NvmeJobEnd,
+  NvmeJobGroup,
   type NvmeJobState,
   type NvmeJobWords,
 } from "../../../ffi/nvme_job.ts";
@@ -57,8 +58,11 @@ export interface IoJobOptions {
   readonly places?: BigUint64Array<ArrayBuffer>;
   /** Begins at most so many transfers in a second, over all queues; as many as there can be by default. */
   readonly ratePerSecond?: number;
-  /** Each queue on a thread of its own; all on this one by default. */
-  readonly isThreaded?: boolean;
+  /**
+   * On how many threads of Deno's pool the queues take turns, at most one for each; all on this one by default. Queues that wait
+   * for interrupts have one each in any case, unless there is only one.
+   */
+  readonly threads?: number;
   /** Ends after this many transfers; the whole range once by default, when in order. */
   readonly transfers?: number;
   /** Ends after this time in milliseconds. */
@@ -322,7 +326,9 @@ class Job {
     const started = performance.now();
     // A queue that sleeps in C lets no other of this thread go on.
     const sleeps = this.#options.pollFirstUs !== undefined && this.#lanes.length > 1;
-    if (this.#options.isThreaded === true || sleeps) await this.#runThreads();
+    const { threads = 0 } = this.#options;
+    if (sleeps) await this.#runThreads(this.#lanes.length);
+    else if (threads > 0) await this.#runThreads(Math.min(threads, this.#lanes.length));
     else await this.#runHere();
     const elapsedMs = performance.now() - started;
     const states = this.#lanes.map(({ job }) => job.state());
@@ -362,13 +368,19 @@ class Job {
     }
   }
 
-  /** Each queue on a thread of Deno's pool, a slice at a time. */
-  async #runThreads(): Promise<void> {
-    const results = await Promise.allSettled(this.#lanes.map(async (lane) => {
+  /** Queues in turns on threads of Deno's pool, a slice at a time. */
+  async #runThreads(count: number): Promise<void> {
+    const groups = Array.from({ length: count }, (_, i) => this.#lanes.filter((_, lane) => lane % count === i));
+    const results = await Promise.allSettled(groups.map(async (lanes) => {
+      const group = new NvmeJobGroup(lanes.map(({ job }) => job));
       try {
-        while (lane.isRunning) {
-          this.#after(lane, await lane.job.runOnThread(this.#slice(SLICE_US), this.#stops));
-          this.#look(lane);
+        while (lanes.some(({ isRunning }) => isRunning)) {
+          const ends = await group.run(this.#slice(SLICE_US), this.#stops);
+          for (const [i, lane] of lanes.entries()) {
+            if (!lane.isRunning) continue;
+            this.#after(lane, ends[i] ?? "runs");
+            this.#look(lane);
+          }
           await this.#turn();
         }
       } catch (error) {

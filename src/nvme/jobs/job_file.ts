@@ -37,8 +37,8 @@ export interface BenchPhase {
   readonly depth: number | undefined;
   /** I/O queue pairs. */
   readonly queues: number;
-  /** Each queue on a thread of its own. */
-  readonly isThreaded: boolean;
+  /** On how many threads the queues take turns; null for the one that all else runs on. */
+  readonly threads: number | null;
   /** Most transfers that begin in a second, or null. */
   readonly ratePerSecond: number | null;
   /** Milliseconds, or null. */
@@ -93,7 +93,7 @@ const settings = {
   bs: bytes(1),
   iodepth: z.int().min(1).max(65_535),
   queues: z.int().min(1).max(64),
-  threads: z.boolean(),
+  threads: z.union([z.boolean(), z.int().min(1).max(64)]),
   duration: time(1),
   number_ios: z.int().min(1),
   offset: bytes(0),
@@ -157,6 +157,9 @@ function phaseOf(name: string, given: Settings, place: string, mistakes: string[
   if (isRandom && given.duration === undefined && given.number_ios === undefined) {
     mistakes.push(`${place}: at random places it has no end: add duration or number_ios`);
   }
+  if (typeof given.threads === "number" && given.threads > (given.queues ?? 1)) {
+    mistakes.push(`${place}: threads: ${given.threads} for ${given.queues ?? 1} queues`);
+  }
   return {
     name,
     readShare: isMixed ? (given.rwmixread ?? 50) / 100 : rw.endsWith("read") ? 1 : 0,
@@ -166,7 +169,7 @@ function phaseOf(name: string, given: Settings, place: string, mistakes: string[
     transferBytes: given.bs ?? 4096,
     depth: given.iodepth,
     queues: given.queues ?? 1,
-    isThreaded: given.threads ?? false,
+    threads: given.threads === true ? given.queues ?? 1 : given.threads || null,
     ratePerSecond: given.rate_iops ?? null,
     durationMs: given.duration ?? null,
     transfers: given.number_ios ?? null,
