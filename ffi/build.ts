@@ -174,8 +174,8 @@ export interface Surroundings {
   readonly beside: readonly string[];
   /** In a compiled program the folder of its embedded files, which no other process sees; null elsewhere. */
   readonly embedded: string | null;
-  /** The processor that the libraries are for, as Deno names it. */
-  readonly arch: typeof Deno.build.arch;
+  /** The processor that the libraries are for, as Deno names it; of agents as `uname -m` says it, which is the same. */
+  readonly arch: string;
   /** Where this user's libraries are cached; null where there is no home. */
   readonly cache: string | null;
   /** Where the package was imported from, when its C sources are on a server; null or left out elsewhere. */

@@ -6,7 +6,7 @@
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { BusbarError } from "../src/core/error.ts";
-import { LocalScheduler, Results, runChunk, type Scheduler, SlurmScheduler } from "../src/sweep/mod.ts";
+import { LocalScheduler, type Point, Results, runChunk, type Scheduler, SlurmScheduler } from "../src/sweep/mod.ts";
 import { timeOption, wholeNumber } from "./cli/arguments.ts";
 import { print, printJson } from "./cli/output.ts";
 import { StepProgress } from "./cli/progress.ts";
@@ -124,7 +124,10 @@ const chunk = new Command("chunk")
   .addOption(timeOption("--timeout <time>", "for one point", POINT_LIMIT))
   .action(async (file, index, options) => {
     const worker = (): ReturnType<typeof workerOf> => workerOf(options.tool.split(" "), options.timeout);
-    await runChunk(file, index, (folder) => Results.read(folder), worker, interruption);
+    // The task's log tells what it ran itself, and whether it had been started before.
+    const start = Deno.env.get("SLURM_RESTART_COUNT") ?? "0";
+    const onStored = ({ id }: Point): void => print(`${id} chunk ${index} restart ${start}`);
+    await runChunk(file, index, (folder) => Results.read(folder), worker, interruption, onStored);
   });
 
 function wholeNumberOrZero(text: string): number {

@@ -139,18 +139,35 @@ static int create_in(struct journal *journal, const char *started) {
   return -EEXIST;
 }
 
+static unsigned days_of(unsigned year, unsigned month) {
+  static const uint8_t DAYS[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  const int is_leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+  return DAYS[month - 1] + (month == 2 && is_leap);
+}
+
+/* A moment in UTC. Not by strftime: in a static program it brings locales, time zones and 150 KB. */
+static void put_moment(char *to, size_t room, const struct timespec *at) {
+  const uint64_t seconds = at->tv_sec > 0 ? (uint64_t)at->tv_sec : 0;
+  unsigned year = 1970, month = 1;
+  uint64_t days = seconds / 86400;
+  for (; days >= days_of(year, month); month = month == 12 ? 1 : month + 1) {
+    days -= days_of(year, month);
+    if (month == 12) year++;
+  }
+  const unsigned second = (unsigned)(seconds % 86400);
+  snprintf(to, room, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", year, month, (unsigned)days + 1, second / 3600, second / 60 % 60, second % 60, (unsigned)(at->tv_nsec / 1000000));
+}
+
 static void put_header(struct buffer *line, const char *started, const uint8_t *command, size_t size) {
-  char boot[64], words[160], day[32];
+  char boot[64], words[160], moment[64];
   struct timespec now;
-  struct tm parts;
   clock_gettime(CLOCK_REALTIME, &now);
-  gmtime_r(&now.tv_sec, &parts);
-  strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &parts);
+  put_moment(moment, sizeof moment, &now);
   boot_id(boot);
   snprintf(words, sizeof words, "{\"journal\":2,\"pid\":%u,\"startTime\":\"%s\",\"bootId\":\"%s\",\"command\":", (unsigned)getpid(), started, boot);
   put_words(line, words);
   put_json(line, command, size);
-  snprintf(words, sizeof words, ",\"createdAt\":\"%s.%03dZ\"", day, (int)(now.tv_nsec / 1000000));
+  snprintf(words, sizeof words, ",\"createdAt\":\"%s\"", moment);
   put_words(line, words);
   seal_line(line, 0);
 }

@@ -233,6 +233,8 @@ export interface CxlType3 extends Part {
   readonly persistent?: bigint | undefined;
   /** The file or device that holds the persistent bytes; a file in the run's folder by default. */
   readonly file?: string | undefined;
+  /** Persistent bytes that both machines of `lab run a + b` have, in one file. */
+  readonly shared?: boolean | undefined;
   /** Bytes that their mapping on the host is aligned to: those of a dax device. */
   readonly align?: bigint | undefined;
   /** Bytes of the label area of a persistent device; 1 MiB by default. */
@@ -249,6 +251,8 @@ export interface Ivshmem extends PciPart {
   readonly size: bigint;
   /** The shared file, made when it does not exist; one in the run's folder by default. */
   readonly file?: string | undefined;
+  /** Both machines of `lab run a + b` have it, in one file. */
+  readonly shared?: boolean | undefined;
 }
 
 /** A device that needs no more than its name and properties. `device: NAME` is any QEMU device. */

@@ -202,6 +202,7 @@ const deviceSchema: Z.ZodType<Device> = z.discriminatedUnion("type", [
     volatile: cxlSize.optional(),
     persistent: cxlSize.optional(),
     file: path.optional(),
+    shared: flag().optional(),
     align: size({ min: 4n * KIB, powerOfTwo: true, what: "a power of two of at least 4KiB, such as 2MiB" }).optional(),
     lsa: size({ multiple: 4n * KIB, what: "a size in whole 4KiB such as 1MiB" }).optional(),
     sn: integer(0, Number.MAX_SAFE_INTEGER).optional(),
@@ -211,6 +212,7 @@ const deviceSchema: Z.ZodType<Device> = z.discriminatedUnion("type", [
     ...pciPart,
     size: size({ min: 4n * KIB, powerOfTwo: true, what: "a power of two of at least 4KiB, such as 16MiB" }),
     file: path.optional(),
+    shared: flag().optional(),
   }),
   keys({
     type: z.literal(plainTypes),

@@ -5,8 +5,8 @@
 
 import { createHash } from "node:crypto";
 
-import { AGENT, findProgram } from "../../ffi/build.ts";
-import { systemError } from "../core/error.ts";
+import { AGENT_PROCESSORS, findAgent } from "../../ffi/agents.ts";
+import { isBusbarError, systemError } from "../core/error.ts";
 
 /** An agent that can be sent. */
 export interface AgentFile {
@@ -37,10 +37,25 @@ export function readAgent(arch: string, path: string): AgentFile {
 }
 
 /**
- * The agents there are: that of this machine's processor, and those of others that were built.
+ * The agent of this machine's own processor.
  *
- * @throws {BusbarError} `library` where the one of this processor is not there and cannot be built
+ * @throws {BusbarError} `library` where it is not there and cannot be built
  */
-export function agentFiles(): AgentFile[] {
-  return [readAgent(Deno.build.arch, findProgram(AGENT))];
+export function ownAgent(): AgentFile {
+  return readAgent(Deno.build.arch, findAgent(Deno.build.arch));
+}
+
+/**
+ * The agent of another processor, from the package or built by its cross compiler; null where there is neither.
+ *
+ * @param arch as `uname -m` says it
+ */
+export function agentFor(arch: string): AgentFile | null {
+  if (!AGENT_PROCESSORS.includes(arch)) return null;
+  try {
+    return readAgent(arch, findAgent(arch));
+  } catch (error) {
+    if (isBusbarError(error, "library")) return null;
+    throw error;
+  }
 }

@@ -6,9 +6,9 @@
 import { systemError } from "../core/error.ts";
 import type { HostPart } from "../core/host_part.ts";
 import { registerMachines } from "../core/machine.ts";
-import { agentFiles } from "./agent_files.ts";
+import { agentFor, type AgentFile, ownAgent } from "./agent_files.ts";
 import { AgentMachine } from "./agent_machine.ts";
-import { AgentConnection, type Launch } from "./connection.ts";
+import { AgentConnection } from "./connection.ts";
 import type { Right } from "./operations.ts";
 import { sshLaunch } from "./ssh.ts";
 
@@ -41,19 +41,31 @@ export function closeAgents(): void {
 function machineBySsh(host: HostPart): AgentMachine {
   const known = machines.get(host.text);
   if (known !== undefined) return known;
-  const machine = new AgentMachine(host.text, (right) => AgentConnection.open(launchBySsh(host, right)));
+  const agents = [ownAgent()];
+  const machine = new AgentMachine(host.text, (right) => openBySsh(host, right, agents));
   machines.set(host.text, machine);
   return machine;
 }
 
-function launchBySsh(host: HostPart, right: Right): Launch {
+/** Connects; a machine with another processor says so, and is connected to again with the agent for it. */
+function openBySsh(host: HostPart, right: Right, agents: AgentFile[]): AgentConnection {
   const program = Deno.env.get("BUSBAR_SSH")?.split(/\s+/).filter((word) => word !== "");
   const replaced = program !== undefined && program.length > 0;
-  return sshLaunch(host, right, agentFiles(), {
+  const options = {
     sudo: settings.sudo === true,
     program: replaced ? program : undefined,
     controlFolder: replaced ? null : controlFolder(),
-  });
+  };
+  let processor: string | null = null;
+  try {
+    const onProcessor = (name: string): void => void (processor = name);
+    return AgentConnection.open(sshLaunch(host, right, agents, { ...options, onProcessor }));
+  } catch (error) {
+    const agent = processor === null ? null : agentFor(processor);
+    if (agent === null) throw error;
+    agents.push(agent);
+    return AgentConnection.open(sshLaunch(host, right, agents, options));
+  }
 }
 
 /** Sockets of connections that others may use again: a folder that only this user can look into. */

@@ -22,6 +22,8 @@ export interface SshOptions {
   readonly program?: readonly string[] | undefined;
   /** The folder of control sockets, of this user alone; null without any. */
   readonly controlFolder: string | null;
+  /** Told of a processor that none of the agents is for, before the connection fails for it. */
+  readonly onProcessor?: (name: string) => void;
 }
 
 const SSH_OPTIONS: readonly string[] = [
@@ -52,7 +54,7 @@ export function sshLaunch(host: HostPart, right: Right, agents: readonly AgentFi
   return {
     name: host.text,
     command: [ssh, ...own, ...port, ...user, "--", host.name, words],
-    onLine: (line) => answerTo(host, agents, line),
+    onLine: (line) => answerTo(host, agents, line, options.onProcessor),
     onEnd: (status, errors) => whyNoAgent(host, ssh, status, errors),
   };
 }
@@ -100,7 +102,12 @@ export function shellWords(right: Right, agents: readonly AgentFile[], sudo: boo
   return `exec sh -c '${parts.join("; ")}'`;
 }
 
-function answerTo(host: HostPart, agents: readonly AgentFile[], line: string): Uint8Array<ArrayBuffer> | null {
+function answerTo(
+  host: HostPart,
+  agents: readonly AgentFile[],
+  line: string,
+  onProcessor: (name: string) => void = () => {},
+): Uint8Array<ArrayBuffer> | null {
   const [, word, rest = ""] = /^busbar-agent (need|none|failed) (.*)$/.exec(line) ?? [];
   switch (word) {
     case "need": {
@@ -109,6 +116,7 @@ function answerTo(host: HostPart, agents: readonly AgentFile[], line: string): U
       return agent.bytes;
     }
     case "none":
+      onProcessor(rest);
       throw noAgentFor(host, rest, agents);
     case "failed":
       throw new BusbarError("unreachable", `${host.text}: the agent cannot be started: ${shownText(rest)}`, {

@@ -240,7 +240,8 @@ class SlurmBatch implements Batch {
 /**
  * What a task does: runs the points of a chunk that have no result yet, one after the other.
  *
- * @param results where they are kept
+ * @param openResults opens the folder where they are kept
+ * @param onStored called with each point that it ran, after its result is kept
  * @throws {BusbarError} `malformed` for what is no file of chunks
  */
 export async function runChunk(
@@ -249,6 +250,7 @@ export async function runChunk(
   openResults: (folder: string) => Results,
   openWorker: () => PointWorker,
   signal: AbortSignal,
+  onStored: (point: Point) => void = () => {},
 ): Promise<void> {
   const { folder, points } = await readChunk(path, index);
   using results = openResults(folder);
@@ -258,7 +260,9 @@ export async function runChunk(
     // A task that is run again after its node was lost has most of them already.
     if (results.load(point.id) !== null) continue;
     const outcome = await worker.run(point, signal);
-    if (outcome !== null) results.store(point, outcome);
+    if (outcome === null) continue;
+    results.store(point, outcome);
+    onStored(point);
   }
 }
 

@@ -8,6 +8,9 @@ import { FUZZ_TARGETS, type FuzzTarget } from "./targets.ts";
 const ROOT = new URL("../../", import.meta.url).pathname.replace(/\/$/, "");
 const COMPILERS = ["clang", "clang-14", "clang-15", "clang-16", "clang-17", "clang-18", "clang-19"];
 
+/** How long new inputs are made; 0 seconds take the corpus only. */
+export type FuzzLength = { readonly seconds: number } | { readonly runs: number };
+
 /** How a run ended. */
 export interface FuzzResult {
   readonly ok: boolean;
@@ -45,10 +48,9 @@ function filesOf(target: FuzzTarget): string[] {
 /**
  * Builds `tests/fuzz/NAME.c` and runs it.
  *
- * @param seconds 0 runs the corpus only
  * @param folder where the program and what it finds go; crashing inputs stay there
  */
-export async function fuzz(name: string, compiler: string, seconds: number, folder: string): Promise<FuzzResult> {
+export async function fuzz(name: string, compiler: string, length: FuzzLength, folder: string): Promise<FuzzResult> {
   const target = FUZZ_TARGETS[name];
   if (target === undefined) {
     throw new Error(`no target '${name}'; there are ${Object.keys(FUZZ_TARGETS).join(", ")}`);
@@ -67,7 +69,11 @@ export async function fuzz(name: string, compiler: string, seconds: number, fold
   const corpus = `${ROOT}/tests/fuzz/corpus/${name}`;
   const dictionary = `${ROOT}/tests/fuzz/${name}.dict`;
   const limits = ["-timeout=10", "-rss_limit_mb=2048", `-max_len=${target.maxBytes}`, `-artifact_prefix=${folder}/`];
-  const time = seconds === 0 ? ["-runs=0"] : [`-max_total_time=${seconds}`];
+  const time = "runs" in length
+    ? [`-runs=${length.runs}`]
+    : length.seconds === 0
+    ? ["-runs=0"]
+    : [`-max_total_time=${length.seconds}`];
   const words = await exists(dictionary) ? [`-dict=${dictionary}`] : [];
   const { success, stderr } = await new Deno.Command(program, {
     args: [...limits, ...time, ...words, found, corpus],

@@ -20,7 +20,12 @@ export interface Cross {
 const PACKAGES = {
   sparc64: ["gcc-sparc64-linux-gnu", "libc6-dev-sparc64-cross", "qemu-user-static"],
   aarch64: ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user-static"],
+  ppc64le: ["gcc-powerpc64le-linux-gnu", "libc6-dev-ppc64el-cross", "qemu-user-static"],
+  riscv64: ["gcc-riscv64-linux-gnu", "libc6-dev-riscv64-cross", "qemu-user-static"],
 } as const;
+
+/** What a compiler's name begins with, where it is not the processor's. */
+const COMPILERS: Readonly<Partial<Record<CrossName, string>>> = { ppc64le: "powerpc64le" };
 
 /** A processor of {@linkcode findCross}. */
 export type CrossName = keyof typeof PACKAGES;
@@ -36,7 +41,7 @@ export function findCross(name: CrossName): Cross | null {
   ) {
     const find = (...names: readonly string[]): string | undefined =>
       folders.flatMap((folder) => names.map((one) => `${folder}/${one}`)).find(isFile);
-    const compiler = find(`${name}-linux-gnu-gcc`);
+    const compiler = find(`${COMPILERS[name] ?? name}-linux-gnu-gcc`);
     const emulator = find(`qemu-${name}-static`, `qemu-${name}`);
     if (compiler !== undefined && emulator !== undefined) return { compiler, emulator, env };
   }

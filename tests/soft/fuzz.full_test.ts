@@ -16,7 +16,7 @@ for (const name of Object.keys(FUZZ_TARGETS)) {
     ignore: compiler === null,
     fn: async () => {
       const folder = await Deno.makeTempDir({ prefix: "busbar-fuzz-" });
-      const { ok, words } = await fuzz(name, compiler ?? "", 20, folder);
+      const { ok, words } = await fuzz(name, compiler ?? "", { seconds: 20 }, folder);
       assertEquals(ok, true, words);
       await Deno.remove(folder, { recursive: true });
     },

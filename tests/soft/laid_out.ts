@@ -21,7 +21,18 @@ function putTree({ folders, links, files }: HostTree, root: string): void {
   for (const [path, target] of links) {
     // Links of sysfs are relative; those of a made-up machine need not be.
     const up = "../".repeat(path.split("/").length - 3);
-    if (typeof target === "string") Deno.symlinkSync(target.replace(/^\/(sys|proc|dev)\//, up), `${root}${path}`);
+    if (typeof target === "string") putLink(target.replace(/^\/(sys|proc|dev)\//, up), `${root}${path}`);
   }
   for (const [path, bytes] of files) if (bytes instanceof Uint8Array) Deno.writeFileSync(`${root}${path}`, bytes);
+}
+
+/** Of several machines in one folder the last one counts. */
+function putLink(target: string, path: string): void {
+  Deno.mkdirSync(path.slice(0, path.lastIndexOf("/")), { recursive: true });
+  try {
+    Deno.removeSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  Deno.symlinkSync(target, path);
 }

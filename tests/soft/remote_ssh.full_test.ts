@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
+import { answerOf, HOST_TOOLS } from "./same_answers.ts";
 import { runTool, type ToolResult } from "./tool.ts";
 import { startSshServer, unpackedSshd } from "./ssh_server.ts";
 
@@ -16,19 +17,18 @@ Deno.test({
     {
       await using server = await startSshServer(folder, sshd);
       const env = { BUSBAR_SSH: server.ssh };
-      const runs: readonly (readonly [string, ...string[]])[] = [
-        ["doctor"],
-        ["pcie_topology"],
-        ["dax_config", "show"],
-        ["cxl_region", "list"],
-        ["list"],
-      ];
-      for (const [tool, ...args] of runs) {
-        const here = await runTool(tool, [...args, "--json"]);
-        const there = await runTool(tool, [...args, "--json", "--host", "ssh:lab7"], env);
-        const plain = ({ code, stdout }: ToolResult): unknown => [code, stdout.replaceAll("ssh:lab7", "this machine")];
-        assertEquals(plain(there), plain(here), `${tool}: ${there.stderr}`);
-      }
+      const here = (text: string): string => text.replaceAll("ssh:lab7", "this machine");
+      const same = async (tool: string, args: readonly string[], there: readonly string[]): Promise<void> => {
+        const result = await runTool(tool, [...there, "--json"], env);
+        const plain: ToolResult = { ...result, stdout: here(result.stdout) };
+        const expected = await answerOf(tool, args, await runTool(tool, [...args, "--json"]));
+        assertEquals(await answerOf(tool, args, plain), expected, `${tool} ${there.join(" ")}: ${result.stderr}`);
+      };
+      for (const [tool, ...args] of HOST_TOOLS) await same(tool, args, [...args, "--host", "ssh:lab7"]);
+      const functions = Array.from(Deno.readDirSync("/sys/bus/pci/devices"), ({ name }) => name).sort();
+      // A machine without PCI says the same of a function that is not there.
+      const [first = "0000:00:00.0"] = functions;
+      for (const tool of ["config", "dump_bar0"]) await same(tool, [first], [`ssh:lab7/${first}`]);
       // A machine whose key is another one than it was.
       await Deno.writeTextFile(
         `${folder}/known`,

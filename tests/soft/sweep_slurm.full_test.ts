@@ -47,8 +47,20 @@ Deno.test({
       const report = JSON.parse(new TextDecoder().decode(stdout));
       assertEquals([code, report.done, report.failed, report.missing], [0, POINTS, 0, 0]);
       assertEquals(await count(), POINTS);
-      const requeued = (await Array.fromAsync(Deno.readDir(results))).filter(({ name }) => name.startsWith("slurm-"));
-      assert(requeued.length > 3, "there were several tasks");
+      // Each task writes what it ran: the node's work was taken up again, and nothing that was done was run again.
+      const ran = (await Promise.all(
+        (await Array.fromAsync(Deno.readDir(results))).filter(({ name }) => name.startsWith("slurm-")).map(({ name }) =>
+          Deno.readTextFile(`${results}/${name}`)
+        ),
+      )).flatMap((log) =>
+        Array.from(log.matchAll(/^([0-9a-f]{24}) chunk (\d+) restart (\d+)$/gm), ([, ...one]) => one)
+      );
+      const times = Map.groupBy(ran, ([id]) => id);
+      assertEquals([...times].filter(([, runs]) => runs.length > 1), []);
+      // The first point was measured by sweep itself; a point whose task was killed after it was kept is in no log.
+      assert(times.size >= POINTS - 1 - 2 && times.size < POINTS, `${times.size} points are in the logs`);
+      assert(new Set(ran.map(([, chunk]) => chunk)).size > 3, "there were several tasks");
+      assert(ran.some(([, , restart]) => Number(restart) > 0), "no task was started again");
       // Again: there is nothing to do, and no job is started.
       const files = async (): Promise<string[]> =>
         (await Array.fromAsync(Deno.readDir(results))).map(({ name }) => name).sort();

@@ -16,6 +16,7 @@ import { timeOption } from "../cli/arguments.ts";
 import { note } from "../cli/output.ts";
 import { interruption } from "../cli/run.ts";
 import { reportLabFailure, TIME_LIMIT } from "./failure.ts";
+import { runTogether } from "./run_together.ts";
 import { copy, feedFrom } from "./streams.ts";
 
 /** A killed command that waits for a device in the kernel does not end; the guest does. */
@@ -24,7 +25,7 @@ const KILL_LIMIT_MS = 2_000;
 /** The command line of `lab run`. */
 export const run: CommandUnknownOpts = new Command("run")
   .description("Boot a machine, run a command in it and return the command's exit status.")
-  .argument("[machine]", "a machine of lab list, or a YAML file; left out with --attach")
+  .argument("[machine]", "a machine of lab list, or a YAML file; two as in a.yaml + b.yaml; left out with --attach")
   .argument("[command...]", "the command and its arguments, after --")
   .addOption(timeOption("--timeout <time>", "end the command after this time with status 124"))
   .option("--stdin", "pass standard input on to the command")
@@ -34,6 +35,7 @@ export const run: CommandUnknownOpts = new Command("run")
   .option("--attach [guest]", "use a guest that was left running, instead of booting one")
   .addHelpText("after", "\nStatus 124: the time limit. 125: the lab failed, not the command.")
   .action(async (machine, words, options) => {
+    if (machine !== undefined && words[0] === "+") return await runTogether(machine, words.slice(1), options);
     const attach = options.attach !== undefined;
     const argv = attach && machine !== undefined ? [machine, ...words] : words;
     if (argv.length === 0 || machine === undefined) {

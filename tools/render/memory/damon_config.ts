@@ -6,7 +6,7 @@
 import { bold, yellow } from "@std/fmt/colors";
 
 import { BusbarError } from "../../../src/core/error.ts";
-import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
+import { changing, closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
 import { formatBytes } from "../../../src/core/units.ts";
 import type { DamonStatus } from "../../../src/memory/damon.ts";
 import { DAMON_INTERVALS, type DamonRequest, type NodePair } from "../../../src/memory/damon_plan.ts";
@@ -103,7 +103,7 @@ export function damonJson(status: DamonStatus, obstacles: readonly string[]): Js
 
 /** The schema of what `damon_config --json` prints. */
 export function damonSchema(): JsonObject {
-  const count = { type: "string", pattern: "^[0-9]+$" };
+  const count = changing({ type: "string", pattern: "^[0-9]+$" });
   const number = { type: ["integer", "null"] };
   return documentSchema("damon_config", [closedObject({
     schema: { const: "damon_config/1" },
@@ -113,7 +113,7 @@ export function damonSchema(): JsonObject {
       items: closedObject({
         index: { type: "integer", minimum: 0 },
         running: { type: "boolean" },
-        pid: number,
+        pid: changing(number),
         schemes: {
           type: "array",
           items: closedObject({

@@ -5,7 +5,7 @@
 
 import { bold, yellow } from "@std/fmt/colors";
 
-import { closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
+import { changing, closedObject, type JsonObject } from "../../../src/core/layout_json.ts";
 import { formatBytes } from "../../../src/core/units.ts";
 import type { ExperimentRun } from "../../../src/memory/experiment.ts";
 import type { UpdatesDone } from "../../../src/memory/workload.ts";
@@ -162,7 +162,7 @@ export function tieringSchema(): JsonObject {
           id: { type: "integer", minimum: 0 },
           cpus: text,
           totalBytes: { type: "string", pattern: "^[0-9]+$" },
-          freeBytes: { type: "string", pattern: "^[0-9]+$" },
+          freeBytes: changing({ type: "string", pattern: "^[0-9]+$" }),
           tier: textOrNull,
           demotesTo: { type: "array", items: { type: "integer", minimum: 0 } },
           distances: { type: "object", additionalProperties: { type: "integer" } },
