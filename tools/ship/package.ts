@@ -14,7 +14,7 @@ import { BusbarError, systemError } from "../../src/core/error.ts";
 import { formatBytes } from "../../src/core/units.ts";
 import { note, print } from "../cli/output.ts";
 import { run } from "../cli/run.ts";
-import { type Arch, ARCHES, fillApp, ROOT, succeed, TAR_FLAGS } from "./payload.ts";
+import { type Arch, ARCHES, fillApp, otherAgents, ROOT, succeed, TAR_FLAGS } from "./payload.ts";
 import stub from "./stub.sh" with { type: "text" };
 
 function archName(text: string): Arch {
@@ -57,7 +57,7 @@ export const command: CommandUnknownOpts = new Command("package")
 
 /** Puts the files in place, as they will lie in the cache. */
 async function fill(app: string, arch: Arch, deno: string): Promise<void> {
-  await fillApp(app, [arch]);
+  await fillApp(app, [arch], otherAgents(arch));
   await Deno.copyFile(deno, `${app}/deno`);
   await Deno.chmod(`${app}/deno`, 0o755);
 }

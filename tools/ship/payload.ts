@@ -11,7 +11,8 @@ import {
   type Surroundings,
   surroundings,
 } from "../../ffi/build.ts";
-import { BusbarError } from "../../src/core/error.ts";
+import { AGENT_PROCESSORS, findAgent } from "../../ffi/agents.ts";
+import { BusbarError, isBusbarError } from "../../src/core/error.ts";
 
 /** The checkout. */
 export const ROOT: string = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
@@ -41,6 +42,18 @@ export function nativeFiles(arch: Arch = Deno.build.arch): string[] {
   const env: Surroundings["env"] = (name) =>
     name === "PATH" ? where.env(name) : name === "CC" ? crossCompiler : undefined;
   return SHIPPED_LIBRARIES.map((spec) => findLibraryFor(spec, { ...where, arch, env }, crossCompiler));
+}
+
+/** The agents for machines with other processors that can be built here: where a cross compiler is, with its C library. */
+export function otherAgents(arch: Arch): string[] {
+  return AGENT_PROCESSORS.filter((processor) => processor !== arch).flatMap((processor) => {
+    try {
+      return [findAgent(processor)];
+    } catch (error) {
+      if (isBusbarError(error, "library")) return [];
+      throw error;
+    }
+  });
 }
 
 function findLibraryFor(spec: LibrarySpec, where: Surroundings, crossCompiler: string): string {
@@ -106,12 +119,13 @@ export const TAR_FLAGS: readonly string[] = [
  * that modules open beside themselves.
  *
  * @param app a folder that is not there yet
+ * @param more further programs, by their paths
  */
-export async function fillApp(app: string, arches: readonly Arch[]): Promise<void> {
+export async function fillApp(app: string, arches: readonly Arch[], more: readonly string[] = []): Promise<void> {
   await Deno.mkdir(app);
   await Deno.copyFile(`${ROOT}/LICENSE`, `${app}/LICENSE`);
   const hashes: Record<string, string> = {};
-  for (const path of arches.flatMap((arch) => nativeFiles(arch)).sort()) {
+  for (const path of [...arches.flatMap((arch) => nativeFiles(arch)), ...more].sort()) {
     const name = path.slice(path.lastIndexOf("/") + 1);
     await Deno.copyFile(path, `${app}/${name}`);
     const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(path));
