@@ -7,7 +7,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 
 import denoJson from "../../deno.json" with { type: "json" };
 import { NO_RUNTIME } from "../../tools/ship/compile.ts";
-import { DATA_FOLDERS } from "../../tools/ship/payload.ts";
+import { DATA_FOLDERS, otherAgents } from "../../tools/ship/payload.ts";
 import { projectFiles } from "../unit/imports.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
@@ -117,14 +117,17 @@ test("the package unpacks at its first start only, also when two start at once, 
   assertStringIncludes(path, `/dist/busbar-${denoJson.version}-linux-${Deno.build.arch}`);
   for (const name of ["LICENSE", "busbar.js", "deno", "machines/nvme.yaml"]) assertStringIncludes(list, `./${name}`);
   assertEquals(list.match(/^\.\/(lib.*\.so|nvme_guardian.*)$/gm)?.length, 8);
+  const agents = Array.from(list.matchAll(/^\.\/busbar_agent-linux-(\w+)-release-[0-9a-f]+$/gm), ([, arch]) => arch);
+  const others = otherAgents(Deno.build.arch).map((path) => /busbar_agent-linux-(\w+)-/.exec(path)?.[1]);
+  assertEquals(agents.sort(), [Deno.build.arch, ...others].sort());
   const cache = `${folder}/with space`;
   const words = ["", "two words", "it's", '"$HOME"', "*"];
   const first = await Promise.all([1, 2, 3].map(() => run(path, words, { BUSBAR_PACKAGE_CACHE: cache })));
   const echoed = words.map((word) => `<${word}>\n`).join("");
   assertEquals(first, Array(3).fill({ code: 0, stdout: echoed, stderr: "" }));
-  const [app, ...others] = await Array.fromAsync(Deno.readDir(cache), ({ name }) => name);
+  const [app, ...more] = await Array.fromAsync(Deno.readDir(cache), ({ name }) => name);
   assertMatch(app ?? "", /^[0-9a-f]{16}$/);
-  assertEquals(others, []);
+  assertEquals(more, []);
   assertEquals(((await Deno.stat(cache)).mode ?? 0) & 0o077, 0, "nobody else looks in or writes");
   const made = (await Deno.stat(`${cache}/${app}/deno`)).ctime;
   await run(path, [], { BUSBAR_PACKAGE_CACHE: cache });
