@@ -165,7 +165,7 @@ Deno.test("a machine with another processor is sent the agent for it", async () 
   );
   const { code, stderr } = await runTool("doctor", ["--json", "--host", "ssh:m7"], { BUSBAR_SSH: ssh });
   // It arrived whole, and what this processor says of it is said.
-  const [sent] = Array.from(Deno.readDirSync(`${folder}/cache/busbar`), (entry) => entry.name);
+  const [sent] = await Array.fromAsync(Deno.readDir(`${folder}/cache/busbar`), (entry) => entry.name);
   assertEquals(await Deno.readFile(`${folder}/cache/busbar/${sent}`), await Deno.readFile(program));
   assertEquals(code, 3, stderr);
   assertStringIncludes(stderr, "Exec format error");

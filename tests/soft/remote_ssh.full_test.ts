@@ -25,7 +25,7 @@ Deno.test({
         assertEquals(await answerOf(tool, args, plain), expected, `${tool} ${there.join(" ")}: ${result.stderr}`);
       };
       for (const [tool, ...args] of HOST_TOOLS) await same(tool, args, [...args, "--host", "ssh:lab7"]);
-      const functions = Array.from(Deno.readDirSync("/sys/bus/pci/devices"), ({ name }) => name).sort();
+      const functions = (await Array.fromAsync(Deno.readDir("/sys/bus/pci/devices"), ({ name }) => name)).sort();
       // A machine without PCI says the same of a function that is not there.
       const [first = "0000:00:00.0"] = functions;
       for (const tool of ["config", "dump_bar0"]) await same(tool, [first], [`ssh:lab7/${first}`]);
