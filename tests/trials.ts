@@ -11,6 +11,7 @@ import { toolArgs } from "./soft/tool.ts";
 
 /** One trial. */
 export interface Trial {
+  /** What it is about; its `run` by default. */
   readonly name: string;
   /** `here`: it needs no lab machine. */
   readonly where?: "here";
@@ -18,6 +19,7 @@ export interface Trial {
   readonly given?: string;
   /** Fails, and prints the remedy. */
   readonly run: string;
+  /** The remedy as it is printed; of those that need no machine, the hints say it as well. */
   readonly remedy: string;
   /** Succeeds with the remedy; `run` again when not given. */
   readonly then?: string;
@@ -30,7 +32,8 @@ export interface Trial {
 /** All trials of the table. */
 export async function readTrials(): Promise<Trial[]> {
   const text = await Deno.readTextFile(new URL("hints.yaml", import.meta.url));
-  return (parse(text) as { trials: Trial[] }).trials;
+  const { trials } = parse(text) as { trials: (Partial<Trial> & Pick<Trial, "run" | "hints">)[] };
+  return trials.map((trial) => ({ name: trial.run, remedy: "", ...trial }));
 }
 
 /** Makes our tools words of the shell: each call a process. */

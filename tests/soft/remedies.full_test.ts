@@ -15,7 +15,7 @@ for (const { name, where, given, run, remedy, then = run, hints } of await readT
   Deno.test(`what is printed for ${name} works`, async () => {
     const folder = await Deno.makeTempDir();
     try {
-      const env = { T: folder, BUSBAR_JOURNAL_DIR: `${folder}/journals` };
+      const env = { T: folder, C: "tests/fixtures/cases", BUSBAR_JOURNAL_DIR: `${folder}/journals` };
       if (given !== undefined) assertEquals((await shell.run(`set -e; ${given}`, env)).code, 0);
       const before = await shell.run(run, env);
       assert(before.code !== 0, `${run} succeeds: there is nothing to mend`);

@@ -7,6 +7,7 @@ import { OUTPUT_OPTIONS } from "../../tools/cli/standard_output.ts";
 import { TIME_HELP } from "../../tools/cli/arguments.ts";
 import { subcommandFirst } from "../../tools/cli/subcommand.ts";
 import { TOOLS } from "../../tools/manual/catalog.ts";
+import { runTool } from "../soft/tool.ts";
 
 /** A command and its subcommands, each with its full name. */
 function all(command: CommandUnknownOpts, before = ""): [string, CommandUnknownOpts][] {
@@ -115,4 +116,13 @@ Deno.test("an option before the word of its subcommand, or without the word, is 
     assert(loaded !== undefined);
     assertEquals(subcommandFirst((await loaded.load()).command, typed.split(" ")).join(" "), understood);
   }
+});
+
+Deno.test("a tool that does nothing without a subcommand asks for one in words", async () => {
+  const { code, stderr } = await runTool("sweep", []);
+  assertEquals(code, 2);
+  assertEquals(stderr.trimEnd().split("\n").slice(-2), [
+    "sweep: which of the commands above?",
+    "  hint: sweep --help shows the arguments and options",
+  ]);
 });

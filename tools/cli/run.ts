@@ -179,6 +179,14 @@ function toBusbarError(thrown: unknown, command: CommandUnknownOpts): BusbarErro
   if (thrown instanceof BusbarError) return thrown;
   if (thrown instanceof SuppressedError) return toBusbarError(thrown.error, command);
   if (thrown instanceof CommanderError) {
+    // The help is printed already; commander has no words for why.
+    if (thrown.code === "commander.help") {
+      return new BusbarError("usage", "which of the commands above?", {
+        operation: "parse arguments",
+        hint: `${command.name()} --help shows the arguments and options`,
+        cause: thrown,
+      });
+    }
     const [first = "", ...rest] = thrown.message.replace(/^error: /, "").split("\n");
     const suggestion = rest.join(" ").replace(/^\(|\)$/g, "").trim();
     return new BusbarError("usage", first, {
