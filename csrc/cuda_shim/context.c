@@ -157,7 +157,7 @@ CUresult run4(struct context *context, uint32_t code, uint64_t a, uint64_t b, ui
 static void print_log(struct context *context) {
   char *text = malloc(window.data_bytes);
   while (text != NULL) {
-    struct request request = {.code = CMD_LOG_READ, .read = text, .read_size = window.data_bytes};
+    struct request request = {.code = CMD_LOG_READ, .read = text, .read_size = window.data_bytes, .is_counted = true};
     if (run(context, &request) != CUDA_SUCCESS || request.results[0] == 0 || request.results[0] > window.data_bytes) break;
     fwrite(text, 1, request.results[0], stdout);
     if (request.results[0] < window.data_bytes) break;

@@ -61,6 +61,7 @@ struct request {
   uint64_t bulk_size;
   void *read;             /* comes from DATA after, read_size bytes */
   uint64_t read_size;
+  bool is_counted;        /* RESULT0 says how many of them there are */
   void *bulk_read;        /* comes from BAR4's start after */
   uint64_t bulk_read_size;
   uint64_t results[4];

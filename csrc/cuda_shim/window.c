@@ -306,7 +306,9 @@ static CUresult hand_over(struct request *request) {
   TRY(window.is_shared ? run_shared(request->code) : run_trapped(request->code));
   const uint32_t result = window_read32(REG_CMD_RESULT);
   for (uint32_t i = 0; i < 4; i++) request->results[i] = window_read64(REG_RESULT0 + 8 * i);
-  if (result == 0 && request->read_size > 0) read_data(request->read, request->read_size);
+  uint64_t size = request->read_size;
+  if (request->is_counted && request->results[0] < size) size = request->results[0];
+  if (result == 0 && size > 0) read_data(request->read, size);
   if (result == 0 && request->bulk_read_size > 0) memcpy(request->bulk_read, window.bar4, request->bulk_read_size);
   return result == TYPE2_INVALID_PTX ? CUDA_INVALID_PTX : (CUresult)result;
 }

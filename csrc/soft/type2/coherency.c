@@ -1,25 +1,39 @@
 /*
  * The coherency engine: an entry for each line that some domain holds, in a snoop filter of limited size with the least
  * recently used line as its victim. src/type2/coherency.ts is the same rules once more, written to be read.
+ *
+ * Which line was used last is written down, and not kept in order: a use adds a note to the end of a list, and an entry knows the
+ * number of its last note. The first note that is still its entry's last tells the victim. A use so touches no neighbour's entry,
+ * which would not be in the processor's cache.
  */
 #define _GNU_SOURCE
 #include "coherency.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { NOWHERE = UINT32_MAX };
+/* Notes beside two for each line; how many requests ahead buckets and entries are fetched. */
+enum { NOWHERE = UINT32_MAX, MORE_NOTES = 64, BUCKETS_AHEAD = 16, ENTRIES_AHEAD = 8 };
 
 struct entry {
   uint64_t line;
-  uint32_t next_in_bucket, newer, older;
+  uint32_t next_in_bucket;
+  uint32_t note; /* the number of its last one */
   uint8_t state, owner, holders;
 };
 
+struct note {
+  uint32_t entry, number;
+};
+
 struct coherency {
-  uint32_t capacity, mask, used, newest, oldest, free;
+  uint32_t capacity, mask, used, newest, free;
+  uint32_t last_number;              /* may wrap: the notes that are kept are far fewer */
+  size_t first_note, notes_end, room; /* those in use */
   uint64_t counters[COUNTERS];
   uint32_t *buckets;
+  struct note *notes;
   struct entry entries[];
 };
 
@@ -32,8 +46,10 @@ struct coherency *bb_type2_engine_open(uint32_t lines) {
   while (room < 2 * lines) room *= 2;
   engine->mask = room - 1;
   engine->buckets = malloc(room * sizeof *engine->buckets);
-  if (engine->buckets == NULL) {
-    free(engine);
+  engine->room = 2 * (size_t)lines + MORE_NOTES;
+  engine->notes = malloc(engine->room * sizeof *engine->notes);
+  if (engine->buckets == NULL || engine->notes == NULL) {
+    bb_type2_engine_close(engine);
     return NULL;
   }
   coherency_clear(engine);
@@ -43,6 +59,7 @@ struct coherency *bb_type2_engine_open(uint32_t lines) {
 void bb_type2_engine_close(struct coherency *engine) {
   if (engine == NULL) return;
   free(engine->buckets);
+  free(engine->notes);
   free(engine);
 }
 
@@ -50,10 +67,12 @@ void coherency_clear(struct coherency *engine) {
   memset(engine->buckets, 0xff, ((size_t)engine->mask + 1) * sizeof *engine->buckets);
   for (uint32_t i = 0; i < engine->capacity; i++) {
     engine->entries[i].next_in_bucket = i + 1 < engine->capacity ? i + 1 : NOWHERE;
+    engine->entries[i].holders = 0;
   }
   engine->free = 0;
   engine->used = 0;
-  engine->newest = engine->oldest = NOWHERE;
+  engine->newest = NOWHERE;
+  engine->first_note = engine->notes_end = 0;
 }
 
 void coherency_reset_counters(struct coherency *engine) { memset(engine->counters, 0, sizeof engine->counters); }
@@ -68,28 +87,43 @@ static uint32_t find(const struct coherency *engine, uint64_t line) {
   return at;
 }
 
-static void unlink_age(struct coherency *engine, uint32_t at) {
-  struct entry *one = &engine->entries[at];
-  if (one->newer == NOWHERE) engine->newest = one->older;
-  else engine->entries[one->newer].older = one->older;
-  if (one->older == NOWHERE) engine->oldest = one->newer;
-  else engine->entries[one->older].newer = one->newer;
+/* Whether a note is its entry's last. An entry without holders is free, and has none. */
+static bool is_last(const struct coherency *engine, const struct note *note) {
+  const struct entry *one = &engine->entries[note->entry];
+  return one->holders != 0 && one->note == note->number;
+}
+
+/* Leaves only the last note of each line: at most half of what there is room for. */
+static void forget_notes(struct coherency *engine) {
+  size_t kept = 0;
+  for (size_t at = engine->first_note; at < engine->notes_end; at++) {
+    if (engine->notes_end - at > ENTRIES_AHEAD) __builtin_prefetch(&engine->entries[engine->notes[at + ENTRIES_AHEAD].entry]);
+    if (is_last(engine, &engine->notes[at])) engine->notes[kept++] = engine->notes[at];
+  }
+  engine->first_note = 0;
+  engine->notes_end = kept;
 }
 
 static void make_newest(struct coherency *engine, uint32_t at) {
-  struct entry *one = &engine->entries[at];
-  one->newer = NOWHERE;
-  one->older = engine->newest;
-  if (engine->newest != NOWHERE) engine->entries[engine->newest].newer = at;
+  if (engine->notes_end == engine->room) forget_notes(engine);
+  const uint32_t number = ++engine->last_number;
+  engine->entries[at].note = number;
+  engine->notes[engine->notes_end++] = (struct note){at, number};
   engine->newest = at;
-  if (engine->oldest == NOWHERE) engine->oldest = at;
+}
+
+/* There is a line. */
+static uint32_t oldest(struct coherency *engine) {
+  while (!is_last(engine, &engine->notes[engine->first_note])) engine->first_note++;
+  return engine->notes[engine->first_note].entry;
 }
 
 static void take_out(struct coherency *engine, uint32_t at) {
   uint32_t *link = &engine->buckets[bucket_of(engine, engine->entries[at].line)];
   while (*link != at) link = &engine->entries[*link].next_in_bucket;
   *link = engine->entries[at].next_in_bucket;
-  unlink_age(engine, at);
+  if (engine->newest == at) engine->newest = NOWHERE;
+  engine->entries[at].holders = 0;
   engine->entries[at].next_in_bucket = engine->free;
   engine->free = at;
   engine->used--;
@@ -100,12 +134,13 @@ static uint32_t holders_of(uint32_t holders) { return (uint32_t)__builtin_popcou
 static void insert(struct coherency *engine, uint64_t line, uint32_t state, uint32_t domain) {
   uint64_t *counters = engine->counters;
   if (engine->used == engine->capacity) {
-    const struct entry *victim = &engine->entries[engine->oldest];
+    const uint32_t place = oldest(engine);
+    const struct entry *victim = &engine->entries[place];
     counters[COUNT_EVICTIONS]++;
     counters[COUNT_VICTIMS]++;
     counters[COUNT_BACK_INVALIDATIONS] += holders_of(victim->holders);
     counters[COUNT_WRITEBACKS] += victim->state == LINE_M;
-    take_out(engine, engine->oldest);
+    take_out(engine, place);
   }
   const uint32_t at = engine->free;
   struct entry *one = &engine->entries[at];
@@ -176,10 +211,7 @@ uint32_t bb_type2_engine_request(struct coherency *engine, uint32_t domain, uint
   counters[COUNT_HITS]++;
   struct entry *one = &engine->entries[at];
   const uint32_t bit = 1u << domain;
-  if (at != engine->newest) {
-    unlink_age(engine, at);
-    make_newest(engine, at);
-  }
+  if (at != engine->newest) make_newest(engine, at);
   switch ((enum coherency_request)request) {
     case RD_SHARED: case RD_ANY: return read_shared(engine, one, domain);
     case RD_OWN:
@@ -211,9 +243,20 @@ uint32_t bb_type2_engine_request(struct coherency *engine, uint32_t domain, uint
   return RSP_I;
 }
 
+static void fetch_bucket(const struct coherency *engine, uint64_t line) {
+  __builtin_prefetch(&engine->buckets[bucket_of(engine, line)]);
+}
+
+static void fetch_entry(const struct coherency *engine, uint64_t line) {
+  const uint32_t at = engine->buckets[bucket_of(engine, line)];
+  if (at != NOWHERE) __builtin_prefetch(&engine->entries[at], 1);
+}
+
 void bb_type2_engine_run(struct coherency *engine, const uint16_t *requests, const uint64_t *lines, uint32_t count,
                          uint8_t *responses) {
   for (uint32_t i = 0; i < count; i++) {
+    if (count - i > BUCKETS_AHEAD) fetch_bucket(engine, lines[i + BUCKETS_AHEAD]);
+    if (count - i > ENTRIES_AHEAD) fetch_entry(engine, lines[i + ENTRIES_AHEAD]);
     const uint32_t response = bb_type2_engine_request(engine, requests[i] >> 8, requests[i] & 255, lines[i]);
     if (responses != NULL) responses[i] = (uint8_t)response;
   }
@@ -236,6 +279,8 @@ void bb_type2_engine_counters(const struct coherency *engine, uint64_t out[COUNT
 void coherency_range(struct coherency *engine, uint32_t domain, uint32_t request, uint64_t offset, uint64_t bytes) {
   if (bytes == 0) return;
   for (uint64_t line = offset / 64; line <= (offset + bytes - 1) / 64; line++) {
+    fetch_bucket(engine, line + BUCKETS_AHEAD);
+    fetch_entry(engine, line + ENTRIES_AHEAD);
     bb_type2_engine_request(engine, domain, request, line);
   }
 }
