@@ -3,7 +3,7 @@
  * @module
  */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { createHash } from "node:crypto";
 
 import { closeAll } from "../../ffi/library.ts";
@@ -15,8 +15,10 @@ import type { FileMap } from "../../src/gpu/files/file_map.ts";
 import type { DriveBytes } from "../../src/gpu/files/find_file.ts";
 import { findMappedFile } from "../../src/gpu/files/mapped_file.ts";
 import { mapMountedFile } from "../../src/gpu/files/mounted.ts";
+import { loadModel } from "../../src/gpu/load_model.ts";
 import { FileKernels } from "../../src/gpu/nvme/file_kernels.ts";
 import { NvmeDirect } from "../../src/gpu/nvme_direct.ts";
+import { type MadeTensor, safetensorsFile } from "../model_files.ts";
 import { Random } from "../unit/random.ts";
 import { blockDevice, driven, must } from "./controllers.ts";
 import type { Lab } from "./lab.ts";
@@ -25,11 +27,25 @@ const NVME = "0000:01:00.0";
 const MIB = 1 << 20;
 const CHUNK_BYTES = 1 << 16;
 
-/** Partitions: type in the MBR, first MiB, length in MiB, how it is made, and mounted. */
+/** Partitions: type in the MBR, first MiB, length in MiB, how it is made, and mounted; XFS is not read by ourselves. */
 const DISKS = [
   { type: 0x83, startMib: 1, sizeMib: 256, make: ["mkfs.ext4", "-q", "-F"], mount: ["-t", "ext4"] },
   { type: 0x0c, startMib: 300, sizeMib: 256, make: ["mkfs.vfat", "-F", "32"], mount: ["-t", "vfat"] },
+  { type: 0x83, startMib: 600, sizeMib: 320, make: ["mkfs.xfs", "-q", "-f"], mount: ["-t", "xfs"] },
 ] as const;
+
+const [EXT4, FAT, XFS] = [0, 1, 2];
+const XFS_BYTES = 6 << 20;
+
+/** Tensors that begin and end in the middle of blocks. */
+const TENSORS: readonly MadeTensor[] = [["a", 3], ["b", 70], ["c", 280_004], ["d", 511], ["e", 40_000]].map(
+  ([name, sizeBytes]) => {
+    const size = Number(sizeBytes);
+    const bytes = new Random(`tensor ${name}`).noise(Math.ceil(size / 4) * 4).slice(0, size);
+    return { name: String(name), type: "I8", shape: [size], bytes };
+  },
+);
+const MODEL = safetensorsFile(TENSORS);
 
 async function partition(device: string): Promise<void> {
   const sector = new Uint8Array(512), view = new DataView(sector.buffer);
@@ -44,7 +60,7 @@ async function partition(device: string): Promise<void> {
   await file.write(sector);
   await file.sync();
   await must("blockdev", "--rereadpt", device);
-  for (let i = 0; i < 100 && (await Deno.stat(`${device}p2`).catch(() => null)) === null; i++) {
+  for (let i = 0; i < 100 && (await Deno.stat(`${device}p3`).catch(() => null)) === null; i++) {
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }
@@ -93,18 +109,33 @@ async function refusal(drive: DriveBytes, map: FileMap): Promise<string> {
 /** Registers the test of files of `sizeBytes`. */
 export function gpuFilesTest(lab: Lab, what: string, sizeBytes: number): void {
   lab.test(
-    `${what} on ext4 and FAT32 is read by kernels of a GPU as the kernel reads it, unless it changed`,
+    `${what} on ext4, FAT32 and XFS is read by kernels of a GPU as the kernel reads it, unless it changed`,
     async () => {
       const device = await blockDevice(NVME, 1);
       await partition(device);
       const maps: FileMap[] = [], sums: string[] = [], stale: FileMap[] = [];
+      let modelMap: FileMap | null = null;
       for (const [i, { make, mount }] of DISKS.entries()) {
         const [program, ...args] = make, point = `/tmp/files${i}`, path = `${point}/some/deep folder/model.bin`;
         await must(program, ...args, `${device}p${i + 1}`);
         await Deno.mkdir(point, { recursive: true });
         await must("mount", ...mount, `${device}p${i + 1}`, point);
         await Deno.mkdir(`${point}/some/deep folder`, { recursive: true });
-        await writeScattered(path, sizeBytes, i !== 1);
+        await writeScattered(path, i === XFS ? XFS_BYTES : sizeBytes, i !== FAT);
+        if (i === XFS) {
+          // Only what is mounted read-only is taken, as the hint of the refusal says.
+          const error = await assertRejects(() => mapMountedFile(path), BusbarError, "mounted for writing");
+          assertEquals(error.hint, "mount it read-only: mount -o remount,ro");
+          await must("mount", "-o", "remount,ro", point);
+          maps.push(await mapMountedFile(path));
+          sums.push(await kernelSum(path));
+          await must("umount", point);
+          continue;
+        }
+        if (i === EXT4) {
+          await Deno.writeFile(`${point}/tensors.safetensors`, MODEL);
+          modelMap = await mapMountedFile(`${point}/tensors.safetensors`);
+        }
         await Deno.copyFile("/etc/passwd", `${point}/changed`);
         maps.push(await mapMountedFile(path));
         sums.push(await kernelSum(path));
@@ -115,7 +146,7 @@ export function gpuFilesTest(lab: Lab, what: string, sizeBytes: number): void {
         await must("umount", point);
       }
       assert(
-        maps.every(({ extents }) => extents.length > sizeBytes / MIB),
+        maps.every(({ extents, key }) => extents.length > key.sizeBytes / MIB),
         `${maps.map(({ extents }) => extents.length)} extents`,
       );
       await driven(NVME, async (controller) => {
@@ -138,19 +169,26 @@ export function gpuFilesTest(lab: Lab, what: string, sizeBytes: number): void {
           await catResolved(kernels, file, (bytes) => void resolved.update(bytes), { timeoutMs: 60_000 });
           assertEquals(resolved.digest("hex"), sums[i], `${fileSystem}, found by the kernel`);
         }
+        assert(modelMap !== null);
+        const { map } = await findMappedFile(drive, modelMap);
+        using model = await loadModel(kernels, map, { timeoutMs: 60_000 });
+        for (const { name, bytes } of TENSORS) {
+          assertEquals(model.tensors.get(name)?.sha256, createHash("sha256").update(bytes).digest("hex"), name);
+        }
       }, { lentQueues: 1 });
-      // Mounted once more, and nothing else: FAT does not say.
-      for (const i of [0]) {
+      // Mounted once more, and a file written beside it: FAT does not say.
+      for (const i of [EXT4, XFS]) {
         await must("mount", ...(DISKS[i]?.mount ?? []), `${await blockDevice(NVME, 1)}p${i + 1}`, `/tmp/files${i}`);
-        await Deno.writeTextFile(`/tmp/files${i}/another`, "file");
+        if (i === XFS) await Deno.writeTextFile(`/tmp/files${i}/some/deep folder/model.bin`, "more", { append: true });
+        else await Deno.writeTextFile(`/tmp/files${i}/another`, "file");
         await must("umount", `/tmp/files${i}`);
       }
       await driven(NVME, async (controller) => {
         const drive = await driveBytes(controller, 1);
-        for (const i of [0]) {
+        for (const [i, told] of [[EXT4, /mount/], [XFS, /written to since/]] as const) {
           const map = maps[i];
           assert(map !== undefined);
-          assert(/mount/.test(await refusal(drive, map)));
+          assertMatch(await refusal(drive, map), told);
         }
       }, { lentQueues: 1 });
       closeAll();

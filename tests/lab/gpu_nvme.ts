@@ -18,7 +18,7 @@ import type { Lab } from "./lab.ts";
 const NVME = "0000:01:00.0";
 const DD_BYTES = 65_536;
 /** Emulated, a doorbell costs what a call of the hypervisor costs: longer transfers need fewer. */
-const TRANSFER_BYTES = 32_768;
+const USUAL_TRANSFER_BYTES = 32_768;
 
 /** Each way to drive it, with a range of its own. */
 export const HOST_MEMORY_WAYS: readonly DirectOptions[] = [
@@ -33,6 +33,7 @@ async function withKernels(
   controller: NvmeController,
   gpuLocator: string,
   options: DirectOptions,
+  transferBytes: number,
   body: (
     run: (job: Pick<DirectJob, "operation" | "lba" | "blocks" | "fill" | "onRead">) => Promise<void>,
   ) => Promise<void>,
@@ -41,7 +42,7 @@ async function withKernels(
   using gpu = openGpu(gpuLocator);
   await using direct = await NvmeDirect.open(controller.driver, gpu, options);
   await body(async (job) => {
-    const transferBlocks = TRANSFER_BYTES / namespace.blockBytes;
+    const transferBlocks = transferBytes / namespace.blockBytes;
     const { transfers, submitted } = await direct.run({ namespace, transferBlocks, timeoutMs: 60_000, ...job });
     assertEquals([transfers, submitted], [Number(job.blocks) / transferBlocks, Number(job.blocks) / transferBlocks]);
   });
@@ -58,13 +59,16 @@ async function kernelSum(device: string, at: number, sizeBytes: number): Promise
 export interface DataTestOptions {
   /** Each way, with a range of its own. */
   readonly ways?: readonly DirectOptions[];
+  /** Bytes of a transfer; 32 KiB by default. */
+  readonly transferBytes?: number;
   /** The GPU; asked for in the guest. */
   readonly gpu?: () => Promise<string>;
 }
 
 /** Registers the data path of `sizeBytes` for each way, both directions. */
 export function gpuNvmeDataTest(lab: Lab, what: string, sizeBytes: number, options: DataTestOptions = {}): void {
-  const { ways = HOST_MEMORY_WAYS, gpu: findGpu = () => Promise.resolve("soft:cuda?memory=64MiB") } = options;
+  const { ways = HOST_MEMORY_WAYS, transferBytes = USUAL_TRANSFER_BYTES } = options;
+  const findGpu = options.gpu ?? (() => Promise.resolve("soft:cuda?memory=64MiB"));
   lab.test(`${what} written by kernels of a GPU are read by the kernel's driver, and the other way round`, async () => {
     const gpu = await findGpu();
     const noise = new Random("kernels of a GPU").noise(1 << 20);
@@ -80,7 +84,7 @@ export function gpuNvmeDataTest(lab: Lab, what: string, sizeBytes: number, optio
     await driven(NVME, async (controller) => {
       const { blockBytes } = await controller.namespace(1).geometry();
       for (const [way, options] of ways.entries()) {
-        await withKernels(controller, gpu, options, async (run) => {
+        await withKernels(controller, gpu, options, transferBytes, async (run) => {
           const lba = BigInt(way * sizeBytes / blockBytes);
           await run({
             operation: "write",
@@ -104,21 +108,18 @@ export function gpuNvmeDataTest(lab: Lab, what: string, sizeBytes: number, optio
       );
     }
     // The other way: noise of the kernel's own, for which its driver gives the sum.
-    await must(
-      "sh",
-      "-c",
-      `openssl rand ${sizeBytes} > /tmp/noise 2>/dev/null || head -c ${sizeBytes} /dev/urandom > /tmp/noise`,
-    );
-    const range = `bs=${DD_BYTES} oflag=direct iflag=fullblock status=none conv=fsync`;
+    const given: string[] = [];
     for (const way of ways.keys()) {
-      await must("dd", "if=/tmp/noise", `of=${device}`, `seek=${way * sizeBytes / DD_BYTES}`, ...range.split(" "));
+      const range = `seek=${way * sizeBytes / DD_BYTES} bs=${DD_BYTES}`;
+      const how = "oflag=direct iflag=fullblock status=none conv=fsync";
+      await must("sh", "-c", `head -c ${sizeBytes} /dev/urandom | dd of=${device} ${range} ${how}`);
+      given.push(await kernelSum(device, way * sizeBytes, sizeBytes));
     }
-    const given = await kernelSum(device, 0, sizeBytes);
     await driven(NVME, async (controller) => {
       const { blockBytes } = await controller.namespace(1).geometry();
       for (const [way, options] of ways.entries()) {
         const read = createHash("sha256");
-        await withKernels(controller, gpu, options, async (run) => {
+        await withKernels(controller, gpu, options, transferBytes, async (run) => {
           await run({
             operation: "read",
             lba: BigInt(way * sizeBytes / blockBytes),
@@ -128,7 +129,7 @@ export function gpuNvmeDataTest(lab: Lab, what: string, sizeBytes: number, optio
         });
         assertEquals(
           read.digest("hex"),
-          given,
+          given[way],
           `${JSON.stringify(options)}: written by the kernel's driver, read by kernels`,
         );
       }

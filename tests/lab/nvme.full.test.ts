@@ -20,6 +20,7 @@ nvmeAdminTests(lab);
 
 gpuFilesTest(lab, "a fragmented file of 40 MiB with holes", (40 << 20) + 77);
 gpuNvmeDataTest(lab, "64 MiB for each way", 64 << 20);
+gpuNvmeDataTest(lab, "1 GiB", 2 ** 30, { ways: [{ mode: "grid", queues: 4 }], transferBytes: 512 << 10 });
 vfioDataTest(lab, "1 GiB", 2 ** 30);
 nvmeRefusalTests(lab);
 dumpBar0Tests(onlyLong(lab));
