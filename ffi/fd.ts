@@ -13,6 +13,13 @@ const SYMBOLS = {
     parameters: [/* fd */ "i32", /* offset */ "u64", /* void *to */ "buffer", /* size */ "u32"],
     result: "i32",
   },
+  /** The same on a thread of Deno's pool, into memory that is no array: it takes as long as the device takes. */
+  pread_on_thread: {
+    name: "bb_pread",
+    parameters: [/* fd */ "i32", /* offset */ "u64", /* void *to */ "pointer", /* size */ "u32"],
+    result: "i32",
+    nonblocking: true,
+  },
   bb_pwrite: {
     parameters: [/* fd */ "i32", /* offset */ "u64", /* const void *from */ "buffer", /* size */ "u32"],
     result: "i32",
@@ -105,6 +112,12 @@ export class Descriptor implements Disposable {
   readInto(offset: bigint, bytes: Uint8Array<ArrayBuffer>): number {
     if (bytes.length === 0) return 0;
     return check(library().bb_pread(this.number, offset, bytes, bytes.length), "read", { path: this.name });
+  }
+
+  /** Reads `sizeBytes` bytes at `offset` into memory, on another thread; several may be under way. Returns how many. */
+  async readOnThread(offset: bigint, to: Deno.PointerObject, sizeBytes: number): Promise<number> {
+    const count = await library().pread_on_thread(this.number, offset, to, sizeBytes);
+    return check(count, "read", { path: this.name });
   }
 
   /** Writes all bytes at `offset`. @throws {BusbarError} `io` when fewer were taken */

@@ -91,6 +91,18 @@ export class GpuBuffer extends GpuResource<bigint> implements HasDeviceAddress {
     this.gpu.check(result, "cuMemcpyHtoDAsync_v2");
   }
 
+  /**
+   * Queues a copy from any host memory, which must stay until the stream has done it.
+   *
+   * @param offset of this buffer
+   */
+  queueCopy(from: Uint8Array<ArrayBuffer>, offset: number, stream: GpuStream): void {
+    const to = this.#place(offset, from.length);
+    const size = BigInt(from.length);
+    const result = this.functions.cuMemcpyHtoDAsync_v2(this.gpu.context, to, from, size, stream.handle);
+    this.gpu.check(result, "cuMemcpyHtoDAsync_v2");
+  }
+
   /** Queues a copy to pinned memory, which must stay until the stream has done it. */
   queueRead(to: PinnedBuffer, stream?: GpuStream, sizeBytes: number = Math.min(this.sizeBytes, to.sizeBytes)): void {
     const from = this.#place(0, sizeBytes);

@@ -3,6 +3,7 @@
 import { dumpBar0SignalTests, dumpBar0Tests } from "./dump_bar0.ts";
 import { gpuFilesTest } from "./gpu_files.ts";
 import { gpuNvmeDataTest } from "./gpu_nvme.ts";
+import { gpuNvmePathsTest } from "./gpu_nvme_paths.ts";
 import { killLoopTest } from "./kill_loop.ts";
 import { machine, onlyLong, unproven } from "./lab.ts";
 import { lspciLinesTest } from "./lspci_lines.ts";
@@ -19,6 +20,7 @@ listTests(lab);
 nvmeAdminTests(lab);
 
 gpuFilesTest(lab, "a fragmented file of 40 MiB with holes", (40 << 20) + 77);
+gpuNvmePathsTest(lab);
 gpuNvmeDataTest(lab, "64 MiB for each way", 64 << 20);
 gpuNvmeDataTest(lab, "1 GiB", 2 ** 30, { ways: [{ mode: "grid", queues: 4 }], transferBytes: 512 << 10 });
 vfioDataTest(lab, "1 GiB", 2 ** 30);

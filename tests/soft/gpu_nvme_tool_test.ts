@@ -67,6 +67,46 @@ Deno.test("bad input is one line, a remedy and its exit status", async () => {
   ], schema);
 });
 
+/** The ways that `paths` tells of, by their names. */
+async function pathsOf(
+  ...args: string[]
+): Promise<Map<string, { missing: string | null; figures: { bytes: string } | null }>> {
+  const { code, stdout, stderr } = await runTool("gpu_nvme", [...args, "--duration", "30ms", "--json"]);
+  assertEquals(code, 0, stderr);
+  const document = JSON.parse(stdout);
+  assertEquals(schemaErrors(schema, document), "");
+  return new Map(document.ways.map((way: { name: string }) => [way.name, way]));
+}
+
+Deno.test("paths measures every way that there is, and says of each other one why not", async () => {
+  const KERNELS = ["kernels, tier 1", "kernels, tier 2", "kernels, tier 3"];
+  const COPIES = ["CPU's driver and copy, pageable", "CPU's driver and copy, pinned"];
+  const all = await pathsOf("soft:nvme?size=1MiB", "paths");
+  for (const name of [...KERNELS, ...COPIES]) {
+    assert(Number(all.get(name)?.figures?.bytes) > 0, `${name}: ${all.get(name)?.missing}`);
+  }
+  for (const name of ["kernel's O_DIRECT read and copy", "mmap and copy", "kernel's P2PDMA", "cuFile"]) {
+    assertEquals(all.get(name)?.figures, null);
+    assert((all.get(name)?.missing ?? "") !== "", name);
+  }
+  const noMap = await pathsOf("soft:nvme?size=1MiB", "paths", "--gpu", "soft:cuda?fail=cuMemHostRegister_v2%3A801");
+  for (const name of [...KERNELS, "CPU's driver and copy, pinned"]) {
+    assertStringIncludes(noMap.get(name)?.missing ?? "", "(801 ", name);
+  }
+  assert(Number(noMap.get("CPU's driver and copy, pageable")?.figures?.bytes) > 0);
+  // Each transfer is copied, and a copy that fails ends the run.
+  const noCopy = await runTool("gpu_nvme", [
+    "soft:nvme",
+    "paths",
+    "--duration",
+    "30ms",
+    "--gpu",
+    "soft:cuda?fail=cuMemcpyHtoDAsync_v2%3A700",
+  ]);
+  assertEquals(noCopy.code, 1, noCopy.stdout);
+  assertStringIncludes(noCopy.stderr, "(700 ");
+});
+
 for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
   Deno.test(`${signal} in the middle of a kernel ends it, and what is in flight is waited for`, async () => {
     // Each command takes 100 ms, so that some are in flight whenever the signal comes.

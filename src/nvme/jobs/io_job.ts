@@ -5,6 +5,7 @@
  */
 
 import { Deadline, yieldToEventLoop } from "../../core/deadline.ts";
+import type { DmaBuffer } from "../../core/dma.ts";
 import { BusbarError } from "../../core/error.ts";
 import { Histogram } from "../../core/histogram.ts";
 import {
@@ -76,6 +77,11 @@ export interface IoJobOptions {
   readonly timeoutMs?: number;
   /** Makes what is written, and checks what is read. */
   readonly pattern?: BlockPattern;
+  /**
+   * Gets the memory of the transfers' data before the first begins. What it returns is disposed of after the last, before
+   * the memory is freed.
+   */
+  readonly holdMemory?: (buffers: readonly DmaBuffer[]) => Disposable;
   /** Gets what was read, block address and bytes; the memory is reused afterwards. */
   readonly onRead?: (lba: bigint, bytes: Uint8Array) => void;
   /** Fills what is written; in place of a pattern. */
@@ -128,6 +134,7 @@ export async function runIoJob(driver: NvmeDriver, options: IoJobOptions): Promi
   using memory = new TransferMemory(driver, options);
   try {
     makeLanes(driver, options, memory, lanes);
+    using _held = options.holdMemory?.(memory.dataBuffers);
     return await new Job(driver, options, lanes).run();
   } catch (error) {
     // Transfers may still be under way into memory that is about to be freed.
@@ -296,6 +303,10 @@ class TransferMemory implements Disposable {
       command[at + 1] = Number(value >> 32n);
     }
     return { data, command };
+  }
+
+  get dataBuffers(): readonly DmaBuffer[] {
+    return this.#data.buffers;
   }
 
   [Symbol.dispose](): void {

@@ -68,6 +68,11 @@ export class JobMemory implements Disposable {
     return piece;
   }
 
+  /** The buffers that the pieces lie in. */
+  get buffers(): readonly DmaBuffer[] {
+    return this.#buffers;
+  }
+
   /** Gives all of it back. */
   [Symbol.dispose](): void {
     for (const buffer of this.#buffers.splice(0)) buffer[Symbol.dispose]();

@@ -11,6 +11,7 @@ import { formatBytes, formatDurationMs } from "../../../src/core/units.ts";
 import type { DirectDoorbells, DirectMode, DirectResult, DirectTier } from "../../../src/gpu/nvme/direct_job.ts";
 import type { TransferPlan } from "../../../src/nvme/jobs/transfer_plan.ts";
 import { fileSchemas } from "./gpu_nvme_files.ts";
+import { pathsSchema } from "./gpu_nvme_paths.ts";
 import { documentSchema } from "../../cli/run.ts";
 import { columns } from "../../cli/table.ts";
 import {
@@ -153,6 +154,7 @@ export function gpuNvmeSchema(): JsonObject {
   const times = closedObject(timesMembers(PERCENTILES));
   return documentSchema("gpu_nvme", [
     ...fileSchemas(),
+    pathsSchema(),
     closedObject({
       schema: { const: "gpu_nvme/1" },
       device: text,
