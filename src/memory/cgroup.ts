@@ -54,3 +54,30 @@ export function makeCgroup(journal: UndoJournal, host: Host, path: string): stri
 export function insideCgroup(folder: string, argv: readonly string[]): string[] {
   return ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', folder, ...argv];
 }
+
+/**
+ * Moves a process into a cgroup: what it allocates from then on is counted there. The journal of what is changed is no place
+ * for it: the process ends with this one.
+ *
+ * @param folder of the cgroup
+ * @throws {BusbarError} `io` when it cannot be moved
+ */
+export async function enterCgroup(folder: string, pid: number): Promise<void> {
+  const { code, stderr } = await new Deno.Command("sh", {
+    args: ["-c", 'echo "$1" >"$0/cgroup.procs"', folder, String(pid)],
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  if (code === 0) return;
+  throw new BusbarError("io", `process ${pid} cannot be moved: ${new TextDecoder().decode(stderr).trim()}`, {
+    operation: "move a process into a cgroup",
+    path: `${folder}/cgroup.procs`,
+  });
+}
+
+/** Folder of the cgroup that this process is in. */
+export function ownCgroup(host: Host): string {
+  const path = /^0::(\/.*)$/m.exec(ifReadable(() => host.readText("/proc/self/cgroup")) ?? "")?.[1] ?? "/";
+  return `${cgroupMount(host) ?? "/sys/fs/cgroup"}${path === "/" ? "" : path}`;
+}

@@ -8,13 +8,13 @@ import { BusbarError } from "../core/error.ts";
 import type { Host } from "../core/host.ts";
 import { UndoJournal } from "../core/undo/journal.ts";
 import { parseBytes, parseDurationMs } from "../core/units.ts";
-import { insideCgroup, makeCgroup } from "./cgroup.ts";
+import { insideCgroup, makeCgroup, ownCgroup } from "./cgroup.ts";
 import { Beside } from "./beside.ts";
 import { checkProgram, type CommandResult, runCommand } from "./child_process.ts";
 import { countedBetween, type CounterValues, readCounters } from "./counters.ts";
 import { readDamon, startDamon } from "./damon.ts";
 import { type DamonRequest, nodeRanges, planDamon } from "./damon_plan.ts";
-import { WorkloadProcesses } from "./workload_process.ts";
+import { type BuiltInTask, WorkloadProcesses } from "./workload_process.ts";
 import { applyProfile, BALANCING_PROFILE, checkProfile, type TierProfile } from "./tiers.ts";
 
 const { z } = await loadZod();
@@ -31,14 +31,6 @@ export interface ExperimentCase {
 
 /** What runs: program and arguments, or a built-in workload of a size. */
 export type Task = readonly string[] | BuiltInTask;
-
-/** A workload that is built in. */
-export interface BuiltInTask {
-  /** The command line of the process that runs it: it takes sizes, a line each. */
-  readonly process: readonly string[];
-  /** Bytes of the table that is updated, or that are held. */
-  readonly sizeBytes: bigint;
-}
 
 /** What is counted. */
 export interface Workload {
@@ -226,16 +218,24 @@ export async function runExperiment(
 ): Promise<ExperimentRun[]> {
   checkFeasible(host, experiment);
   const runs: ExperimentRun[] = [];
-  // What runs beside is in no case's cgroup, so one process serves all cases.
-  await using besides = new WorkloadProcesses();
+  // Before anything is set: under balancing and DAMON a process starts late, and its own memory is no workload.
+  await using processes = new WorkloadProcesses();
+  const counted = experiment.workloads.map(({ task }) => task).filter(isBuiltIn);
+  const besides = experiment.workloads.map(({ beside }) => beside ?? []).filter(isBuiltIn);
+  for (const task of [...counted, ...besides]) await processes.of(task).ready(options.signal);
   for (const one of experiment.cases) {
     using journal = options.openJournal();
     const cgroup = beginCase(journal, host, one);
-    // Ended before the journal removes the cgroup that it runs in.
-    await using counted = new WorkloadProcesses();
+    // Left before the journal removes it.
+    await using inside = new AsyncDisposableStack();
+    if (cgroup !== null) {
+      for (const process of new Set(counted.map((task) => processes.of(task)))) {
+        inside.use(await process.inside(cgroup, ownCgroup(host)));
+      }
+    }
     for (const workload of experiment.workloads) {
       options.onRun?.(one.name, workload.name);
-      const run = await runWorkload(host, one, workload, { cgroup, counted, besides, signal: options.signal });
+      const run = await runWorkload(host, one, workload, { cgroup, processes, signal: options.signal });
       runs.push(run);
       options.onResult?.(run);
     }
@@ -252,12 +252,11 @@ function beginCase(journal: UndoJournal, host: Host, { profile, damon }: Experim
   return cgroup;
 }
 
-/** Where a workload runs. */
+/** What a workload runs in. */
 interface Place {
   /** Folder of the cgroup of what is counted; null for none. */
   readonly cgroup: string | null;
-  readonly counted: WorkloadProcesses;
-  readonly besides: WorkloadProcesses;
+  readonly processes: WorkloadProcesses;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -271,12 +270,12 @@ async function runWorkload(host: Host, one: ExperimentCase, workload: Workload, 
   const { beside } = workload;
   const held = beside !== null && isBuiltIn(beside) ? beside : null;
   await using _command = beside === null || isBuiltIn(beside) ? null : new Beside(beside);
-  if (held !== null) await place.besides.of(held.process).hold(held.sizeBytes, place.signal);
+  if (held !== null) await place.processes.of(held).hold(held.sizeBytes, place.signal);
   const [before, movedBefore] = [readCounters(host), movedBytes()];
   const { exitStatus, durationMs } = await run();
   const counted = countedBetween(before, readCounters(host));
   const moved = movedBytes();
-  if (held !== null) await place.besides.of(held.process).release(place.signal);
+  if (held !== null) await place.processes.of(held).release(place.signal);
   return {
     caseName: one.name,
     workload: workload.name,
@@ -288,10 +287,9 @@ async function runWorkload(host: Host, one: ExperimentCase, workload: Workload, 
 }
 
 /** What runs the counted task: a process for what is built in has been started, and is not counted. */
-async function prepared(task: Task, { cgroup, counted, signal }: Place): Promise<() => Promise<CommandResult>> {
-  const inside = (argv: readonly string[]): readonly string[] => cgroup === null ? argv : insideCgroup(cgroup, argv);
-  if (!isBuiltIn(task)) return () => runCommand(inside(task), signal);
-  const process = counted.of(inside(task.process));
+async function prepared(task: Task, { cgroup, processes, signal }: Place): Promise<() => Promise<CommandResult>> {
+  if (!isBuiltIn(task)) return () => runCommand(cgroup === null ? task : insideCgroup(cgroup, task), signal);
+  const process = processes.of(task);
   await process.ready(signal);
   return async () => {
     const started = performance.now();

@@ -10,8 +10,9 @@
 
 import { BusbarError } from "../core/error.ts";
 import type { Host } from "../core/host.ts";
-import type { BuiltInTask, BuiltInWorkloads, Experiment, ExperimentCase, Workload } from "./experiment.ts";
+import type { BuiltInWorkloads, Experiment, ExperimentCase, Workload } from "./experiment.ts";
 import type { DamonIntervals, DamonRequest, NodePair } from "./damon_plan.ts";
+import type { BuiltInTask } from "./workload_process.ts";
 import { BALANCING_PROFILE, readTierState, type TierProfile } from "./tiers.ts";
 
 /** What can be chosen of it. */

@@ -6,14 +6,16 @@
  */
 
 import { BusbarError, systemError } from "../core/error.ts";
+import { enterCgroup } from "./cgroup.ts";
 import { endChild, endQuietly } from "./child_process.ts";
 
 /** Takes nothing, and is answered by a process that is ready. */
 const NOTHING = "0B";
 
 /** One process, started when it is first needed, and again when it has ended. Dispose ends it. */
-class WorkloadProcess implements AsyncDisposable {
+export class WorkloadProcess implements AsyncDisposable {
   readonly #argv: readonly string[];
+  #cgroup: string | null = null;
   #child: Deno.ChildProcess | null = null;
   #input: WritableStreamDefaultWriter<Uint8Array> | null = null;
   #output: ReadableStreamDefaultReader<Uint8Array> | null = null;
@@ -37,11 +39,31 @@ class WorkloadProcess implements AsyncDisposable {
     }
     this.#input = this.#child.stdin.getWriter();
     this.#output = this.#child.stdout.getReader();
-    if (await this.#answer(NOTHING, signal) === 0) return;
-    throw new BusbarError("io", "a built-in workload ended before it was ready", {
-      operation: "run an experiment",
-      path: program,
-    });
+    if (await this.#answer(NOTHING, signal) !== 0) {
+      throw new BusbarError("io", "a built-in workload ended before it was ready", {
+        operation: "run an experiment",
+        path: program,
+      });
+    }
+    if (this.#cgroup !== null) await enterCgroup(this.#cgroup, this.#child.pid);
+  }
+
+  /**
+   * Moves the process into a cgroup, and each that is started in its place; dispose moves it to another.
+   *
+   * @param folder the cgroup's
+   * @param home where it is moved afterwards: an empty cgroup can be removed
+   */
+  async inside(folder: string, home: string): Promise<AsyncDisposable> {
+    this.#cgroup = folder;
+    if (this.#child !== null) await enterCgroup(folder, this.#child.pid);
+    return {
+      [Symbol.asyncDispose]: async () => {
+        this.#cgroup = null;
+        // One that has ended, unnoticed so far, is in no cgroup.
+        if (this.#child !== null) await enterCgroup(home, this.#child.pid).catch(() => {});
+      },
+    };
   }
 
   /** Runs the workload of a size. @returns 0, or the status that the process ended with meanwhile */
@@ -108,12 +130,20 @@ class WorkloadProcess implements AsyncDisposable {
   }
 }
 
-/** The processes of an experiment or of one of its cases, by their command lines. Dispose ends them. */
+/** A workload that is built in. */
+export interface BuiltInTask {
+  /** The command line of the process that runs it: it takes sizes, a line each. */
+  readonly process: readonly string[];
+  /** Bytes of the table that is updated, or that are held. */
+  readonly sizeBytes: bigint;
+}
+
+/** The processes of an experiment, by their command lines. Dispose ends them. */
 export class WorkloadProcesses implements AsyncDisposable {
   readonly #processes = new Map<string, WorkloadProcess>();
 
-  /** The process of a command line. */
-  of(argv: readonly string[]): WorkloadProcess {
+  /** The process of a workload. */
+  of({ process: argv }: BuiltInTask): WorkloadProcess {
     const key = argv.join("\0");
     const found = this.#processes.get(key) ?? new WorkloadProcess(argv);
     this.#processes.set(key, found);

@@ -162,13 +162,15 @@ Deno.test("the guides' experiment: its sizes on a fast node of 8 GiB, shares of 
 
 Deno.test("built-in workloads begin when the hog is ready, and a case with a cgroup runs them in it", async () => {
   const folder = await Deno.makeTempDir();
-  // The shell that moves itself into the cgroup writes to a real file.
-  await Deno.mkdir(`${folder}/cgroup/hmsdk`, { recursive: true });
   const machine = new TiersMachine().file("/proc/vmstat", "numa_hit 10\n")
     .file("/proc/self/mountinfo", `26 21 0:23 / ${folder}/cgroup rw,nosuid - cgroup2 cgroup2 rw\n`)
     .file(`${folder}/cgroup/cgroup.controllers`, "cpu memory\n")
     .file(`${folder}/cgroup/cgroup.subtree_control`, "cpu\n");
+  // The shell that moves a process writes to real files.
+  await Deno.mkdir(`${folder}/cgroup/hmsdk`, { recursive: true });
   machine.onFolder = (path) => void machine.file(`${path}/cgroup.events`, "populated 0\n");
+  const movedTo = async (path: string): Promise<number> =>
+    Number(await Deno.readTextFile(`${folder}/cgroup${path}/cgroup.procs`));
   const text = `
 cases:
   - {name: global, damon: {migrate: [[0, 1]]}}
@@ -195,22 +197,16 @@ workloads:
     ["cgroup", "GUPS", 0],
     ["cgroup", "GUPS alone", 0],
   ]);
-  // One process for what is counted in each case, and one for what runs beside in all; each says first that it is ready.
+  // One process for what is counted and one for what runs beside, in all cases; each says first that it is ready.
   const lines = (await Deno.readTextFile(log)).trim().split("\n");
   const numbers = [...new Set(lines.map((line) => line.split(" ")[1] ?? ""))];
-  const inCase = (one: number, readyHog: string[]): string[] => [
-    `gups ${one} 0B`,
-    ...readyHog,
-    "hog 1 2097152B",
-    `gups ${one} 1048576B held`,
-    "hog 1 0B",
-    `gups ${one} 1048576B`,
-  ];
+  const inCase = ["hog 1 2097152B", "gups 0 1048576B held", "hog 1 0B", "gups 0 1048576B"];
   assertEquals(
     lines.map((line) => line.trim().replace(/ (\d+) /, (_, number) => ` ${numbers.indexOf(number)} `)),
-    [...inCase(0, ["hog 1 0B"]), ...inCase(2, [])],
+    ["gups 0 0B", "hog 1 0B", ...inCase, ...inCase],
   );
-  assert(Number(await Deno.readTextFile(`${folder}/cgroup/hmsdk/cgroup.procs`)) > 1);
+  // What is counted alone is in the cgroup, and leaves it before it goes.
+  assertEquals([await movedTo("/hmsdk"), await movedTo("")], [Number(numbers[0]), Number(numbers[0])]);
   // The journal took the cgroup and its controller away again.
   assertEquals(machine.list(`${folder}/cgroup`), ["cgroup.controllers", "cgroup.subtree_control"]);
   assertEquals(machine.readText(`${folder}/cgroup/cgroup.subtree_control`).trim(), "cpu");
@@ -228,6 +224,8 @@ workloads:
   );
   // A failure of what is counted is a result, and the next is run by a process of its own.
   assertEquals((await run("test $size = 0B || exit 7", "true")).map(([, , status]) => status), [7, 7, 7, 7]);
+  assert(await movedTo("/hmsdk") !== Number(numbers[0]), "the one started in its place is in the cgroup too");
+  assertEquals(await movedTo(""), Number(numbers[0]), "one that has ended is not moved out");
   assertEquals(machine.readText("/sys/kernel/mm/damon/admin/kdamonds/nr_kdamonds"), "0");
   await Deno.remove(folder, { recursive: true });
   const both = text.replace("gups: 1MiB", "gups: 1MiB, command: [a]");
