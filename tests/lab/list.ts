@@ -11,7 +11,8 @@ import { toolArgs } from "../soft/tool.ts";
 import type { Lab } from "./lab.ts";
 import { list, output, read } from "./programs.ts";
 
-interface Listed {
+/** A device as `list --json` shows it. */
+export interface Listed {
   readonly id: string;
   readonly kind: string;
   readonly address: string | null;
@@ -41,15 +42,21 @@ export function listTests(lab: Lab): void {
   lab.test(
     "list shows every function and device that lspci, nvme, cxl, daxctl, ndctl and /proc/net/dev show",
     async () => {
-      const devices = await listed();
-      const named = new Map(devices.flatMap((device) => (device.names.value ?? []).map((name) => [name, device])));
-      await sameFunctions(devices);
+      const named = await sameFunctionsAndInterfaces();
       await sameNamespaces(named);
       await sameMemory(named);
-      for (const name of await interfaceNames()) assert(named.has(name), `${name} of /proc/net/dev is missing`);
     },
     { timeoutMs: 300_000, isLong: true },
   );
+}
+
+/** What `list` shows of this machine, by the kernel's names: the functions that lspci shows, and every interface. */
+export async function sameFunctionsAndInterfaces(): Promise<ReadonlyMap<string, Listed>> {
+  const devices = await listed();
+  await sameFunctions(devices);
+  const named = new Map(devices.flatMap((device) => (device.names.value ?? []).map((name) => [name, device])));
+  for (const name of await interfaceNames()) assert(named.has(name), `${name} of /proc/net/dev is missing`);
+  return named;
 }
 
 /** ip(8) is not in every image: its list comes from the same kernel. */

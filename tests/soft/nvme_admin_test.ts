@@ -3,49 +3,15 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 
 import { BusbarError } from "../../src/core/error.ts";
-import type { NvmeController } from "../../src/nvme/driver/controller.ts";
 import { sanitizeState, selfTestState, waitForSanitize, waitForSelfTest } from "../../src/nvme/jobs/drive_state.ts";
 import { commitFirmware, downloadFirmware, firmwareSlots } from "../../src/nvme/jobs/firmware.ts";
-import { readTelemetry } from "../../src/nvme/jobs/log_files.ts";
 import { nvmeAdminSchema } from "../../tools/nvme_admin.ts";
 import { schemaErrors } from "../unit/schema.ts";
+import { ACTIONS, image, losesItsCommand, QUICK, SERIAL } from "./nvme_admin_actions.ts";
 import { openController, withDriverLibraries } from "./nvme_device.ts";
 import { badInputIsExplained, runTool, toolArgs } from "./tool.ts";
 
 withDriverLibraries();
-
-const SERIAL = "BUSBAR-SOFT-0001";
-const QUICK = { intervalMs: 2, timeoutMs: 5000 };
-
-function image(revision: string): Uint8Array {
-  const bytes = new Uint8Array(8192);
-  bytes.set(new TextEncoder().encode(revision.padEnd(8)));
-  return bytes;
-}
-
-/** Each action with the opcode of its command. */
-const ACTIONS:
-  readonly (readonly [name: string, opcode: number, act: (controller: NvmeController) => Promise<unknown>])[] = [
-    ["format", 0x80, (c) => c.format(1, { erase: SERIAL, timeoutMs: 300 })],
-    ["sanitize", 0x84, async (c) => {
-      await c.sanitize("block erase", { erase: SERIAL, timeoutMs: 300 });
-      await waitForSanitize(c, QUICK);
-    }],
-    ["create", 0x0d, (c) => c.createNamespace({ blocks: 2048n }, { timeoutMs: 300 })],
-    ["detach", 0x15, (c) => c.attachNamespace(1, [1], false, { timeoutMs: 300 })],
-    ["delete", 0x0d, (c) => c.deleteNamespace(1, { erase: SERIAL, timeoutMs: 300 })],
-    ["firmware download", 0x11, (c) => downloadFirmware(c, image("2.0"))],
-    ["firmware commit", 0x10, async (c) => {
-      await downloadFirmware(c, image("2.0"));
-      await commitFirmware(c, "replace", 2);
-    }],
-    ["set feature", 0x09, (c) => c.setFeature(0x04, 300, { timeoutMs: 300 })],
-    ["self-test", 0x14, async (c) => {
-      await c.selfTest("short", undefined, { timeoutMs: 300 });
-      await waitForSelfTest(c, QUICK);
-    }],
-    ["telemetry", 0x02, (c) => readTelemetry(c, "host", 3, () => {})],
-  ];
 
 /** Faults of one command, and the codes that may come of them. */
 const FAULTS: readonly (readonly [text: string, codes: readonly string[]])[] = [
@@ -72,17 +38,7 @@ Deno.test("each action is done on a healthy drive, and ends with the right error
 });
 
 Deno.test("a command that hangs, or whose completion is lost, is a timeout, and the controller can be used again", async () => {
-  for (const name of ["format"]) {
-    const [, opcode, act] = ACTIONS.find(([one]) => one === name) ?? [];
-    assert(opcode !== undefined && act !== undefined);
-    for (const fault of ["hang", "drop"]) {
-      await using one = await openController();
-      one.soft.fault(`${fault},queue=admin,opcode=${opcode},times=1`);
-      const error = await act(one.controller).then(() => null, (error: unknown) => error);
-      assert(error instanceof BusbarError && error.code === "timeout", `${name} with ${fault}: ${error}`);
-      assertEquals((await one.controller.identify()).serial, SERIAL);
-    }
-  }
+  await losesItsCommand("format");
 });
 
 Deno.test("a sanitize that fails, a self-test that fails: told, and the failure mode is left by its own action", async () => {

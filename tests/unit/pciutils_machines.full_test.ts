@@ -7,6 +7,7 @@ import { assert, assertEquals } from "@std/assert";
 
 import { Unknown } from "../../src/core/fact.ts";
 import { debianArchive, parseAptSources, writeAptSources } from "../../src/lab/apt_sources.ts";
+import { readInventory } from "../../src/pci/inventory.ts";
 import { formatRate } from "../../src/pci/link.ts";
 import { parseMachine } from "../../src/pci/recorded_machine.ts";
 import { nodesAbove, readTopology, type Topology } from "../../src/pci/topology.ts";
@@ -158,7 +159,8 @@ const DIFFERENT: Readonly<Record<string, string>> = {
   "pri-pasid": "of an integrated endpoint lspci prints other lines of DevCap2",
 };
 
-const everyLine = "every line that lspci -vvv prints of a capability of pciutils' machines is what our tables say";
+const everyLine =
+  "every function of pciutils' machines is listed, and every line that lspci -vvv prints of a capability is what our tables say";
 const linesNeed = withNeeds(
   folder === null ? `${everyLine} (not run: Debian's source package cannot be fetched)` : everyLine,
   "lspci",
@@ -172,7 +174,10 @@ Deno.test({
     for (const file of recordings) {
       if (Object.keys(DIFFERENT).includes(file.split("/").at(-1) ?? "")) continue;
       const { host } = parseMachine(Deno.readTextFileSync(file), file);
-      for (const block of parseLspci(lspci(file, "-nvvv"))) {
+      const blocks = parseLspci(lspci(file, "-Dnvvv"));
+      const { devices } = readInventory(host);
+      assertEquals(devices.map(({ id }) => id).sort(), blocks.map(({ name }) => name).sort(), file);
+      for (const block of blocks) {
         const config = host.readBytes(`/sys/bus/pci/devices/${block.name}/config`, 0, 4096);
         if (config.length <= 64) continue;
         const result = capabilityDifferences(block, config);
