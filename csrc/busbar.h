@@ -399,6 +399,13 @@ BB_API int32_t bb_file_blocks(int32_t fd, uint32_t first, uint32_t *out, uint32_
 BB_API int32_t bb_nvme_passthru(int32_t fd, int32_t is_admin, const uint32_t *words, void *data, uint32_t data_size,
                                 void *metadata, uint32_t metadata_size, uint32_t timeout_ms, uint32_t *result);
 
+/* ---- cxl.c: commands through the kernel's driver, linux/cxl_mem.h ------------------------------------------------- */
+
+/* Sends Get Health Information to an open /dev/cxl/memN, and writes what the device returns to out, at most size bytes.
+ * Returns how many, or -errno: -ENOTTY where the device or the kernel has no such command, -EIO where the device refused it.
+ * The call blocks until the mailbox is free and the command is done, which the kernel limits to a few seconds. */
+BB_API int32_t bb_cxl_health_info(int32_t fd, uint8_t *out, uint32_t size);
+
 /* ---- cuda.c: CUDA driver libraries --------------------------------------------------------------------------------
  *
  * Each function of api/cuda_api.h has a caller of its name with bb_ in front, and the driver and the context as first

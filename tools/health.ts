@@ -17,7 +17,13 @@ import { HEALTH_METRICS, type Target, targetsOf } from "./health/targets.ts";
 import { eventLine, healthJson, healthLines, healthSchema } from "./render/health/health.ts";
 
 /** What is bad on any machine, whatever the user thinks. */
-const USUAL_THRESHOLDS: readonly string[] = ["nvme_critical_warning!=0", "+nvme_media_errors>0", "+pci_fatal_errors>0"];
+const USUAL_THRESHOLDS: readonly string[] = [
+  "nvme_critical_warning!=0",
+  "+nvme_media_errors>0",
+  "+pci_fatal_errors>0",
+  "cxl_health_status!=0",
+  "cxl_media_status!=0",
+];
 /** No drive's numbers change faster, and each look is a command to it. */
 const SHORTEST_INTERVAL_MS = 1000;
 const USUAL_INTERVAL_MS = 10_000;

@@ -1,8 +1,13 @@
 /** health on the software controller: what its faults change is told at the next look. */
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 
+import { cxlHealthInfo } from "../../ffi/cxl.ts";
+import { Descriptor } from "../../ffi/fd.ts";
+import { BusbarError } from "../../src/core/error.ts";
+import { Unknown } from "../../src/core/fact.ts";
 import { HealthMonitor, metricNames, parseThreshold } from "../../src/core/health_monitor.ts";
+import { readCxlDeviceHealth } from "../../src/cxl/device_health.ts";
 import { readNvmeHealth, SMART_METRICS } from "../../src/nvme/jobs/health.ts";
 import { healthSchema } from "../../tools/render/health/health.ts";
 import { schemaErrors } from "../unit/schema.ts";
@@ -10,6 +15,10 @@ import { openController, withDriverLibraries } from "./nvme_device.ts";
 import { badInputIsExplained, runTool } from "./tool.ts";
 
 withDriverLibraries();
+Deno.test.beforeAll(async () => {
+  using none = Descriptor.open("/dev/null", true);
+  await cxlHealthInfo(none, 18).catch(() => {});
+});
 
 Deno.test("a temperature that a fault raises is beyond its threshold at the next look, and back after the next", async () => {
   await using one = await openController();
@@ -38,6 +47,13 @@ Deno.test("looks leave the event pending that announced the log", async () => {
   await readNvmeHealth(one.controller, {});
   assertEquals(one.soft.counter("commands"), before + 1n, "a look is one command");
   await events.return();
+});
+
+Deno.test("a CXL device that is absent, and one whose driver has no such command", async () => {
+  await assertRejects(() => readCxlDeviceHealth("mem4242", {}), BusbarError, "/dev/cxl/mem4242");
+  using other = Descriptor.open("/dev/null", true);
+  const ask = (_memdev: string, sizeBytes: number): Promise<Uint8Array> => cxlHealthInfo(other, sizeBytes);
+  assert(await readCxlDeviceHealth("mem0", {}, ask) instanceof Unknown);
 });
 
 Deno.test("the tool: once, over time, beyond a threshold, with and without serial numbers", async () => {

@@ -1,10 +1,13 @@
 /** Metrics as text, thresholds, a week of looks, the listener against hostile clients. */
 
-import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 
-import { BusbarError } from "../../src/core/error.ts";
+import { decodeTable } from "../../src/core/decoded.ts";
+import { BusbarError, type ErrorCode } from "../../src/core/error.ts";
 import { type DeviceSample, HealthMonitor, metricNames, parseThreshold } from "../../src/core/health_monitor.ts";
+import { textLines } from "../../src/core/layout_text.ts";
 import { formatMetrics, type MetricRow } from "../../src/core/metrics.ts";
+import { CXL_HEALTH_INFO, readCxlDeviceHealth } from "../../src/cxl/device_health.ts";
 import { readCxlEvents } from "../../src/cxl/health.ts";
 import { Unknown } from "../../src/core/fact.ts";
 import { isLoopback, MetricsListener, parseListenAddress } from "../../tools/health/listener.ts";
@@ -102,6 +105,41 @@ Deno.test("CXL events: lines of the device in the trace; not known while nobody 
     ["cxl_dram", 1],
     ["cxl_poison", 1],
   ]);
+});
+
+/** As the kernel's own mock of a device answers (tools/testing/cxl/test/mem.c, mock_health_info): its numbers, byte by byte. */
+const MOCK = Uint8Array.of(0x07, 3, 0x18, 15, 25, 0, 10, 0, 0, 0, 20, 0, 0, 0, 30, 0, 0, 0);
+
+Deno.test("a CXL device's health: the kernel's mock device; what is not reported; a command that it has not", async () => {
+  const read = async (answer: Uint8Array): Promise<Record<string, number>> => {
+    const values = await readCxlDeviceHealth("mem0", {}, () => Promise.resolve(answer));
+    assert(Array.isArray(values));
+    return Object.fromEntries(values.map(({ row, value }) => [row.name.replace("busbar_cxl_", ""), Number(value)]));
+  };
+  assertEquals(await read(MOCK), {
+    health_status: 7,
+    media_status: 3,
+    additional_status: 0x18,
+    used_ratio: 0.15,
+    temperature_celsius: 25,
+    dirty_shutdowns: 10,
+    corrected_volatile_errors: 20,
+    corrected_persistent_errors: 30,
+  });
+  const text = JSON.stringify(textLines(decodeTable(CXL_HEALTH_INFO, MOCK).rows));
+  for (const part of ["all data is lost", "Maintenance is needed", "critical", "warning", "25 °C", "15 %"]) {
+    assertStringIncludes(text, part);
+  }
+  const [status = 0, media = 0, more = 0, ...rest] = MOCK;
+  const cold = await read(Uint8Array.of(status, media, more, 0xff, 0xf6, 0xff, ...rest.slice(3)));
+  assertEquals([cold.temperature_celsius, cold.used_ratio], [-10, undefined]);
+  const unknown = await read(Uint8Array.of(status, media, more, 0xff, 0xff, 0x7f, ...rest.slice(3)));
+  assertEquals([unknown.temperature_celsius, unknown.used_ratio], [undefined, undefined]);
+  await assertRejects(() => read(MOCK.subarray(0, 17)), BusbarError, "17 bytes of 18");
+  const failing = (code: ErrorCode): Promise<unknown> =>
+    readCxlDeviceHealth("mem0", {}, () => Promise.reject(new BusbarError(code, "no")));
+  assert(await failing("unsupported") instanceof Unknown);
+  await assertRejects(() => failing("permission"), BusbarError, "no");
 });
 
 async function request(port: number, text: string): Promise<string> {

@@ -10,6 +10,7 @@ import type { DeviceSample } from "../../src/core/health_monitor.ts";
 import { type Locator, parseLocator, wrongLocatorKind } from "../../src/core/locator.ts";
 import type { MetricRow, MetricValue } from "../../src/core/metrics.ts";
 import { formatPciAddress } from "../../src/core/pci_address.ts";
+import { CXL_DEVICE_METRICS, readCxlDeviceHealth } from "../../src/cxl/device_health.ts";
 import { CXL_METRICS, readCxlEvents } from "../../src/cxl/health.ts";
 import { NvmeController } from "../../src/nvme/driver/controller.ts";
 import { readNvmeHealth, SMART_METRICS } from "../../src/nvme/jobs/health.ts";
@@ -30,7 +31,14 @@ const INFO: MetricRow = {
 };
 
 /** Every kind of number that `health` shows. */
-export const HEALTH_METRICS: readonly MetricRow[] = [UP, ...SMART_METRICS, ...PCI_METRICS, ...CXL_METRICS, INFO];
+export const HEALTH_METRICS: readonly MetricRow[] = [
+  UP,
+  ...SMART_METRICS,
+  ...PCI_METRICS,
+  ...CXL_METRICS,
+  ...CXL_DEVICE_METRICS,
+  INFO,
+];
 
 /** A command to a drive that takes longer than this is a problem, not a number. */
 const READ_LIMIT_MS = 10_000;
@@ -117,9 +125,7 @@ class DeviceTarget implements Target {
     try {
       if (address !== null) values.push(...readPciHealth(thisMachine, address, labels));
       values.push(...await this.#nvme(labels));
-      const events = this.#place.memdev === null ? [] : readCxlEvents(thisMachine, this.#place.memdev, labels);
-      // That events are not traced says nothing against the device.
-      if (events !== null && !(events instanceof Unknown)) values.push(...events);
+      values.push(...await this.#cxl(labels));
     } catch (error) {
       if (!(error instanceof BusbarError) || interruption.aborted) throw error;
       problems.push(error.message);
@@ -136,6 +142,17 @@ class DeviceTarget implements Target {
     if (!this.#withSerials) return values;
     const { serial } = await this.#controller.identify();
     return [...values, { row: INFO, labels: { ...labels, serial }, value: 1 }];
+  }
+
+  /** That events are not traced, or that it has no such command, says nothing against a device. */
+  async #cxl(labels: Readonly<Record<string, string>>): Promise<MetricValue[]> {
+    const { memdev } = this.#place;
+    if (memdev === null) return [];
+    const facts = [
+      readCxlEvents(thisMachine, memdev, labels),
+      await readCxlDeviceHealth(memdev, labels),
+    ];
+    return facts.flatMap((fact) => fact === null || fact instanceof Unknown ? [] : fact);
   }
 
   /** After an error it is opened anew at the next look: it may have been reset, or plugged in again. */

@@ -24,14 +24,14 @@ interface Column {
 
 const plain = (value: number): string => String(value);
 const COLUMNS: readonly Column[] = [
-  { title: "TEMP", of: ["nvme_temperature_celsius"], text: (value) => `${value} °C` },
+  { title: "TEMP", of: ["nvme_temperature_celsius", "cxl_temperature_celsius"], text: (value) => `${value} °C` },
   {
     title: "WARNING",
-    of: ["nvme_critical_warning"],
+    of: ["nvme_critical_warning", "cxl_health_status"],
     text: (value) => value === 0 ? "none" : `0x${value.toString(16)}`,
   },
   { title: "SPARE", of: ["nvme_available_spare_ratio"], text: (value) => `${Math.round(100 * value)} %` },
-  { title: "USED", of: ["nvme_used_ratio"], text: (value) => `${Math.round(100 * value)} %` },
+  { title: "USED", of: ["nvme_used_ratio", "cxl_used_ratio"], text: (value) => `${Math.round(100 * value)} %` },
   { title: "WRITTEN", of: ["nvme_written_bytes"], text: (value) => formatDecimalBytes(BigInt(Math.round(value))) },
   { title: "MEDIA ERRORS", of: ["nvme_media_errors"], text: plain },
   { title: "ERROR LOG", of: ["nvme_error_log_entries"], text: plain },
