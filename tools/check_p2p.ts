@@ -17,6 +17,7 @@ import { CLASS_NVME } from "../src/pci/function.ts";
 import { readMachineFile } from "../src/pci/machine_file.ts";
 import { readTopology } from "../src/pci/topology.ts";
 import { p2pLines, p2pSchema } from "./render/gpu/check_p2p.ts";
+import { SUDO_OPTION } from "./cli/machine.ts";
 import { note, print, printJson, printSchema } from "./cli/output.ts";
 import { documentSchema, raiseExitStatus, run } from "./cli/run.ts";
 
@@ -109,6 +110,7 @@ export const command: CommandUnknownOpts = new Command("check_p2p")
   .option("--force", "read also where a read is not known to return: it may lose the drive until a power cycle")
   .option("--host <machine>", "as the machine among the arguments: ssh:[USER@]NAME[:PORT], or file:RECORDING")
   .option("--verbose", "show the rule that each check rests on")
+  .option(...SUDO_OPTION)
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (what, options) => {

@@ -15,6 +15,7 @@ import { pciLocatorOf } from "../src/pci/kernel_names.ts";
 import { lockFunction } from "../src/pci/lock.ts";
 import { configValue, findConfigRegister, heldRefusal, openConfig, writeConfig } from "../src/pci/register_access.ts";
 import { accessBytes, timeOption, unsigned, wholeNumber } from "./cli/arguments.ts";
+import { SUDO_OPTION } from "./cli/machine.ts";
 import { note, print, printJson, printSchema } from "./cli/output.ts";
 import { showConfig } from "./config/show.ts";
 import { reportSchemas } from "./render/pci/config_report.ts";
@@ -81,6 +82,7 @@ export const command: CommandUnknownOpts = new Command("config")
   .option("--write", "allow writing")
   .option("--dry-run", "tell what would be written; write nothing")
   .option("--force", "write also while a kernel driver has the device")
+  .option(...SUDO_OPTION)
   .option("--json", "print one JSON document; with --watch a line for each look")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (device, action, register, value, options) => {

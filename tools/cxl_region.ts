@@ -18,7 +18,7 @@ import { type DaxModeOptions, daxToDevdax, daxToSystemRam, offlineDax, onlineDax
 import type { DaxDevice } from "../src/memory/devdax.ts";
 import { sizeBytes, timeOption, wholeNumber } from "./cli/arguments.ts";
 import { cxlJson, cxlLines, cxlSchema } from "./render/cxl/cxl_region.ts";
-import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
+import { HOST_OPTION, hostFrom, SUDO_OPTION } from "./cli/machine.ts";
 import { note, print, printJson } from "./cli/output.ts";
 import { withoutWord, withSchema } from "./cli/subcommand.ts";
 import { interruption, openJournal, run } from "./cli/run.ts";
@@ -58,6 +58,7 @@ const list: CommandUnknownOpts = new Command("list")
   .description("Show windows, memory devices, regions and dax devices. This is what it does without a word.")
   .option("--explain", "print the commands of other tools that show the same")
   .option(...HOST_OPTION)
+  .option(...SUDO_OPTION)
   .option("--json", "print one JSON document")
   .action((options) => {
     if (options.explain) note(`other tools: ${listEquivalents().join("; ")}`);

@@ -25,7 +25,7 @@ import {
   type MigrationOptions,
 } from "./render/memory/damon_config.ts";
 import { writeOutput } from "./cli/files.ts";
-import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
+import { HOST_OPTION, hostFrom, SUDO_OPTION } from "./cli/machine.ts";
 import { note, print, printJson } from "./cli/output.ts";
 import { readYaml } from "../src/memory/tier_profile.ts";
 import { withoutWord, withSchema } from "./cli/subcommand.ts";
@@ -156,6 +156,7 @@ const runInside = planning("run", "Run a command in a cgroup of its own with DAM
 const status: CommandUnknownOpts = new Command("status")
   .description("Show kdamonds and what they have moved. This is what it does without a word.")
   .option(...HOST_OPTION)
+  .option(...SUDO_OPTION)
   .option("--json", "print one JSON document")
   .action((options) => show(options));
 

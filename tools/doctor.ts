@@ -10,7 +10,7 @@ import { closedObject, type JsonObject } from "../src/core/layout_json.ts";
 import type { Host } from "../src/core/host.ts";
 import { examineMemory, readKernelConfig } from "../src/memory/doctor.ts";
 import { examineMachine, type Finding } from "../src/pci/doctor.ts";
-import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
+import { HOST_OPTION, hostFrom, SUDO_OPTION } from "./cli/machine.ts";
 import { print, printJson, printSchema } from "./cli/output.ts";
 import { documentSchema, raiseExitStatus, run } from "./cli/run.ts";
 
@@ -44,6 +44,7 @@ export const command: CommandUnknownOpts = new Command("doctor")
   )
   .addArgument(new Argument("[of]", "memory: CXL, dax, hotplug, tiers, DAMON, cgroups").choices(["memory"] as const))
   .option(...HOST_OPTION)
+  .option(...SUDO_OPTION)
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (of, options) => {

@@ -28,6 +28,7 @@ import { accessBytes, barIndex, byteRange, timeOption } from "./cli/arguments.ts
 import { bytesJson, changeJson, diffJson, dumpBar0Schema, registersJson } from "./render/pci/dump_bar0.ts";
 import { writeOutput } from "./cli/files.ts";
 import { hexLines } from "./render/pci/hexdump.ts";
+import { SUDO_OPTION } from "./cli/machine.ts";
 import { note, print, printJson, printJsonLine, printSchema } from "./cli/output.ts";
 import { barLine, functionLine } from "./render/pci/pci.ts";
 import { changeLines, registerLines } from "./render/pci/registers.ts";
@@ -52,6 +53,7 @@ export const command: CommandUnknownOpts = new Command("dump_bar0")
   .option("--enable-memory", "turn memory decoding on for the time of the command, then put it back")
   .option("--dry-run", "list what --enable-memory would change, and stop")
   .option("--force", "read although a driver holds the device, or where reading is not defined")
+  .option(...SUDO_OPTION)
   .option("--json", "print one JSON document; with --watch, JSON Lines")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (text, options, self) => {

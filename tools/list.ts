@@ -13,7 +13,7 @@ import { DEVICE_KINDS, type InventoryDevice, readInventory } from "../src/pci/in
 import { inventoryChanges } from "../src/pci/inventory_changes.ts";
 import { onlyWith } from "./cli/applicable.ts";
 import { nodeNumber, timeOption, wholeNumber } from "./cli/arguments.ts";
-import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
+import { HOST_OPTION, hostFrom, SUDO_OPTION } from "./cli/machine.ts";
 import { note, print, printJson, printJsonLine, printSchema } from "./cli/output.ts";
 import { changeJson, changeLine, inventoryJson, inventoryLines, inventorySchema } from "./render/pci/inventory.ts";
 import { interruption, run } from "./cli/run.ts";
@@ -31,6 +31,7 @@ export const command: CommandUnknownOpts = new Command("list")
     new Argument("[what]", "which devices").choices([...DEVICE_KINDS, "all"] as const).default("all" as const),
   )
   .option(...HOST_OPTION)
+  .option(...SUDO_OPTION)
   .option("--driver <name>", "only devices that this driver has; none: that no driver has")
   .option("--node <n>", "only devices of this NUMA node", nodeNumber)
   .option("--class <code>", "only PCI functions of this class: 01, 0108 or 010802")

@@ -21,7 +21,7 @@ import {
   TABLE_FORMATS,
   type TableFormat,
 } from "./render/memory/numa_stats.ts";
-import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
+import { HOST_OPTION, hostFrom, SUDO_OPTION } from "./cli/machine.ts";
 import { note, print, printJson, printJsonLine, printSchema } from "./cli/output.ts";
 import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 
@@ -43,6 +43,7 @@ export const command: CommandUnknownOpts = new Command("numa_stats")
   .option("--count <n>", "end after so many intervals", wholeNumber)
   .option("--node <n>", "the counters of one node", nodeNumber)
   .option(...HOST_OPTION)
+  .option(...SUDO_OPTION)
   .addOption(new Option("--format <form>", "of the table").choices(TABLE_FORMATS).default("text" as const))
   .option("--json", "print one JSON document; a line for each interval")
   .option("--json-schema", "print the schema of --json, and stop")

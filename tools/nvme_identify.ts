@@ -16,6 +16,7 @@ import { wholeNumber } from "./cli/arguments.ts";
 import { writeOutput } from "./cli/files.ts";
 import { type AccessPath, type Detail, reportLines } from "./render/nvme/nvme_identify.ts";
 import { nvmeIdentifySchema, reportJson } from "./render/nvme/nvme_identify_json.ts";
+import { SUDO_OPTION } from "./cli/machine.ts";
 import { note, print, printJson, printSchema } from "./cli/output.ts";
 import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 
@@ -35,6 +36,7 @@ export const command: CommandUnknownOpts = new Command("nvme_identify")
   .option("--raw <file>", "with --page: write its bytes to a file, as nvme -o binary does; - is standard output")
   .option("--save <folder>", "write every page that was read to a file in this folder")
   .option("--no-iommu", "drive an unbound controller although nothing keeps it from other memory")
+  .option(...SUDO_OPTION)
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (text, options, self) => {

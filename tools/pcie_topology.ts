@@ -19,7 +19,7 @@ import { judgePair, type PairVerdict } from "../src/pci/p2p.ts";
 import { judgeClasses, peerClasses, type PeerMatrix } from "../src/pci/p2p_classes.ts";
 import { findNode, isPeer, nodesAbove, readTopology, type Topology, type TopologyNode } from "../src/pci/topology.ts";
 import { writeOutput } from "./cli/files.ts";
-import { HOST_OPTION } from "./cli/machine.ts";
+import { HOST_OPTION, SUDO_OPTION } from "./cli/machine.ts";
 import { note, print, printJson, printJsonWithList, printSchema } from "./cli/output.ts";
 import { topologyJson, topologySchema, verdictJson } from "./render/pci/topology_json.ts";
 import type { PictureOf } from "./render/pci/topology_labels.ts";
@@ -33,6 +33,7 @@ export const command: CommandUnknownOpts = new Command("pcie_topology")
   .description("Show the tree of PCI functions: links, ACS, IOMMU groups, BARs; and who can reach whom. Only reads.")
   .argument("[device...]", "0000:01:00.0: only these and what lies above them; file:RECORDING: another machine")
   .option(...HOST_OPTION)
+  .option(...SUDO_OPTION)
   .option("--p2p", "judge traffic between the devices given, or between all drives, GPUs, network and CXL devices")
   .option(
     "--svg <file>",

@@ -10,7 +10,7 @@ import { type Machine, unsupportedBy } from "../src/core/machine.ts";
 import { type FoundJournal, keptName } from "../src/core/undo/found_journals.ts";
 import { localJournals, type MachineJournals } from "../src/core/undo/machine_journals.ts";
 import type { Restored } from "../src/core/undo/roll_back.ts";
-import { HOST_OPTION, machineFrom } from "./cli/machine.ts";
+import { HOST_OPTION, machineFrom, SUDO_OPTION } from "./cli/machine.ts";
 import { print, printJson, printSchema } from "./cli/output.ts";
 import { raiseExitStatus, run } from "./cli/run.ts";
 import { restoreSchema } from "./render/restore/restore_schema.ts";
@@ -19,6 +19,7 @@ import { restoreSchema } from "./render/restore/restore_schema.ts";
 export const command: CommandUnknownOpts = new Command("restore")
   .description("Put back what earlier runs changed on this machine and could not put back because they were killed.")
   .option(...HOST_OPTION)
+  .option(...SUDO_OPTION)
   .option("--kept <name>", "put back what a command meant to stay kept under this name")
   .option("--dry-run", "list the journals and what would be put back; change nothing")
   .option("--json", "print one JSON document")

@@ -9,7 +9,7 @@ import { thisMachine } from "../src/core/host.ts";
 import { UndoJournal } from "../src/core/undo/journal.ts";
 import { runCommand } from "../src/memory/child_process.ts";
 import { applyProfile, readTierState, TIERING_KEPT } from "../src/memory/tiers.ts";
-import { HOST_OPTION, hostFrom } from "./cli/machine.ts";
+import { HOST_OPTION, hostFrom, SUDO_OPTION } from "./cli/machine.ts";
 import { note, print, printJson } from "./cli/output.ts";
 import { readTierProfile } from "../src/memory/tier_profile.ts";
 import { tieringSchema, tierJson, tierLines } from "./render/memory/tiering.ts";
@@ -27,6 +27,7 @@ function show(options: { readonly json?: true | undefined; readonly host?: strin
 const showCommand: CommandUnknownOpts = new Command("show")
   .description("Show nodes, tiers, where pages are demoted to, and the settings. This is what it does without a word.")
   .option(...HOST_OPTION)
+  .option(...SUDO_OPTION)
   .option("--json", "print one JSON document")
   .action(show);
 

@@ -6,7 +6,7 @@
 import { systemError } from "../core/error.ts";
 import type { HostPart } from "../core/host_part.ts";
 import { registerMachines } from "../core/machine.ts";
-import { agentFor, type AgentFile, ownAgent } from "./agent_files.ts";
+import { type AgentFile, agentFor, ownAgent } from "./agent_files.ts";
 import { AgentMachine } from "./agent_machine.ts";
 import { AgentConnection } from "./connection.ts";
 import type { Right } from "./operations.ts";

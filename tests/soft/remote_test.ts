@@ -15,6 +15,7 @@ import { manyFunctions } from "../unit/many_functions.ts";
 import { pciMachine } from "../unit/pci_machine.ts";
 import { agentCommand, agentMachine, localLaunch } from "./agent.ts";
 import { layOut } from "./laid_out.ts";
+import { Folder, namesIn, standIn } from "./stand_in.ts";
 import { runTool, type ToolResult } from "./tool.ts";
 
 // Libraries are opened before the first test, so that no test seems to leak one.
@@ -23,29 +24,6 @@ Deno.test.beforeAll(() => {
   machine.host.list("/proc");
 });
 Deno.test.afterAll(closeAll);
-
-/** A folder that is removed at the end. */
-class Folder implements Disposable {
-  readonly path: string = Deno.realPathSync(Deno.makeTempDirSync());
-  [Symbol.dispose](): void {
-    Deno.removeSync(this.path, { recursive: true });
-  }
-}
-
-function namesIn(folder: string): string[] {
-  return Array.from(Deno.readDirSync(folder), ({ name }) => name);
-}
-
-/** A program that takes the place of ssh: leaves its options out, and gives the words to a shell. */
-function standIn(folder: string, prepare: string = ""): Record<string, string> {
-  const path = `${folder}/ssh`;
-  Deno.writeTextFileSync(
-    path,
-    `#!/bin/sh\nexport XDG_CACHE_HOME='${folder}/cache' TMPDIR='${folder}/tmp'\n${prepare}\nwhile [ "$1" != -- ]; do shift; done\nshift 2\nexec sh -c "$*"\n`,
-    { mode: 0o755 },
-  );
-  return { BUSBAR_SSH: path };
-}
 
 Deno.test("csrc/agent/operations.h is what the table of operations says", () => {
   const path = new URL("../../csrc/agent/operations.h", import.meta.url);

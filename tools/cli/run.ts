@@ -48,7 +48,10 @@ export async function run(command: CommandUnknownOpts, args: readonly string[] =
   prepare(command);
   command.addHelpText("after", () => exampleText(command.name()));
   registerAgents();
-  command.hook("preAction", (_, called) => giveStandardOutput(called));
+  command.hook("preAction", (_, called) => {
+    giveStandardOutput(called);
+    if (called.opts()["sudo"] === true) registerAgents({ sudo: true });
+  });
   let status: number;
   try {
     await Promise.race([command.parseAsync(subcommandFirst(command, args), { from: "user" }), interrupted]);

@@ -21,7 +21,7 @@ import {
   processLines,
   resourceJson,
 } from "../render/memory/dax_config.ts";
-import { HOST_OPTION, machineFrom } from "../cli/machine.ts";
+import { HOST_OPTION, machineFrom, SUDO_OPTION } from "../cli/machine.ts";
 import { note, print, printJson, printSchema } from "../cli/output.ts";
 import { raiseExitStatus } from "../cli/run.ts";
 import { OPTIONS, originText, readSettings, settingsJson } from "./settings.ts";
@@ -40,6 +40,7 @@ export const check: CommandUnknownOpts = new Command("check")
   .option("--comm <name>", "instead: do the processes of this name?")
   .option("--log <file>", "instead: which backend does this log of a program name?")
   .option(...HOST_OPTION)
+  .option(...SUDO_OPTION)
   .option(...OPTIONS.json)
   .option(...OPTIONS.jsonSchema)
   .action(async (options) => {

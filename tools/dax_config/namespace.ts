@@ -11,7 +11,7 @@ import { createNamespace, destroyNamespace, namespaceUses } from "../../src/memo
 import { MADE_MODES, planNamespace } from "../../src/memory/namespace_plan.ts";
 import { findNamespace, readPersistentMemory } from "../../src/memory/namespaces.ts";
 import { sizeBytes } from "../cli/arguments.ts";
-import { HOST_OPTION, hostFrom } from "../cli/machine.ts";
+import { HOST_OPTION, hostFrom, SUDO_OPTION } from "../cli/machine.ts";
 import { note, print, printJson } from "../cli/output.ts";
 import { interruption, openJournal } from "../cli/run.ts";
 import { withSchema } from "../cli/subcommand.ts";
@@ -46,6 +46,7 @@ function change(name: string, options: Shown, body: (journal: UndoJournal) => vo
 const list: CommandUnknownOpts = new Command("list")
   .description("Show regions with their free space, and namespaces with who uses them.")
   .option(...HOST_OPTION)
+  .option(...SUDO_OPTION)
   .option("--json", "print one JSON document")
   .action(show);
 

@@ -15,7 +15,7 @@ import {
   namespaceJson,
   showSchema,
 } from "../render/memory/dax_config.ts";
-import { HOST_OPTION, hostFrom } from "../cli/machine.ts";
+import { HOST_OPTION, hostFrom, SUDO_OPTION } from "../cli/machine.ts";
 import { note, print, printJson, printSchema } from "../cli/output.ts";
 import { columns } from "../cli/table.ts";
 import { OPTIONS, originText, readSettings, settingsJson } from "./settings.ts";
@@ -27,6 +27,7 @@ export const show: CommandUnknownOpts = new Command("show")
   .option(...OPTIONS.resource)
   .option(...OPTIONS.config)
   .option(...HOST_OPTION)
+  .option(...SUDO_OPTION)
   .option(...OPTIONS.json)
   .option(...OPTIONS.jsonSchema)
   .action(async (options) => {

@@ -10,6 +10,7 @@ import { BusbarError } from "../../src/core/error.ts";
 import { OradaxSession } from "../../src/oradax/session.ts";
 import { unsigned, wholeNumber } from "../cli/arguments.ts";
 import { type OradaxRun, runJson, runLines } from "../render/oradax/oradax.ts";
+import { SUDO_OPTION } from "../cli/machine.ts";
 import { print, printBytes, printJson } from "../cli/output.ts";
 import { Progress } from "../cli/progress.ts";
 import { interruption } from "../cli/run.ts";
@@ -128,6 +129,7 @@ const scan: CommandUnknownOpts = common(
   .option("--as <form>", "bits, indexes or count", outputNamed, "bits" as Outputs)
   .option("--output <file>", "write the result there; - is standard output; indexes as 4 bytes each, big-endian")
   .option("--device <locator>", "soft:oradax or /dev/oradax1; the machine's own if it has one")
+  .option(...SUDO_OPTION)
   .option("--json", "print one JSON document")
   .action(async (path, options) => {
     const [first, second, third] = options.value ?? [];
@@ -154,6 +156,7 @@ const translate: CommandUnknownOpts = common("translate", "Look every element up
   .option("--as <form>", "bits, indexes or count", outputNamed, "bits" as Outputs)
   .option("--output <file>", "write the result there; - is standard output; indexes as 4 bytes each, big-endian")
   .option("--device <locator>", "soft:oradax or /dev/oradax1; the machine's own if it has one")
+  .option(...SUDO_OPTION)
   .option("--json", "print one JSON document")
   .action(async (path, options) => {
     const { as: output, invert = false } = options;
@@ -171,6 +174,7 @@ const extract: CommandUnknownOpts = common("extract", "Make elements of whole by
   .option("--pad-right", "put zero bytes behind short elements, not in front")
   .option("--output <file>", "write the elements there, big-endian; - is standard output")
   .option("--device <locator>", "soft:oradax or /dev/oradax1; the machine's own if it has one")
+  .option(...SUDO_OPTION)
   .option("--json", "print one JSON document")
   .action(async (path, options) => {
     const { bytes, padRight = false } = options;
@@ -186,6 +190,7 @@ const select: CommandUnknownOpts = common("select", "Keep the elements whose bit
   .option("--pad-right", "put zero bytes behind short elements, not in front")
   .option("--output <file>", "write the elements there, big-endian; - is standard output")
   .option("--device <locator>", "soft:oradax or /dev/oradax1; the machine's own if it has one")
+  .option(...SUDO_OPTION)
   .option("--json", "print one JSON document")
   .action(async (path, options) => {
     const { bytes, padRight = false } = options;
