@@ -78,6 +78,9 @@ export function crossCheck(machine: Machine): string[] {
 type Report = (where: string, text: string) => void;
 
 function checkBoot(machine: Machine, report: Report): void {
+  if (machine["keep-disk"] === true && machine.disk === undefined) {
+    report("keep-disk", "true is not allowed without a disk of your own");
+  }
   if (machine.kernel === CURRENT_KERNEL && machine.disk !== undefined) {
     report("kernel", "'current' is not allowed with a disk of your own; name the file of its kernel");
   }

@@ -33,6 +33,12 @@ export interface Machine {
   readonly initrd?: string | undefined;
   /** The user's own disk image, which the machine boots from unless `kernel` is given. It is not changed. */
   readonly disk?: string | undefined;
+  /** What the system writes to `disk` stays there, without a snapshot. */
+  readonly "keep-disk"?: boolean | undefined;
+  /** Firmware in place of SeaBIOS, as a file of code: OVMF_CODE.fd. */
+  readonly firmware?: string | undefined;
+  /** A network card on QEMU's user network. */
+  readonly network?: UserNetwork | undefined;
   /** Bridges, ports and extra root complexes. */
   readonly buses: readonly Bus[];
   /** What sits on them. */
@@ -43,6 +49,12 @@ export interface Machine {
   readonly gpu?: Type2Gpu | undefined;
   /** Further arguments for QEMU, as they are. */
   readonly "qemu-arguments": readonly string[];
+}
+
+/** A network behind the host's addresses: out is possible, in is not but for what is forwarded. */
+export interface UserNetwork {
+  /** The port of 127.0.0.1 that leads to the guest's port 22. */
+  readonly ssh?: number | undefined;
 }
 
 /** How a machine gets the Type 2 GPU of `cxl_gpu serve`, which must serve it before the machine starts. */
@@ -231,9 +243,9 @@ export interface CxlType3 extends Part {
   readonly volatile?: bigint | undefined;
   /** Persistent bytes, a multiple of 256 MiB. */
   readonly persistent?: bigint | undefined;
-  /** The file or device that holds the persistent bytes; a file in the run's folder by default. */
+  /** The file or device that holds the persistent bytes, or the volatile ones where there are no others. */
   readonly file?: string | undefined;
-  /** Persistent bytes that both machines of `lab run a + b` have, in one file. */
+  /** Both machines of `lab run a + b` have what `file` holds. */
   readonly shared?: boolean | undefined;
   /** Bytes that their mapping on the host is aligned to: those of a dax device. */
   readonly align?: bigint | undefined;

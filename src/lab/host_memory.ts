@@ -1,5 +1,5 @@
 /**
- * A machine whose guest has memory of this host as a CXL device: one device behind one port, and a window for it.
+ * A machine whose guest has memory of this host as CXL devices: each behind a port of its own, and a window for all.
  * @module
  */
 
@@ -35,6 +35,14 @@ export interface HostMemoryGuest {
   readonly append: string;
   /** Use KVM instead of emulation. */
   readonly kvm?: true | undefined;
+  /** The guest sees the memory as volatile. */
+  readonly volatile?: true | undefined;
+  /** A port of this host that leads to the guest's port 22. */
+  readonly ssh?: number | undefined;
+  /** What the guest writes to the disk stays. */
+  readonly keepDisk?: true | undefined;
+  /** A file of firmware. */
+  readonly firmware?: string | undefined;
 }
 
 /**
@@ -60,33 +68,56 @@ export function cxlMemoryBytes(resourceBytes: bigint | null, wantedBytes: bigint
  *
  * @param path where its description would be: names of files in it count from there
  */
-export async function hostMemoryMachine(memory: HostMemory, guest: HostMemoryGuest, path: string): Promise<Machine> {
+export async function hostMemoryMachine(
+  memory: readonly HostMemory[],
+  guest: HostMemoryGuest,
+  path: string,
+): Promise<Machine> {
   return (await parseMachine(JSON.stringify(describe(memory, guest)), path)).machine;
 }
 
 /** What has to be known of the command line. */
-export function hostMemoryNotes({ sizeBytes }: HostMemory, { kvm, disk }: HostMemoryGuest): string[] {
+export function hostMemoryNotes(memory: readonly HostMemory[], guest: HostMemoryGuest): string[] {
+  const { kvm, disk, volatile, ssh, keepDisk } = guest;
+  const network = ssh === undefined
+    ? "-nodefaults: the guest has no network; --ssh PORT gives it one, with its port 22 forwarded"
+    : `ssh -p ${ssh} 127.0.0.1 leads to the guest's port 22`;
+  const window = memory.length === 1
+    ? "as large as the device, or its region does not fit"
+    : "as large as the devices together, or their regions do not fit";
   return [
-    ...(disk === undefined ? [] : [`snapshot=on: what the guest writes to ${disk} is gone when QEMU ends`]),
-    "-nodefaults: the guest has no network; for one add -netdev user,id=net0 -device virtio-net-pci,netdev=net0",
-    `lsa=: QEMU refuses persistent CXL memory without a label area`,
-    `window of ${formatBytes(sizeBytes)}: as large as the device, or its region does not fit`,
+    ...(disk === undefined ? [] : [
+      keepDisk
+        ? `what the guest writes to ${disk} stays there`
+        : `snapshot=on: what the guest writes to ${disk} is gone when QEMU ends`,
+    ]),
+    network,
+    ...(volatile ? [] : [`lsa=: QEMU refuses persistent CXL memory without a label area`]),
+    `window of ${formatBytes(totalBytes(memory))}: ${window}`,
     "hypervisor=off: Linux commits no CXL region where it sees that it runs in a virtual machine",
     ...(kvm ? ["KVM: use the CXL memory for plain data only; code and atomics in it fail in the guest"] : []),
   ];
 }
 
-function describe({ path, sizeBytes, alignBytes }: HostMemory, guest: HostMemoryGuest): Record<string, unknown> {
-  const size = `${sizeBytes}B`;
-  const device = {
+function totalBytes(memory: readonly HostMemory[]): bigint {
+  return memory.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0n);
+}
+
+/** The port of the first device; the guide counts from it. */
+const FIRST_PORT = 13;
+
+function describe(memory: readonly HostMemory[], guest: HostMemoryGuest): Record<string, unknown> {
+  const port = (i: number): string => `root_port${FIRST_PORT + i}`;
+  const devices = memory.map(({ path, sizeBytes, alignBytes }, i) => ({
     type: "cxl-type3",
-    id: "cxl-pmem0",
-    bus: "root_port13",
-    persistent: size,
+    id: `cxl-${guest.volatile ? "vmem" : "pmem"}${i}`,
+    bus: port(i),
+    [guest.volatile ? "volatile" : "persistent"]: `${sizeBytes}B`,
     file: path,
-    lsa: "1MiB",
-    sn: 1,
-  };
+    ...(guest.volatile ? {} : { lsa: "1MiB" }),
+    sn: i + 1,
+    ...(alignBytes === null ? {} : { align: `${alignBytes}B` }),
+  }));
   return {
     purpose: "memory of the host as CXL memory",
     cpus: guest.cpus,
@@ -94,12 +125,15 @@ function describe({ path, sizeBytes, alignBytes }: HostMemory, guest: HostMemory
     kvm: guest.kvm ?? false,
     "kernel-arguments": guest.append.split(/\s+/).filter((word) => word !== ""),
     ...(guest.disk === undefined ? {} : { disk: guest.disk }),
+    ...(guest.keepDisk === undefined ? {} : { "keep-disk": true }),
     ...(guest.kernel === undefined ? {} : { kernel: guest.kernel }),
+    ...(guest.firmware === undefined ? {} : { firmware: guest.firmware }),
+    ...(guest.ssh === undefined ? {} : { network: { ssh: guest.ssh } }),
     buses: [
       { type: "pxb-cxl", id: "cxl.1", bus_nr: 12 },
-      { type: "cxl-rp", id: "root_port13", bus: "cxl.1" },
+      ...memory.map((_, i) => ({ type: "cxl-rp", id: port(i), bus: "cxl.1" })),
     ],
-    devices: [alignBytes === null ? device : { ...device, align: `${alignBytes}B` }],
-    windows: [{ targets: ["cxl.1"], size }],
+    devices,
+    windows: [{ targets: ["cxl.1"], size: `${totalBytes(memory)}B` }],
   };
 }

@@ -100,7 +100,7 @@ function withAbsolutePaths(machine: Machine, path: string): Machine {
   const absolute = (file: string): string => file.startsWith("/") ? file : `${folder}/${file}`;
   const withFile = <T extends { readonly file?: string | undefined }>(part: T): T =>
     part.file === undefined ? part : { ...part, file: absolute(part.file) };
-  const boot = (["kernel", "initrd", "disk"] as const).flatMap((key) => {
+  const boot = (["kernel", "initrd", "disk", "firmware"] as const).flatMap((key) => {
     const file = machine[key];
     if (file === undefined || (key === "kernel" && file === CURRENT_KERNEL)) return [];
     return [[key, absolute(file)] as const];

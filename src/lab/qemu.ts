@@ -21,6 +21,7 @@ import {
   type NvmeNamespace,
   runsLabGuest,
   type Type2Gpu,
+  type UserNetwork,
 } from "./description.ts";
 
 /** Channels over which commands run in the guest at the same time. */
@@ -116,9 +117,18 @@ class Planner {
     if (runsLabGuest(this.#machine)) this.#guestSupport();
     for (const bus of this.#machine.buses) this.#bus(bus);
     this.#machine.devices.forEach((device, index) => this.#deviceOf(device, index));
+    if (this.#machine.network !== undefined) this.#network(this.#machine.network);
     if (this.#machine.gpu !== undefined) this.#gpu(this.#machine.gpu);
     this.#argv.push(...this.#machine["qemu-arguments"]);
     return { argv: this.#argv, files: this.#files, removable: this.#removable };
+  }
+
+  #network({ ssh }: UserNetwork): void {
+    this.#option("-netdev", "user", {
+      id: "lab-user",
+      ...(ssh === undefined ? {} : { hostfwd: `tcp:127.0.0.1:${ssh}-:22` }),
+    });
+    this.#device("virtio-net-pci", { id: "lab-card", bus: "pcie.0", netdev: "lab-user" });
   }
 
   #gpu({ by, path, size }: Type2Gpu): void {
@@ -193,11 +203,21 @@ class Planner {
   }
 
   #boot(): void {
-    const { kernel, initrd, disk } = this.#machine;
+    const { kernel, initrd, disk, firmware } = this.#machine;
+    if (firmware !== undefined) {
+      this.#option("-drive", null, { if: "pflash", unit: 0, format: "raw", readonly: true, file: firmware });
+    }
     if (disk !== undefined) {
       const format = /\.qcow2?$/i.test(disk) ? "qcow2" : "raw";
-      // Changes go to a temporary file: the user's image stays as it is.
-      this.#option("-drive", null, { file: disk, format, if: "none", id: "lab-disk", snapshot: true });
+      // Changes go to a temporary file: the user's image stays as it is, unless that is not wanted.
+      const snapshot = this.#machine["keep-disk"] !== true;
+      this.#option("-drive", null, {
+        file: disk,
+        format,
+        if: "none",
+        id: "lab-disk",
+        ...(snapshot ? { snapshot } : {}),
+      });
       this.#device("ide-hd", { drive: "lab-disk", bus: "ide.0" });
     }
     if (disk !== undefined && kernel === undefined) return;
@@ -352,8 +372,12 @@ class Planner {
     const memory: Record<string, QemuValue> = {};
     if (device.volatile !== undefined) {
       const id = `${device.id}-volatile`;
-      this.#option("-object", "memory-backend-ram", { id, share: true, size: device.volatile });
-      memory["volatile-memdev"] = id;
+      if (device.file !== undefined && device.persistent === undefined) {
+        memory["volatile-memdev"] = this.#backing(id, device.volatile, device.file, device.align);
+      } else {
+        this.#option("-object", "memory-backend-ram", { id, share: true, size: device.volatile });
+        memory["volatile-memdev"] = id;
+      }
     }
     if (device.persistent !== undefined) {
       memory["persistent-memdev"] = this.#backing(

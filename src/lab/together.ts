@@ -73,7 +73,11 @@ export function pairMistakes(machines: readonly Machine[]): string[] {
 }
 
 function sizeOf(device: Device): bigint {
-  return device.type === "ivshmem-plain" ? device.size : device.type === "cxl-type3" ? device.persistent ?? 0n : 0n;
+  return device.type === "ivshmem-plain"
+    ? device.size
+    : device.type === "cxl-type3"
+    ? device.persistent ?? device.volatile ?? 0n
+    : 0n;
 }
 
 /** Two guests that run. Dispose ends both. */

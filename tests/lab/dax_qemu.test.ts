@@ -4,22 +4,10 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 import { cannotStart, findParts } from "../../src/lab/parts.ts";
 import { runTool } from "../soft/tool.ts";
+import { judge, makeFiles } from "./judge.ts";
 
 const reason = Deno.env.get("BUSBAR_LAB_SKIP") || cannotStart()?.message;
 const why = Deno.env.has("BUSBAR_LAB_GUEST") ? "it starts QEMU" : reason;
-
-/** QEMU gives up at once on a line that it does not take; on a good one it waits, stopped before its first instruction. */
-const LONG_ENOUGH_MS = 5000;
-
-async function judge(argv: readonly string[]): Promise<string> {
-  const [program = "", ...args] = argv;
-  const child = new Deno.Command(program, { args: [...args, "-S"], stdin: "null", stdout: "null", stderr: "piped" })
-    .spawn();
-  const timer = setTimeout(() => child.kill("SIGKILL"), LONG_ENOUGH_MS);
-  const { stderr, signal } = await child.output();
-  clearTimeout(timer);
-  return signal === "SIGKILL" ? "accepted" : new TextDecoder().decode(stderr);
-}
 
 Deno.test({
   name: why === undefined
@@ -45,11 +33,7 @@ Deno.test({
       const { code, stdout, stderr } = await runTool("dax_config", args, { BUSBAR_LAB_QEMU: qemu, TMPDIR: folder });
       assertEquals(code, 0, stderr);
       const { argv, files }: { argv: string[]; files: { path: string; sizeBytes: string }[] } = JSON.parse(stdout);
-      for (const { path, sizeBytes } of files) {
-        await Deno.mkdir(path.slice(0, path.lastIndexOf("/")), { recursive: true });
-        using file = await Deno.create(path);
-        await file.truncate(Number(sizeBytes));
-      }
+      await makeFiles(files);
       assertEquals(await judge(argv), "accepted");
       const forgotten = argv.map((word) => word.replace(/,lsa=[^,]+/, ""));
       assert(forgotten.join() !== argv.join());

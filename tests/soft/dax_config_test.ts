@@ -1,4 +1,4 @@
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 
 import { schemaErrors } from "../unit/schema.ts";
 import { runTool, type ToolResult } from "./tool.ts";
@@ -129,6 +129,7 @@ Deno.test("qemu: what the guides forget is there; what QEMU would refuse is refu
       [[`${folder}/backing`], 2, "does not exist"],
       [[`${folder}/backing`, "--size", "300MiB"], 2, "multiples of 256 MiB"],
       [[`${folder}/small`, "--size", "512MiB"], 2, "has 300 MiB"],
+      [[`${folder}/small`, `${folder}/small`], 2, "named twice"],
       [["/dev/dax9.9"], 3, "no such dax device"],
       [["/dev/zero", "--size", "256MiB"], 2, "none of the kernel's dax devices"],
     ];
@@ -137,6 +138,22 @@ Deno.test("qemu: what the guides forget is there; what QEMU would refuse is refu
       assertEquals(refused.code, code, refused.stderr);
       assertStringIncludes(refused.stderr, message);
     }
+    // What the guides' scripts have besides: volatile memory, two devices in one window, ssh, a disk that is kept, firmware.
+    const more = ["--volatile", "--ssh", "10022", "--keep-disk", "--firmware", `${folder}/small`];
+    const whole = JSON.parse(
+      (await plan(`${folder}/backing`, `${folder}/other`, "--size", "256MiB", ...more)).stdout,
+    );
+    const words: string = whole.argv.join(" ");
+    assertEquals(words.match(/-device cxl-type3,\S*volatile-memdev=\S+,sn=[12]\b/g)?.length, 2, words);
+    for (const [i, name] of ["backing", "other"].entries()) {
+      assertMatch(words, new RegExp(`id=cxl-vmem${i}-volatile-memory,\\S*mem-path=${folder}/${name},size=256M`));
+      assertStringIncludes(words, `-device cxl-rp,id=root_port${13 + i},bus=cxl.1`);
+    }
+    assertStringIncludes(words, "cxl-fmw.0.size=512M");
+    assertStringIncludes(words, "-netdev user,id=lab-user,hostfwd=tcp:127.0.0.1:10022-:22");
+    assertStringIncludes(words, `-drive if=pflash,unit=0,format=raw,readonly=on,file=${folder}/small`);
+    assert(!words.includes("snapshot") && !words.includes("lsa="), words);
+    assertStringIncludes(whole.notes.join("\n"), "stays there");
     // The part that fits is used, and the rest is mentioned.
     const cut = JSON.parse((await plan(`${folder}/small`)).stdout);
     assertStringIncludes(cut.argv.join(" "), "cxl-fmw.0.size=256M");

@@ -28,36 +28,49 @@ interface Backing extends HostMemory {
 /** The command line of `dax_config qemu`. */
 export const qemu: CommandUnknownOpts = new Command("qemu")
   .description("Print a checked QEMU command line: /dev/dax0.0, a file or /dev/pmem0 becomes the guest's CXL memory.")
-  .argument("[resource]", "a dax device, a file (made when it does not exist), or a pmem block device")
-  .option("--size <size>", "CXL memory, a multiple of 256MiB; all of the resource by default", memorySize)
+  .argument("[resource...]", "dax devices, files (made when they do not exist), pmem block devices: each a CXL device")
+  .option("--size <size>", "CXL memory of each, a multiple of 256MiB; all of the resource by default", memorySize)
   .option("--memory <size>", "the guest's ordinary memory", memorySize)
   .option("--cpus <n>", "the guest's processors", wholeNumber, 4)
   .option("--disk <image>", "boot this image; without one and without a kernel, the lab's own guest")
+  .option("--keep-disk", "keep what the guest writes to the disk; without it a snapshot takes it")
+  .option("--firmware <file>", "boot by this firmware, as in /usr/share/OVMF/OVMF_CODE.fd")
   .option("--kernel <bzImage>", "boot this kernel")
   .option("--append <words>", "for the kernel's command line", "")
+  .option("--volatile", "volatile memory for the guest, without labels")
+  .option("--ssh <port>", "a network for the guest, and this port of 127.0.0.1 for its port 22", wholeNumber)
   .option("--kvm", "use KVM instead of emulation")
   .option(...OPTIONS.json)
   .option(...OPTIONS.jsonSchema)
-  .action(async (resource, options) => {
+  .action(async (resources, options) => {
     if (options.jsonSchema) return printSchema(qemuSchema());
-    if (resource === undefined) {
+    if (resources.length === 0) {
       throw new BusbarError("usage", "which memory?", { hint: "dax_config qemu /dev/dax0.0 --disk qemu.img" });
     }
-    const backing = checkBacking(resource, options.size);
-    const files = [options.disk, options.kernel].filter((file) => file !== undefined);
+    if (options.keepDisk && options.disk === undefined) {
+      throw new BusbarError("usage", "--keep-disk is about --disk, which is not given");
+    }
+    if (new Set(resources).size < resources.length) throw new BusbarError("usage", "the same memory is named twice");
+    const backings = resources.map((resource) => checkBacking(resource, options.size));
+    const files = [options.disk, options.kernel, options.firmware].filter((file) => file !== undefined);
     for (const file of files) requireFile(file);
     const guest = { ...options, memory: options.memory ?? 4n << 30n };
-    const machine = await hostMemoryMachine(backing, guest, `${Deno.cwd()}/dax_config.yaml`);
+    const machine = await hostMemoryMachine(backings, guest, `${Deno.cwd()}/dax_config.yaml`);
     const onProgress = (line: string): void => note(`lab: ${line}`);
     const { places, folder } = await printedPlaces(machine, "dax-config", { onProgress, signal: interruption });
     const plan = planMachine(machine, places);
-    const notes = [...backing.notes, ...hostMemoryNotes(backing, guest)];
+    const notes = [...backings.flatMap((one) => one.notes), ...hostMemoryNotes(backings, guest)];
     if (options.json) {
       const made = plan.files.map(({ path, sizeBytes }) => ({ path, sizeBytes: sizeBytes.toString() }));
       return printJson({ schema: "dax_config_qemu/1", argv: plan.argv, files: made, notes });
     }
     for (const text of notes) note(`dax_config: ${text}`);
-    if (!runsLabGuest(machine)) note("dax_config: in the guest: cxl create-region -t pmem -d decoder0.0 mem0");
+    if (!runsLabGuest(machine)) {
+      const type = options.volatile ? "ram" : "pmem";
+      for (const i of backings.keys()) {
+        note(`dax_config: in the guest: cxl create-region -t ${type} -d decoder0.0 mem${i}`);
+      }
+    }
     print(shellText(plan, folder));
   });
 
