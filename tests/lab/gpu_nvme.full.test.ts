@@ -1,6 +1,11 @@
-/** Kernels that drive a controller: data and queues in the memory of another function. */
+/** Kernels that drive a controller: data and queues in another function's memory, what the IOMMU stops, and signals. */
 
-import { gpuNvmePeerDataTest, peerMachine } from "./gpu_nvme_memory.ts";
+import { gpuNvmeFaultTests, gpuNvmePeerDataTest, peerMachine } from "./gpu_nvme_memory.ts";
+import { gpuNvmeSignalTests } from "./gpu_nvme_signals.ts";
 import { machine } from "./lab.ts";
 
-gpuNvmePeerDataTest(machine(await peerMachine(), import.meta.url), 16 << 20);
+const lab = machine(await peerMachine(), import.meta.url);
+
+gpuNvmePeerDataTest(lab, 16 << 20);
+gpuNvmeFaultTests(lab);
+gpuNvmeSignalTests(lab);

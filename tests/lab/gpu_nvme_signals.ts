@@ -5,8 +5,6 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
-import { Buffer } from "node:buffer";
-
 import { closeAll } from "../../ffi/library.ts";
 import { Mapping } from "../../ffi/memory.ts";
 import { pause } from "../../src/core/deadline.ts";
@@ -16,6 +14,7 @@ import { bindVfio } from "../../src/pci/bind.ts";
 import { readPciFunction } from "../../src/pci/function.ts";
 import { IommuFaults } from "../../src/pci/iommu_faults.ts";
 import { toolArgs } from "../soft/tool.ts";
+import { watchCanary } from "./canary.ts";
 import { blockDevice, must } from "./controllers.ts";
 import type { Lab } from "./lab.ts";
 
@@ -23,7 +22,6 @@ const NVME = "0000:01:00.0";
 const ENDS = [["SIGINT", 130], ["SIGTERM", 143], ["SIGKILL", 137]] as const;
 /** More than the tool had for its data and queues. */
 const CANARY_BYTES = 64 << 20;
-const CANARY_PART = new Uint8Array(1 << 20).fill(0xc5);
 
 async function sum(device: string): Promise<string> {
   const text = await must("sh", "-c", `dd if=${device} iflag=direct status=none bs=65536 count=64 | sha256sum`);
@@ -54,15 +52,8 @@ async function endInTheMiddle(signal: Deno.Signal, status: number): Promise<void
   assertEquals(code, status, await errors);
   if (signal !== "SIGKILL") assertStringIncludes(await errors, `ended by ${signal}`);
   {
-    // What was freed is somebody's now: a drive that goes on would write into it.
     using canary = Mapping.anonymous(CANARY_BYTES, { populate: true });
-    const bytes = canary.bytes();
-    for (let at = 0; at < bytes.length; at += CANARY_PART.length) bytes.set(CANARY_PART, at);
-    await pause(3000);
-    for (let at = 0; at < bytes.length; at += CANARY_PART.length) {
-      const part = bytes.subarray(at, at + CANARY_PART.length);
-      assert(Buffer.compare(part, CANARY_PART) === 0, `somebody wrote into the canary, at ${at}`);
-    }
+    await watchCanary(canary.bytes(), 3000);
   }
   assertEquals(faults.take(), [], "accesses that the IOMMU stopped");
 }

@@ -11,6 +11,7 @@ import { pause } from "../../src/core/deadline.ts";
 import { NvmeController } from "../../src/nvme/driver/controller.ts";
 import { toolArgs } from "../soft/tool.ts";
 import { Random } from "../unit/random.ts";
+import { watchCanary } from "./canary.ts";
 import { blockDevice, kernelControllers, must } from "./controllers.ts";
 import { comparePaths, type DataPath } from "./data_path.ts";
 import type { Lab } from "./lab.ts";
@@ -158,10 +159,7 @@ async function killTest(name: string, args: readonly string[], ready: string): P
   }
   {
     using canary = Mapping.file(path, sizeBytes, { writable: true, populate: true });
-    const words = new Uint32Array(canary.bytes().buffer);
-    words.fill(0xc0ffee);
-    await pause(10_000);
-    assertEquals(words.findIndex((word) => word !== 0xc0ffee), -1, "somebody wrote into the canary");
+    await watchCanary(canary.bytes(), 5000);
   }
   await Deno.remove(path);
   const restored = await runTool("restore");
