@@ -33,6 +33,8 @@ import {
   gpuNvmeSchema,
   methodLines,
 } from "./render/gpu/gpu_nvme.ts";
+import { timesCharts } from "./render/gpu/gpu_nvme_charts.ts";
+import { writeCharts } from "./gpu_nvme/charts.ts";
 import { performFile } from "./gpu_nvme/files.ts";
 import { performPaths } from "./gpu_nvme/paths.ts";
 import { hexLines } from "./render/pci/hexdump.ts";
@@ -103,6 +105,8 @@ export const command: CommandUnknownOpts = new Command("gpu_nvme")
       .choices(["device", "pinned"] as const).default("device" as const),
   )
   .option("--no-iommu", "drive an unbound controller although nothing keeps it from other memory")
+  .option("--svg <file>", "blocks and paths: write the figures as charts")
+  .option("--html <file>", "blocks and paths: write a page with the figures and charts")
   .option("--json", "print one JSON document")
   .option("--json-schema", "print the schema of --json, and stop")
   .action(async (device, action, file, options) => {
@@ -110,7 +114,13 @@ export const command: CommandUnknownOpts = new Command("gpu_nvme")
     if (device === undefined || action === undefined) {
       throw new BusbarError("usage", "which device, and what?", { hint: "gpu_nvme soft:nvme bench" });
     }
-    if (action === "cat" || action === "load") return await performFile(device, action, file, options);
+    const isFile = action === "cat" || action === "load";
+    if (isFile && (options.svg ?? options.html) !== undefined) {
+      throw new BusbarError("usage", `${action} measures nothing that could be drawn`, {
+        hint: "leave --svg and --html out",
+      });
+    }
+    if (isFile) return await performFile(device, action, file, options);
     if (action === "paths") return await performPaths(device, options);
     await perform(device, actionNamed(action), options);
   });
@@ -137,6 +147,8 @@ interface Options {
   readonly erase?: string | undefined;
   readonly iommu: boolean;
   readonly json?: true | undefined;
+  readonly svg?: string | undefined;
+  readonly html?: string | undefined;
 }
 
 async function perform(device: string, action: Action, options: Options): Promise<void> {
@@ -195,9 +207,11 @@ async function perform(device: string, action: Action, options: Options): Promis
   const cpuSeconds = (cpuMicroseconds() - cpuBefore) / 1e6;
   if (writes) await direct.run({ ...plan, operation: "flush", lba: plan.lba, blocks: 1n, transferBlocks: 1 });
   if (result.mismatch !== null) raiseExitStatus("mismatch");
+  const lines = gpuNvmeLines(what, result, cpuSeconds);
+  await writeCharts(options, [...methodLines(what), "", ...lines], timesCharts(result));
   if (options.json) return printJson(gpuNvmeJson(what, result, cpuSeconds));
   if (output !== null && output.head.length > 0) print(hexLines(output.head, 0, 1).join("\n"));
-  print(gpuNvmeLines(what, result, cpuSeconds).join("\n"));
+  print(lines.join("\n"));
 }
 
 function tierOf({ tier }: Options): DirectTier {

@@ -60,6 +60,7 @@ Deno.test("bad input is one line, a remedy and its exit status", async () => {
     [["soft:nvme", "read", "--depth", "64"], 2, "usage", "a warp keeps at most 32 commands in flight"],
     [["soft:nvme?mqes=31", "read", "--depth", "200", "--mode", "grid"], 2, "usage", "queues have 32 entries"],
     [["soft:nvme?queues=2", "read", "--queues", "4"], 2, "usage", "queues are lent"],
+    [["soft:nvme", "cat", "/file", "--svg", "/tmp/x.svg"], 2, "usage", "cat measures nothing"],
     [["soft:nvme?ms=8", "read"], 3, "unsupported", "its blocks have metadata"],
     [["soft:nvme", "read", "--gpu", noMap(800)], 3, "permission", "(800 "],
     [["soft:nvme", "read", "--gpu", noMap(801)], 3, "unsupported", "(801 "],
@@ -105,6 +106,28 @@ Deno.test("paths measures every way that there is, and says of each other one wh
   ]);
   assertEquals(noCopy.code, 1, noCopy.stdout);
   assertStringIncludes(noCopy.stderr, "(700 ");
+});
+
+Deno.test("figures are drawn: ways as bars, times of commands as histograms", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "busbar-charts-" });
+  try {
+    const files = ["--svg", `${folder}/a.svg`, "--html", `${folder}/a.html`];
+    for (
+      const [action, shown] of [
+        ["paths", ["kernels, tier 3", "CPU's driver and copy, pinned", "GB/s"]],
+        ["bench", ["build, by the GPU's timer", "wait, by the GPU's timer", "commands"]],
+      ] as const
+    ) {
+      const drawn = await runTool("gpu_nvme", ["soft:nvme?size=1MiB", action, "--duration", "30ms", ...files]);
+      assertEquals(drawn.code, 0, drawn.stderr);
+      const [svg, html] = [await Deno.readTextFile(`${folder}/a.svg`), await Deno.readTextFile(`${folder}/a.html`)];
+      assertMatch(svg, /^<svg/);
+      for (const words of shown) assertStringIncludes(html.replaceAll("&#39;", "'").replaceAll("&apos;", "'"), words);
+      assertStringIncludes(html, "<svg");
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 for (const [signal, status] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {

@@ -6,6 +6,7 @@
 
 import { Unknown } from "../../src/core/fact.ts";
 import { Histogram } from "../../src/core/histogram.ts";
+import type { DrivePath } from "../../src/gpu/nvme_paths.ts";
 import { readCxlOverview } from "../../src/cxl/overview.ts";
 import { readDamon } from "../../src/memory/damon.ts";
 import { readTierState } from "../../src/memory/tiers.ts";
@@ -23,7 +24,9 @@ import { fleetPage } from "../../tools/render/fleet/fleet_page.ts";
 import { fleetLines, headline } from "../../tools/render/fleet/fleet_text.ts";
 import { p2pLines } from "../../tools/render/gpu/check_p2p.ts";
 import { gpuNvmeLines, methodLines } from "../../tools/render/gpu/gpu_nvme.ts";
+import { gpuNvmeHtml, gpuNvmeSvg, pathsCharts } from "../../tools/render/gpu/gpu_nvme_charts.ts";
 import { catLines, loadLines } from "../../tools/render/gpu/gpu_nvme_files.ts";
+import { pathsLines, pathsMethodLines } from "../../tools/render/gpu/gpu_nvme_paths.ts";
 import { countedLines, ptxLines } from "../../tools/render/gpu/soft_cuda.ts";
 import { eventLine, healthLines } from "../../tools/render/health/health.ts";
 import { damonLines } from "../../tools/render/memory/damon_config.ts";
@@ -138,6 +141,16 @@ const direct = (next: Next): Record<string, unknown> => ({
   mode: "thread",
   doorbells: "mmio",
 });
+
+const ways = (next: Next): DrivePath[] => [
+  {
+    name: next(),
+    copies: 1,
+    figures: { transfers: 1, bytes: 4096, elapsedMs: 1, latency: histogram(), cpuSeconds: 1 },
+    missing: null,
+  },
+  { name: next(), copies: 1, figures: null, missing: next() },
+];
 
 const file = (next: Next): Record<string, unknown> => ({
   gpu: next(),
@@ -306,6 +319,15 @@ export const RENDERERS: Readonly<Record<string, Readonly<Record<string, Renderer
   "gpu/gpu_nvme.ts": {
     methodLines: { text: (next) => methodLines(made(direct(next))) },
     gpuNvmeLines: { text: (next) => gpuNvmeLines(made(direct(next)), made(result(next)), 1) },
+  },
+  "gpu/gpu_nvme_charts.ts": {
+    pathsCharts: { file: (next) => gpuNvmeSvg(pathsCharts(ways(next))) },
+    gpuNvmeSvg: { file: (next) => gpuNvmeSvg(pathsCharts(ways(next))) },
+    gpuNvmeHtml: { file: (next) => gpuNvmeHtml([next()], pathsCharts(ways(next))) },
+  },
+  "gpu/gpu_nvme_paths.ts": {
+    pathsMethodLines: { text: (next) => pathsMethodLines(made({ ...direct(next), durationMs: 1 })) },
+    pathsLines: { text: (next) => pathsLines(ways(next)) },
   },
   "gpu/gpu_nvme_files.ts": {
     catLines: {
@@ -691,6 +713,7 @@ export const RENDERERS: Readonly<Record<string, Readonly<Record<string, Renderer
 export const NO_STRANGERS_TEXT: Readonly<Record<string, readonly string[]>> = {
   "chart/colors.ts": ["seriesColor"],
   "fleet/fleet_text.ts": ["silentGroups"],
+  "gpu/gpu_nvme_charts.ts": ["timesCharts"],
   "markup.ts": ["withoutControls", "escapeMarkup"],
   "memory/damon_config.ts": ["damonRequest"],
   "memory/tiering.ts": ["updatesLine"],

@@ -16,6 +16,8 @@ import { bindVfio, blockDevicesOf } from "../../src/pci/bind.ts";
 import { type PciFunction, readPciFunction } from "../../src/pci/function.ts";
 import { note, print, printJson } from "../cli/output.ts";
 import { interruption, openJournal } from "../cli/run.ts";
+import { pathsCharts } from "../render/gpu/gpu_nvme_charts.ts";
+import { writeCharts } from "./charts.ts";
 import { type PathsDescription, pathsJson, pathsLines, pathsMethodLines } from "../render/gpu/gpu_nvme_paths.ts";
 
 const KERNEL_DRIVER = "nvme";
@@ -45,6 +47,8 @@ export interface PathsOptions {
   readonly timeout: number;
   readonly iommu: boolean;
   readonly json?: true | undefined;
+  readonly svg?: string | undefined;
+  readonly html?: string | undefined;
 }
 
 /** Measures every way that there is, and says of the others why not. A drive that the kernel has goes back to it. */
@@ -75,6 +79,7 @@ export async function performPaths(device: string, options: PathsOptions): Promi
     await driverPaths(controller.driver, gpu, directOptions(device, options), job, take);
   }
   for (const way of otherWays(thisMachine)) take(way);
+  await writeCharts(options, [...pathsMethodLines(what), "", ...pathsLines(ways)], pathsCharts(ways));
   if (options.json) return printJson(pathsJson(what, ways));
   print(pathsLines(ways).join("\n"));
 }

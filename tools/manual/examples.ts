@@ -68,7 +68,7 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [purpose: stri
   ],
   gpu_nvme: [
     ["write a pattern by kernels, and verify it", "gpu_nvme soft:nvme write --pattern 7 --write"],
-    ["compare all ways from a drive to the GPU", "gpu_nvme soft:nvme paths"],
+    ["compare all ways from a drive to the GPU", "gpu_nvme soft:nvme paths --html ways.html"],
     ["measure random reads for two seconds", "gpu_nvme soft:nvme bench --random --duration 2s"],
   ],
   health: [
