@@ -56,7 +56,9 @@ export async function startServer(path: string, ...more: string[]): Promise<Deno
   const args = toolArgs("cxl_gpu", ["serve", "--file", `${path},size=16MiB`, "--memory", "16MiB", ...more]);
   const child = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "null" }).spawn();
   const reader = child.stdout.getReader();
-  for (let text = ""; !text.includes("qemu");) {
+  // One line of QEMU's options for each place.
+  const places = 1 + more.filter((word) => word === "--vfio-user").length;
+  for (let text = ""; text.split("  qemu ").length <= places;) {
     const { value, done } = await reader.read();
     if (done) throw new Error(`the server ended: ${text}`);
     text += new TextDecoder().decode(value);

@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 
 import { cudaShimFolder } from "../../ffi/build.ts";
+import { openType2 } from "../../src/type2/open.ts";
 import { expected, run, Workshop } from "./ptx/programs.ts";
 import { toolMissing } from "./ptx/toolkit.ts";
 import { GuestProgram } from "./type2_program.ts";
@@ -66,6 +67,27 @@ Deno.test("serve killed in the middle of a program's kernel: the program ends wi
   next.kill("SIGTERM");
   await next.status;
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("serve killed by SIGKILL leaves a file and two sockets; the next start takes all over, and leaves nothing", async () => {
+  const folder = await Deno.makeTempDir({ dir: "/dev/shm" });
+  const path = `${folder}/gpu`;
+  const sockets = ["--doorbell", `${folder}/bell`, "--vfio-user", `${folder}/vfio`];
+  const names = (): string[] => Array.from(Deno.readDirSync(folder), ({ name }) => name).sort();
+  const killed = await startServer(path, ...sockets);
+  killed.kill("SIGKILL");
+  await killed.status;
+  assertEquals(names(), ["bell", "gpu", "vfio"]);
+  const next = await startServer(path, ...sockets);
+  {
+    using gpu = openType2(`type2:${path}`);
+    await gpu.begin();
+    await gpu.allocate(4096);
+  }
+  next.kill("SIGTERM");
+  assertEquals((await next.status).code, 143);
+  assertEquals(names(), []);
+  await Deno.remove(folder);
 });
 
 const missing = toolMissing("nvcc");

@@ -28,7 +28,7 @@ struct note {
 };
 
 struct coherency {
-  uint32_t capacity, mask, used, newest, free;
+  uint32_t capacity, shift, used, newest, free;
   uint32_t last_number;              /* may wrap: the notes that are kept are far fewer */
   size_t first_note, notes_end, room; /* those in use */
   uint64_t counters[COUNTERS];
@@ -37,15 +37,16 @@ struct coherency {
   struct entry entries[];
 };
 
+static size_t buckets_of(const struct coherency *engine) { return (size_t)1 << (64 - engine->shift); }
+
 struct coherency *bb_type2_engine_open(uint32_t lines) {
   if (lines == 0 || lines > 1u << 24) return NULL;
   struct coherency *engine = calloc(1, sizeof *engine + lines * sizeof(struct entry));
   if (engine == NULL) return NULL;
   engine->capacity = lines;
-  uint32_t room = 1;
-  while (room < 2 * lines) room *= 2;
-  engine->mask = room - 1;
-  engine->buckets = malloc(room * sizeof *engine->buckets);
+  engine->shift = 63;
+  while (buckets_of(engine) < 2 * (size_t)lines) engine->shift--;
+  engine->buckets = malloc(buckets_of(engine) * sizeof *engine->buckets);
   engine->room = 2 * (size_t)lines + MORE_NOTES;
   engine->notes = malloc(engine->room * sizeof *engine->notes);
   if (engine->buckets == NULL || engine->notes == NULL) {
@@ -64,7 +65,7 @@ void bb_type2_engine_close(struct coherency *engine) {
 }
 
 void coherency_clear(struct coherency *engine) {
-  memset(engine->buckets, 0xff, ((size_t)engine->mask + 1) * sizeof *engine->buckets);
+  memset(engine->buckets, 0xff, buckets_of(engine) * sizeof *engine->buckets);
   for (uint32_t i = 0; i < engine->capacity; i++) {
     engine->entries[i].next_in_bucket = i + 1 < engine->capacity ? i + 1 : NOWHERE;
     engine->entries[i].holders = 0;
@@ -78,7 +79,8 @@ void coherency_clear(struct coherency *engine) {
 void coherency_reset_counters(struct coherency *engine) { memset(engine->counters, 0, sizeof engine->counters); }
 
 static uint32_t bucket_of(const struct coherency *engine, uint64_t line) {
-  return (uint32_t)((line * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & engine->mask;
+  /* The upper bits of the product depend on all of the line's, so neighbours are spread evenly. */
+  return (uint32_t)((line * UINT64_C(0x9e3779b97f4a7c15)) >> engine->shift);
 }
 
 static uint32_t find(const struct coherency *engine, uint64_t line) {
