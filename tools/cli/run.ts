@@ -46,6 +46,7 @@ export async function run(command: CommandUnknownOpts, args: readonly string[] =
   setUpColors();
   const interrupted = watchSignals();
   prepare(command);
+  if (args.includes("--json-schema")) askForNothing(command);
   command.addHelpText("after", () => exampleText(command.name()));
   registerAgents();
   command.hook("preAction", (_, called) => {
@@ -61,6 +62,13 @@ export async function run(command: CommandUnknownOpts, args: readonly string[] =
     status = report(error, command, args);
   }
   Deno.exit(status);
+}
+
+/** A schema is the same whatever is given, so whoever asks for it needs no arguments. */
+function askForNothing(command: CommandUnknownOpts): void {
+  for (const argument of command.registeredArguments) argument.required = false;
+  for (const option of command.options) option.mandatory = false;
+  command.commands.forEach(askForNothing);
 }
 
 /** Rejects when the grace time after a signal is over. */

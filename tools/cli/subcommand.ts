@@ -26,16 +26,7 @@ export function withoutWord(command: CommandUnknownOpts, subcommand: string): Co
 
 /** Adds `--json-schema`, which prints the tool's schema and stops, wherever it stands: before or behind a subcommand. */
 export function withSchema(command: CommandUnknownOpts, schema: () => JsonObject): CommandUnknownOpts {
-  const stop = (): void => {
-    if (command.opts()["jsonSchema"] !== true) return;
-    printSchema(schema());
-    throw new CommanderError(0, "busbar.schema", "the schema was printed");
-  };
-  command.option("--json-schema", "print the schema of --json, and stop").hook("preSubcommand", stop).hook(
-    "preAction",
-    stop,
-  );
-  return command;
+  return withOwnSchema(command, schema);
 }
 
 /** Adds `--json-schema` to one subcommand: it prints this schema and stops, whatever else is missing. */

@@ -1,16 +1,18 @@
 // deno-lint-ignore-file no-console
 /**
- * `deno run -A bench/peers/mem/compare.ts [--size 128MiB] [--rounds 21]`: membench beside plain C, in turns on the same
+ * `deno run -A bench/memory.bench.ts [--size 128MiB] [--rounds 21]`: membench beside plain C, in turns on the same
  * memory, and the ratio of their medians, by processor time: the turns of other programs are nobody's. Then what it costs
- * to open and map 1 GiB, and the system calls alone.
+ * to open and map each kind of memory that this machine has, and for a file the system calls alone.
  * @module
  */
 
-import { Chase, prepareTable, Stream, UpdateStream } from "../../../ffi/membench.ts";
-import { Mapping } from "../../../ffi/memory.ts";
-import { parseBytes } from "../../../src/core/units.ts";
-import { MemoryBackend } from "../../../src/memory/backend.ts";
-import { startOfStream } from "../../../src/memory/random_stream.ts";
+import { Chase, prepareTable, Stream, UpdateStream } from "../ffi/membench.ts";
+import { Mapping } from "../ffi/memory.ts";
+import { parseBytes } from "../src/core/units.ts";
+import { localMachine } from "../ffi/machine.ts";
+import { BusbarError } from "../src/core/error.ts";
+import { MemoryBackend, parseMemory } from "../src/memory/backend.ts";
+import { startOfStream } from "../src/memory/random_stream.ts";
 
 function option(name: string, otherwise: string): string {
   const at = Deno.args.indexOf(name);
@@ -23,7 +25,7 @@ const SECONDS = 0.2;
 
 const folder = Deno.makeTempDirSync();
 const file = `${folder}/peer.so`;
-const source = new URL("mem.c", import.meta.url).pathname;
+const source = new URL("peers/mem/mem.c", import.meta.url).pathname;
 // The copy stays the loop that is written: as a call of memcpy it would use stores past the cache.
 const flags = ["-O3", "-fno-tree-loop-distribute-patterns", "-shared", "-fPIC", "-o", file, source];
 const compiled = new Deno.Command("cc", { args: flags, stderr: "inherit" }).outputSync();
@@ -85,8 +87,6 @@ function median(values: number[]): number {
 const gigabyte = `${folder}/gigabyte`;
 Deno.writeFileSync(gigabyte, new Uint8Array());
 Deno.truncateSync(gigabyte, 2 ** 30);
-Mapping.file(gigabyte, 2 ** 30, { writable: true })[Symbol.dispose]();
-MemoryBackend.open({ backend: "mmap", resource: gigabyte })[Symbol.dispose]();
 function bestMs(body: () => void): number {
   return Math.min(...Array.from({ length: 20 }, () => {
     const start = performance.now();
@@ -94,8 +94,20 @@ function bestMs(body: () => void): number {
     return performance.now() - start;
   }));
 }
+for (const word of [`mmap:${gigabyte}`, "anonymous", "huge", "numa:0"]) {
+  const open = (): void => {
+    using _backend = MemoryBackend.open(parseMemory(word, 1n << 30n), localMachine);
+  };
+  const name = word.split("/")[0] ?? word;
+  try {
+    open();
+    console.log(`open 1 GiB of ${name.padEnd(9)} ${bestMs(open).toFixed(3)} ms`);
+  } catch (error) {
+    if (!(error instanceof BusbarError)) throw error;
+    console.log(`open 1 GiB of ${name.padEnd(9)} not run: ${error.message}`);
+  }
+}
 const bare = bestMs(() => Mapping.file(gigabyte, 2 ** 30, { writable: true })[Symbol.dispose]());
-const whole = bestMs(() => MemoryBackend.open({ backend: "mmap", resource: gigabyte })[Symbol.dispose]());
-console.log(`open 1 GiB: ${whole.toFixed(3)} ms, of which open, mmap, munmap, close ${bare.toFixed(3)} ms`);
+console.log(`open 1 GiB: open, mmap, munmap, close alone ${bare.toFixed(3)} ms`);
 plain.close();
 Deno.removeSync(folder, { recursive: true });
