@@ -1,14 +1,14 @@
 /** Namespaces of NVDIMMs, made and destroyed by busbar and by ndctl; all that there is in the machine. */
 
 import { comparisonTest } from "./dax_config.ts";
-import { machine, unproven } from "./lab.ts";
+import { machine } from "./lab.ts";
 import { listTests } from "./list.ts";
 import { lspciLinesTest } from "./lspci_lines.ts";
 import { namespaceTests } from "./namespaces.ts";
 
 const lab = machine("dax.yaml", import.meta.url);
 
-listTests(unproven(lab));
-lspciLinesTest(unproven(lab));
+listTests(lab);
+lspciLinesTest(lab);
 comparisonTest(lab, "0000:00:01.0");
 namespaceTests(lab);

@@ -14,7 +14,7 @@ import { createNamespace, destroyNamespace } from "../../src/memory/namespace.ts
 import { type NamespaceRequest, planNamespace } from "../../src/memory/namespace_plan.ts";
 import { findNamespace, readPersistentMemory } from "../../src/memory/namespaces.ts";
 import { runTool } from "../soft/tool.ts";
-import { type Lab, unproven } from "./lab.ts";
+import type { Lab } from "./lab.ts";
 import { output, shell } from "./programs.ts";
 
 const SUBJECT = new URL("namespace_subject.ts", import.meta.url).pathname;
@@ -172,7 +172,7 @@ export function namespaceTests(lab: Lab): void {
     assert(made >= 6 && destroyed >= 8, `ended behind write ${made} and ${destroyed}`);
   }, { timeoutMs: 300_000 });
 
-  unproven(lab).test("in use, it is neither changed nor destroyed: mapped, mounted", async () => {
+  lab.test("in use, it is neither changed nor destroyed: mapped, mounted", async () => {
     const target = "namespace0.0";
     const leave = [target, "--erase", target];
     await namespaceTool("create", ...leave);
@@ -233,7 +233,7 @@ export function namespaceTests(lab: Lab): void {
     assertEquals(region.available_size, region.size);
   }, { timeoutMs: 240_000 });
 
-  unproven(lab).test(
+  lab.test(
     "killed behind writes with labels: nothing is left of create; destroy ends whole or gone",
     async () => {
       const before = await state();
