@@ -14,7 +14,7 @@ import { vfioDataTest } from "./vfio_data.ts";
 
 const lab = machine("nvme.yaml", import.meta.url);
 
-lspciLinesTest(unproven(lab));
+lspciLinesTest(lab);
 
 listTests(lab);
 nvmeAdminTests(lab);

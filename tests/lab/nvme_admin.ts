@@ -6,7 +6,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 import { toolArgs } from "../soft/tool.ts";
-import { type Lab, unproven } from "./lab.ts";
+import type { Lab } from "./lab.ts";
 import { controllerOf, namespacesOf, output, shell } from "./programs.ts";
 
 const SERIAL = "BUSBAR0001";
@@ -90,7 +90,7 @@ export function nvmeAdminTests(lab: Lab): void {
     );
   });
 
-  unproven(lab).test("nvme_admin without the permission to open the drive says so, and nothing is sent", async () => {
+  test("nvme_admin without the permission to open the drive says so, and nothing is sent", async () => {
     const name = await controllerOf(SERIAL);
     const before = await formatInUse(`/dev/${name}`);
     const capabilities = "-dac_override,-dac_read_search,-sys_admin";
@@ -111,7 +111,7 @@ export function nvmeAdminTests(lab: Lab): void {
       await Deno.chown(`/dev/${name}`, 0, 0);
     }
     assertEquals(await formatInUse(`/dev/${name}`), before);
-  }, { timeoutMs: 300_000, isLong: true });
+  });
 
   test("killed in the middle of a format: the drive answers, and the same command again completes", async () => {
     const name = await controllerOf(SERIAL);
