@@ -55,7 +55,8 @@ export function regionSteps(plan: RegionPlan): RegionStep[] {
     inside("ways", "interleave_ways", String(plan.targets.length), {
       EINVAL: "the number of devices must be a multiple of the window's ways",
     }),
-    ...plan.uuid === null ? [] : [inside("uuid", "uuid", plan.uuid, { EBUSY: "another region has this uuid" })],
+    // The kernel takes 37 characters and no fewer: with the end of the line.
+    ...plan.uuid === null ? [] : [inside("uuid", "uuid", `${plan.uuid}\n`, { EBUSY: "another region has this uuid" })],
     inside("size", "size", hex(plan.sizeBytes), {
       EINVAL: "it is a multiple of 256 MiB for each device",
       ENOSPC: "the window has no such run of addresses left",

@@ -209,7 +209,8 @@ const TIMEOUTS: Readonly<Record<number, string>> = {
 /** Of a function without a memory BAR lspci does not say which atomic operations it completes. */
 function hasMemoryBar(config: Uint8Array): boolean {
   const isVirtual = configUint(config, 0, 2) === 0xffff;
-  return isVirtual || [0, 1, 2, 3, 4, 5].some((i) => {
+  const bars = (configUint(config, 0x0e, 1) & 0x7f) === 1 ? [0, 1] : [0, 1, 2, 3, 4, 5];
+  return isVirtual || bars.some((i) => {
     const bar = configUint(config, 0x10 + 4 * i, 4);
     return bar !== 0 && (bar & 1) === 0;
   });
@@ -435,7 +436,7 @@ function pcieDevice2Lines(
     ...(isRoot
       ? [`AtomicOpsCap: ${routing} ${atomic}`]
       : type === 5 || isDownstream
-      ? [`AtomicOpsCap: ${routing}`]
+      ? [`AtomicOpsCap: ${routing}${completesAtomics ? ` ${atomic}` : ""}`]
       : (isEndpoint || type === 7 || type === 8) && completesAtomics
       ? [`AtomicOpsCap: ${atomic}`]
       : []),
@@ -845,7 +846,8 @@ const CXL: Readonly<Record<number, Printer>> = {
       }),
     ],
   3: (v) => [
-    `CXLPortSta: ${v.flags("STATUS", [["PMComplete", "PM_INIT_COMPLETE"]])}`,
+    // lspci takes the register's offset, 0x0a, for the mask of its bit 0.
+    `CXLPortSta: PMComplete${(v.of("STATUS") & 0x0a) === 0 ? "-" : "+"}`,
     `CXLPortCtl: ${
       v.flags("CONTROL", [
         ["UnmaskSBR", "UNMASK_SBR"],

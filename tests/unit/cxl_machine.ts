@@ -54,7 +54,11 @@ export class CxlMachine extends MadeUpMachine {
     this.#memdev("mem0", "0000:61:00.0", `${ROOT}/port1/endpoint3`, 2, "ram");
     this.#memdev("mem1", "0000:21:00.0", `${ROOT}/port2/endpoint4`, 1, "ram");
     this.#memdev("mem2", "0000:24:00.0", `${ROOT}/port2/port5/endpoint6`, 3, "pmem");
-    this.onWrite = (path, text): void => this.#written(path, text.trim());
+    this.onWrite = (path, text): void => {
+      // Linux, drivers/cxl/core/region.c, uuid_store: a uuid and the end of its line.
+      if (path.endsWith("/uuid") && text.length !== 37) throw errnoError(22, "write", { path });
+      this.#written(path, text.trim());
+    };
     this.shownAs = (path, text): string =>
       path.endsWith("/dpa_size") ? `0x${BigInt(text).toString(16).padStart(16, "0")}\n` : this.#shown(path, text);
   }
