@@ -1,10 +1,10 @@
 /** Memory tiers with the lab's usual kernel. */
 
-import { machine, unproven } from "./lab.ts";
+import { machine } from "./lab.ts";
 import { lspciLinesTest } from "./lspci_lines.ts";
 import { tiersTests } from "./tiers.ts";
 
 const lab = machine("tiers.yaml", import.meta.url);
 
-lspciLinesTest(unproven(lab));
+lspciLinesTest(lab);
 tiersTests(lab);

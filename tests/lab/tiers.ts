@@ -11,7 +11,7 @@ import { readTierState } from "../../src/memory/tiers.ts";
 import { tieringSchema } from "../../tools/render/memory/tiering.ts";
 import { runTool, toolArgs } from "../soft/tool.ts";
 import { schemaErrors } from "../unit/schema.ts";
-import { type Lab, unproven } from "./lab.ts";
+import type { Lab } from "./lab.ts";
 import { listTests } from "./list.ts";
 import { list, output, read, shell } from "./programs.ts";
 
@@ -220,7 +220,7 @@ export function tiersTests(lab: Lab): void {
     return readTierState(thisMachine).settings.map(({ setting, value }) => [setting.name, value]);
   }
 
-  unproven(lab).test(
+  lab.test(
     "the guide's tables from one command: its workloads in its cases, DAMON by cgroup as well as global",
     async () => {
       const before = settings();
@@ -258,7 +258,7 @@ export function tiersTests(lab: Lab): void {
       assertEquals(await read("/sys/kernel/mm/damon/admin/kdamonds/nr_kdamonds"), "0");
       assertEquals((await list("/sys/fs/cgroup")).includes("hmsdk"), false);
     },
-    { timeoutMs: 300_000 },
+    { timeoutMs: 300_000, isLong: true },
   );
 
   lab.test("a killed run's profile, kdamonds and cgroup are put back by restore", async () => {
