@@ -17,6 +17,7 @@ import { checkJob, commandName, leftInFlight, queueError } from "./nvme/direct_e
 import type { DirectDriver, DirectJob, DirectMode, DirectOptions, DirectResult } from "./nvme/direct_job.ts";
 import { DirectQueues } from "./nvme/direct_queues.ts";
 import { DirectRun } from "./nvme/direct_run.ts";
+import { DEFAULT_TIMEOUT_MS, jobBlock, transfersOf } from "./nvme/job_block.ts";
 import { type LaunchShape, launchShape } from "./nvme/launch_shape.ts";
 import { DeviceMemoryForDrive } from "./nvme/device_memory.ts";
 import { type DriveMemoryMaker, pinnedMemory } from "./nvme/drive_memory.ts";
@@ -27,7 +28,6 @@ import { DataPieces } from "./nvme/pieces.ts";
 import { StoppedAccesses } from "./nvme/stopped_accesses.ts";
 
 const WINDOW_BYTES = 8 << 20;
-const DEFAULT_TIMEOUT_MS = 10_000;
 
 /** A controller whose I/O is done by kernels. Dispose after use and before the driver and the GPU. */
 export class NvmeDirect implements AsyncDisposable {
@@ -208,40 +208,15 @@ export class NvmeDirect implements AsyncDisposable {
   }
 
   async #runOnce(job: DirectJob, run: DirectRun, isLinear: boolean): Promise<void> {
-    const { namespace, transferBlocks, pattern } = job;
     const { lanes, pieces: most } = this.#shape;
-    const chunks = (job.blocks + BigInt(transferBlocks) - 1n) / BigInt(transferBlocks);
-    const pieces = await this.#piecesFor(
-      isLinear ? Math.max(most, Number(chunks)) : most,
-      transferBlocks * namespace.blockBytes,
-    );
+    const { pageBytes } = this.#driver;
+    const count = isLinear ? Math.max(most, Number(transfersOf(job))) : most;
+    const pieces = await this.#piecesFor(count, job.transferBlocks * job.namespace.blockBytes);
     using table = this.#gpu.allocate(pieces.table.length);
     await table.write(pieces.table);
-    const unlimited = job.durationMs !== undefined ? (1n << 63n) : chunks;
-    const block = new Uint8Array(JOB_BLOCK.sizeBytes);
     const timeoutMs = job.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-    new BlockView(JOB_BLOCK, block).set({
-      queues: this.#queues.address,
-      pieces: table.address,
-      control: this.#control.address,
-      first_lba: job.lba,
-      blocks: job.blocks,
-      chunks,
-      transfers: isLinear ? chunks : job.transfers ?? unlimited,
-      random_seed: isLinear ? 0 : job.randomSeed ?? 0,
-      timeout_ns: BigInt(Math.round(timeoutMs * 1e6)),
-      queue_count: this.#queues.all.length,
-      namespace_id: namespace.id,
-      opcode: { flush: 0, write: 1, read: 2 }[job.operation],
-      transfer_blocks: transferBlocks,
-      block_bytes: namespace.blockBytes,
-      has_pattern: pattern !== undefined,
-      pattern_seed: pattern?.seed ?? 0,
-      is_linear: isLinear,
-      lanes,
-      page_bytes: this.#driver.pageBytes,
-      is_timed: true,
-    });
+    const places = { queues: this.queuesAddress, queueCount: this.queueCount, pieces: table.address, lanes, pageBytes };
+    const block = jobBlock(job, { ...places, control: this.controlAddress, isLinear });
     await this.#job.write(block);
     const started = performance.now();
     const stopped = await this.#launch(job, timeoutMs, run.transfers, () => {
