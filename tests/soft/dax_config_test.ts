@@ -130,6 +130,9 @@ Deno.test("qemu: what the guides forget is there; what QEMU would refuse is refu
       [[`${folder}/backing`, "--size", "300MiB"], 2, "multiples of 256 MiB"],
       [[`${folder}/small`, "--size", "512MiB"], 2, "has 300 MiB"],
       [[`${folder}/small`, `${folder}/small`], 2, "named twice"],
+      [[`${folder}/small`, "--hosts", "2"], 2, "go together"],
+      [[`${folder}/small`, "--hosts", "1", "--interface", "eth0"], 2, "2 to 200"],
+      [[`${folder}/small`, "--hosts", "2", "--interface", "-x"], 2, "no name of a network device"],
       [["/dev/dax9.9"], 3, "no such dax device"],
       [["/dev/zero", "--size", "256MiB"], 2, "none of the kernel's dax devices"],
     ];
@@ -154,6 +157,14 @@ Deno.test("qemu: what the guides forget is there; what QEMU would refuse is refu
     assertStringIncludes(words, `-drive if=pflash,unit=0,format=raw,readonly=on,file=${folder}/small`);
     assert(!words.includes("snapshot") && !words.includes("lsa="), words);
     assertStringIncludes(whole.notes.join("\n"), "stays there");
+    // Several hosts: the same line but for the card, and what joins their bridges, which a shell takes.
+    const several = await plan(`${folder}/small`, "--hosts", "2", "--interface", "eth0");
+    const { hosts, ...rest } = JSON.parse(several.stdout);
+    assertEquals([schemaErrors(schema, { hosts, ...rest }), hosts.length], ["", 2]);
+    assertEquals(hosts.map(({ address }: { address: string }) => address), ["192.168.100.10", "192.168.100.11"]);
+    assertStringIncludes(hosts[1].argv.join(" "), "netdev=lab-tap,mac=52:54:00:62:63:01");
+    const vxlan = "ip link add busbar-vx type vxlan id 100 group 239.1.1.100 dev eth0 dstport 4789";
+    assert(hosts.every(({ before }: { before: string[] }) => before.includes(vxlan)), several.stdout);
     // The part that fits is used, and the rest is mentioned.
     const cut = JSON.parse((await plan(`${folder}/small`)).stdout);
     assertStringIncludes(cut.argv.join(" "), "cxl-fmw.0.size=256M");

@@ -112,6 +112,30 @@ Deno.test("paths that leave /sys, /proc and /dev are refused, with openat2 and w
   assertEquals(error.code, "permission");
 });
 
+Deno.test("an agent that may do everything still opens no device but the one that an operation is for", () => {
+  // Character devices that are everywhere, under names that operations expect, and a file where a device is meant.
+  const devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/urandom", "/dev/mem", "/proc/version"];
+  for (const right of ["write", "accelerator"] as const) {
+    using connection = AgentConnection.open(localLaunch(agentCommand("/", right)));
+    for (const path of devices) {
+      const asks = [
+        ask("mapRegisters", path, 0, 4096, 1),
+        ask("openNvme", path),
+        ask("mapFile", path, 0, 4096, 1),
+        ask("openOradax", path),
+        ask("writeText", path, "x"),
+        ask("writeBytes", path, 0, Uint8Array.of(1)),
+        ask("readFile", path, 0, 16),
+      ];
+      const allowed = path.startsWith("/proc/") ? ["readFile"] : [];
+      for (const [i, { status }] of connection.ask(asks).entries()) {
+        const name = asks[i]?.operation ?? "";
+        assert(status < 0 || allowed.includes(name), `${right}: ${name} ${path} gave ${status}`);
+      }
+    }
+  }
+});
+
 Deno.test("tools say of another machine what they say of this one; the agent is sent once and checked", async () => {
   using folder = new Folder();
   const env = standIn(folder.path, "echo 'Welcome to lab7'; echo busbar-agent: motd");

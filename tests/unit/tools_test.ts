@@ -78,6 +78,7 @@ const READ_OPTIONS = ["--input", "--diff", "--trace", "--config", "--curve", "--
     "--job",
     "--disk",
     "--kernel",
+    "--firmware",
     "--resource",
     "--cgroup",
     "--hosts-file",

@@ -8,8 +8,9 @@ import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 import { BusbarError } from "../../src/core/error.ts";
 import { thisMachine } from "../../src/core/host.ts";
 import { formatBytes } from "../../src/core/units.ts";
-import { runsLabGuest } from "../../src/lab/description.ts";
+import { type Machine, runsLabGuest } from "../../src/lab/description.ts";
 import { cxlMemoryBytes, type HostMemory, hostMemoryMachine, hostMemoryNotes } from "../../src/lab/host_memory.ts";
+import { type HostPlace, hostPlaces } from "../../src/lab/host_network.ts";
 import { printedPlaces } from "../../src/lab/printed_places.ts";
 import { planMachine, shellText } from "../../src/lab/qemu.ts";
 import { localFiles } from "../../ffi/files.ts";
@@ -39,6 +40,8 @@ export const qemu: CommandUnknownOpts = new Command("qemu")
   .option("--append <words>", "for the kernel's command line", "")
   .option("--volatile", "volatile memory for the guest, without labels")
   .option("--ssh <port>", "a network for the guest, and this port of 127.0.0.1 for its port 22", wholeNumber)
+  .option("--hosts <n>", "a line for each of so many hosts, and what joins their guests' networks", wholeNumber)
+  .option("--interface <name>", "with --hosts: the network device of each that leads to the others")
   .option("--kvm", "use KVM instead of emulation")
   .option(...OPTIONS.json)
   .option(...OPTIONS.jsonSchema)
@@ -51,6 +54,13 @@ export const qemu: CommandUnknownOpts = new Command("qemu")
       throw new BusbarError("usage", "--keep-disk is about --disk, which is not given");
     }
     if (new Set(resources).size < resources.length) throw new BusbarError("usage", "the same memory is named twice");
+    if ((options.hosts === undefined) !== (options.interface === undefined)) {
+      throw new BusbarError("usage", "--hosts and --interface go together", { hint: "--hosts 2 --interface eth0" });
+    }
+    if (options.hosts !== undefined && options.ssh !== undefined) {
+      throw new BusbarError("usage", "--ssh is about a guest alone, and with --hosts each has the network of all");
+    }
+    const neighbours = options.interface === undefined ? [] : hostPlaces(options.hosts ?? 0, options.interface);
     const backings = resources.map((resource) => checkBacking(resource, options.size));
     const files = [options.disk, options.kernel, options.firmware].filter((file) => file !== undefined);
     for (const file of files) requireFile(file);
@@ -60,6 +70,12 @@ export const qemu: CommandUnknownOpts = new Command("qemu")
     const { places, folder } = await printedPlaces(machine, "dax-config", { onProgress, signal: interruption });
     const plan = planMachine(machine, places);
     const notes = [...backings.flatMap((one) => one.notes), ...hostMemoryNotes(backings, guest)];
+    const hosts = neighbours.map((one) => ({ ...one, plan: planMachine(withCard(machine, one), places) }));
+    if (options.json && hosts.length > 0) {
+      const made = plan.files.map(({ path, sizeBytes }) => ({ path, sizeBytes: sizeBytes.toString() }));
+      const lines = hosts.map(({ address, before, after, plan: { argv } }) => ({ address, before, argv, after }));
+      return printJson({ schema: "dax_config_qemu_hosts/1", hosts: lines, files: made, notes });
+    }
     if (options.json) {
       const made = plan.files.map(({ path, sizeBytes }) => ({ path, sizeBytes: sizeBytes.toString() }));
       return printJson({ schema: "dax_config_qemu/1", argv: plan.argv, files: made, notes });
@@ -71,8 +87,19 @@ export const qemu: CommandUnknownOpts = new Command("qemu")
         note(`dax_config: in the guest: cxl create-region -t ${type} -d decoder0.0 mem${i}`);
       }
     }
-    print(shellText(plan, folder));
+    if (hosts.length === 0) return print(shellText(plan, folder));
+    for (const [i, { address, before, after, plan: own }] of hosts.entries()) {
+      print(
+        `# host ${i + 1} of ${hosts.length}; in the guest: ip addr add ${address}/24 dev eth0 && ip link set eth0 up`,
+      );
+      print([...before, shellText(own, folder), ...after].join("\n"));
+    }
   });
+
+/** The machine with the card that joins it to those of the other hosts. */
+function withCard(machine: Machine, place: HostPlace): Machine {
+  return { ...machine, "qemu-arguments": [...machine["qemu-arguments"], ...place.arguments] };
+}
 
 function requireFile(path: string): void {
   if (localFiles.status(path.startsWith("/") ? path : `${Deno.cwd()}/${path}`) !== null) return;

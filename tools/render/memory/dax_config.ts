@@ -218,10 +218,18 @@ export function checkSchema(): JsonObject {
 /** The schema of `dax_config qemu --json`. */
 export function qemuSchema(): JsonObject {
   const texts = { type: "array", items: text };
-  return documentSchema("dax_config", [closedObject({
-    schema: { const: "dax_config_qemu/1" },
-    argv: texts,
-    files: list({ path: text, sizeBytes: decimal }),
-    notes: texts,
-  })], "qemu");
+  return documentSchema("dax_config", [
+    closedObject({
+      schema: { const: "dax_config_qemu/1" },
+      argv: texts,
+      files: list({ path: text, sizeBytes: decimal }),
+      notes: texts,
+    }),
+    closedObject({
+      schema: { const: "dax_config_qemu_hosts/1" },
+      hosts: list({ address: text, before: texts, argv: texts, after: texts }),
+      files: list({ path: text, sizeBytes: decimal }),
+      notes: texts,
+    }),
+  ], "qemu");
 }
