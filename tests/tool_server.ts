@@ -68,6 +68,10 @@ async function call(folder: string): Promise<number> {
 
 async function serve(folder: string): Promise<void> {
   // deno-lint-ignore busbar/no-exit
+  const exit = Deno.exit;
+  // Whoever started this is gone when its end of standard input is.
+  void Deno.stdin.read(new Uint8Array(1)).then(() => exit(0));
+  // deno-lint-ignore busbar/no-exit
   Deno.exit = (status = Deno.exitCode): never => {
     throw new Ended(Number(status));
   };

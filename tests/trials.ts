@@ -65,32 +65,51 @@ export interface ScriptResult {
 /** A shell in which our tools are words. All tools run in one process that is started once. */
 export class ShellWithTools implements AsyncDisposable {
   readonly #folder: string;
-  readonly #server: Deno.ChildProcess;
+  #server: Deno.ChildProcess;
 
   constructor() {
     this.#folder = Deno.makeTempDirSync({ prefix: "busbar-trials-" });
     for (const pipe of ["call", "status"]) {
       new Deno.Command("mkfifo", { args: [`${this.#folder}/${pipe}`] }).outputSync();
     }
-    const server = new URL("tool_server.ts", import.meta.url).pathname;
-    const args = ["run", "-A", "--no-check", "--cached-only", server, this.#folder];
-    this.#server = new Deno.Command(Deno.execPath(), { args, stdin: "null", stdout: "null" }).spawn();
+    this.#server = this.#start();
   }
 
-  /** Runs a script. One that gives a tool its standard input, or the background, gets a process for each call. */
+  /** The server ends with its standard input, so with this process too. */
+  #start(): Deno.ChildProcess {
+    const server = new URL("tool_server.ts", import.meta.url).pathname;
+    const args = ["run", "-A", "--no-check", "--cached-only", server, this.#folder];
+    return new Deno.Command(Deno.execPath(), { args, stdin: "piped", stdout: "null" }).spawn();
+  }
+
+  async #end(): Promise<void> {
+    this.#server.kill("SIGKILL");
+    await this.#server.stdin.close();
+    await this.#server.status;
+  }
+
+  /**
+   * Runs a script. One that gives a tool its standard input, or the background, gets a process for each call.
+   *
+   * @throws {Error} when it takes longer than any should
+   */
   async run(script: string, env: Readonly<Record<string, string>> = {}): Promise<ScriptResult> {
     const needsProcesses = /--input -(?:\s|$)|&(?:\s|$)|\bkill\b|\btimeout\b/.test(script.replaceAll("&&", ""));
     const words = needsProcesses ? processes() : callsOf(this.#folder);
-    // A server that died answers no call.
     const signal = AbortSignal.timeout(TRIAL_LIMIT_MS);
     const bash = new Deno.Command("bash", { args: ["-c", words + script], env, signal });
     const { code, stdout, stderr } = await bash.output();
+    if (signal.aborted) {
+      // The server may be in the middle of the call, and would answer it to the next shell.
+      await this.#end();
+      this.#server = this.#start();
+      throw new Error(`not done within ${TRIAL_LIMIT_MS / 1000} s: ${script}`);
+    }
     return { code, text: new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr) };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#server.kill("SIGKILL");
-    await this.#server.status;
+    await this.#end();
     await Deno.remove(this.#folder, { recursive: true });
   }
 }

@@ -70,8 +70,17 @@ function memory(text: string, before: Map<number, MemoryRange[]> | undefined): M
     throw new InvalidArgumentError(`'${text}' is no memory of a node; write 1=0x100000000-0x200000000`);
   }
   const ranges = before ?? new Map<number, MemoryRange[]>();
+  for (const range of [...ranges.values()].flat()) {
+    if (start < range.end && range.start < end) {
+      throw new InvalidArgumentError(`'${text}' overlaps ${hexRange(range)}, which was given before`);
+    }
+  }
   const node = Number(match[1]);
   return ranges.set(node, [...ranges.get(node) ?? [], { start, end }].sort((a, b) => a.start < b.start ? -1 : 1));
+}
+
+function hexRange({ start, end }: MemoryRange): string {
+  return `0x${start.toString(16)}-0x${end.toString(16)}`;
 }
 
 function noMemoryGiven(node: number): never {

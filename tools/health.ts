@@ -10,6 +10,7 @@ import { BusbarError } from "../src/core/error.ts";
 import { HealthMonitor, metricNames, parseThreshold } from "../src/core/health_monitor.ts";
 import { formatMetrics, type MetricFormat } from "../src/core/metrics.ts";
 import { timeOption, wholeNumber } from "./cli/arguments.ts";
+import { onlyWith } from "./cli/applicable.ts";
 import { note, print, printJson, printJsonLine, printSchema } from "./cli/output.ts";
 import { interruption, raiseExitStatus, run } from "./cli/run.ts";
 import { isLoopback, MetricsListener, parseListenAddress } from "./health/listener.ts";
@@ -52,9 +53,10 @@ export const command: CommandUnknownOpts = new Command("health")
   .option("--serials", "with serial numbers, which ordinary users cannot always read")
   .option("--json", "print one JSON document; with --watch a line for each look")
   .option("--json-schema", "print the schema of --json, and stop")
-  .action(async (devices, options) => {
+  .action(async (devices, options, self) => {
     if (options.jsonSchema) return printSchema(healthSchema());
     const { watch, listen } = options;
+    onlyWith(self, watch !== undefined || listen !== undefined, ["--count"], "--watch");
     if (watch !== undefined && watch !== true && watch < SHORTEST_INTERVAL_MS) {
       throw new BusbarError("usage", "--watch: 1 s at the least, since each look is a command to the drive");
     }

@@ -97,7 +97,12 @@ export const command: CommandUnknownOpts = new Command("membench")
     print(benchLines(results).join("\n"));
     const share = smallestCpuShare(results, bench.threads);
     if (share < 0.95) {
-      note(`membench: other programs ran meanwhile: a thread had only ${(100 * share).toFixed(0)} % of its processor`);
+      const percent = (100 * share).toFixed(0);
+      const processors = navigator.hardwareConcurrency;
+      const why = bench.threads > processors
+        ? `${bench.threads} threads shared ${processors} processors`
+        : "other programs ran meanwhile";
+      note(`membench: ${why}: a thread had only ${percent} % of its processor`);
     }
     for (const file of [options.svg, options.html]) if (file !== undefined) note(`membench: wrote ${file}`);
   });

@@ -156,3 +156,14 @@ function trimZeros(value: number): string {
 export function hex(value: bigint | number, digits = 1): string {
   return `0x${value.toString(16).padStart(digits, "0")}`;
 }
+
+/** Whole numbers as people write lists of them, in order: `0-3,8`. */
+export function formatNumbers(numbers: readonly number[]): string {
+  const runs: [first: number, last: number][] = [];
+  for (const number of [...new Set(numbers)].sort((a, b) => a - b)) {
+    const run = runs.at(-1);
+    if (run !== undefined && run[1] === number - 1) run[1] = number;
+    else runs.push([number, number]);
+  }
+  return runs.map(([first, last]) => first === last ? String(first) : `${first}-${last}`).join(",");
+}

@@ -6,6 +6,7 @@
 import { blockUses } from "../core/block_users.ts";
 import { BusbarError, systemError } from "../core/error.ts";
 import { describeUse, findProcessUses } from "../core/process_uses.ts";
+import { formatNumbers } from "../core/units.ts";
 import type { MemoryMachine, MemoryRequest } from "./backend.ts";
 import { daxUses } from "./devdax.ts";
 import { inspectResource, resourcePath } from "./resource.ts";
@@ -55,7 +56,7 @@ export function checkProcessors(cpus: readonly number[], online: string | null):
   const there = online === null ? null : parseList(online);
   const missing = there === null ? [] : cpus.filter((cpu) => !there.includes(cpu));
   if (missing.length === 0) return;
-  const which = missing.length === 1 ? `processor ${missing[0]} is` : `processors ${missing.join(", ")} are`;
+  const which = missing.length === 1 ? `processor ${missing[0]} is` : `processors ${formatNumbers(missing)} are`;
   throw new BusbarError("usage", `${which} not online: ${online} ${there?.length === 1 ? "is" : "are"}`, {
     operation: "measure memory",
     path: "/sys/devices/system/cpu/online",

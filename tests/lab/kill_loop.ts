@@ -11,12 +11,13 @@ import { UndoJournal } from "../../src/core/undo/journal.ts";
 import { runTool } from "../soft/tool.ts";
 import { kernelControllers, must } from "./controllers.ts";
 import type { Lab } from "./lab.ts";
+import { KILLS_VARIABLE } from "./prepare.ts";
 
 const NVME = "0000:01:00.0";
 const FOLDER = `/sys/bus/pci/devices/${NVME}`;
 const JOURNALS = "/run/busbar";
 /** How many kills there are: 10, or as many as `BUSBAR_KILLS` says. */
-const KILLS = Number(Deno.env.get("BUSBAR_KILLS") ?? 10);
+const KILLS = Number(Deno.env.get(KILLS_VARIABLE) ?? 10);
 /** No run takes longer until its last change, on the slowest machine. */
 const RUN_LIMIT_MS = 300_000;
 

@@ -7,6 +7,9 @@ import { BUSBAR, BUSBAR_SOFT, findLibrary, SOFT_CUDA } from "../../ffi/build.ts"
 import { TOOLS } from "../../tools/manual/catalog.ts";
 import { NVME_CLI_PRELOAD } from "./nvme_cli.ts";
 
+/** How many kills there are in the loop of kills (kill_loop.ts), where it is not as many as usual. */
+export const KILLS_VARIABLE = "BUSBAR_KILLS";
+
 /**
  * Makes on the host what a guest could only make slowly: builds the libraries, and brings every module into the cache.
  *
@@ -17,7 +20,11 @@ export async function prepareHost(): Promise<Readonly<Record<string, string>>> {
   const root = new URL("../..", import.meta.url);
   const tools = ["busbar", ...Object.keys(TOOLS)].map((name) => new URL(`tools/${name}.ts`, root).pathname);
   await new Deno.Command(Deno.execPath(), { args: ["cache", "--quiet", ...tools] }).output();
-  return Object.fromEntries(
-    [BUSBAR, BUSBAR_SOFT, SOFT_CUDA, NVME_CLI_PRELOAD].map((library) => [library.variable, findLibrary(library)]),
-  );
+  const kills = Deno.env.get(KILLS_VARIABLE);
+  return {
+    ...kills === undefined ? {} : { [KILLS_VARIABLE]: kills },
+    ...Object.fromEntries(
+      [BUSBAR, BUSBAR_SOFT, SOFT_CUDA, NVME_CLI_PRELOAD].map((library) => [library.variable, findLibrary(library)]),
+    ),
+  };
 }

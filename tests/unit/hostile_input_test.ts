@@ -141,3 +141,44 @@ Deno.test("a full disk is status 3 and one line, with and without --json, also f
     assertEquals(lines, [`${tool}: standard output: cannot write: no space left (ENOSPC)`]);
   }
 });
+
+Deno.test("a device or a pipe that output goes to keeps its name, and what it does not take is an error", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    // By a link, so that a tool that replaces what it writes to takes away the link and not the device.
+    const full = `${folder}/full`;
+    await Deno.symlink("/dev/full", full);
+    const save = ["file:docs/tools/desktop.dump", "--save", full];
+    for (
+      const [tool, args] of [
+        ["pcie_topology", save],
+        ["nvme_admin", ["telemetry", "soft:nvme", full]],
+        ["cxl_sim", ["run", "--synthetic", "gups", "--csv", full]],
+      ] as const
+    ) {
+      const { code, stderr } = await runTool(tool, args);
+      assertEquals(code, 3, `${tool}: ${stderr}`);
+      assertStringIncludes(stderr, "no space left");
+      assertEquals(await Deno.readLink(full), "/dev/full", tool);
+    }
+    const file = `${folder}/file`;
+    await Deno.writeTextFile(file, "old");
+    await Deno.symlink(file, `${folder}/link`);
+    assertEquals((await runTool("pcie_topology", [save[0] ?? "", "--save", `${folder}/link`])).code, 0);
+    assertEquals(await Deno.readLink(`${folder}/link`), file);
+    assertStringIncludes(await Deno.readTextFile(file), "# busbar recorded machine");
+    const pipe = `${folder}/pipe`;
+    await new Deno.Command("mkfifo", { args: [pipe] }).output();
+    const unread = await runTool("pcie_topology", [save[0] ?? "", "--save", pipe]);
+    assertEquals(unread.code, 2, unread.stderr);
+    assertStringIncludes(unread.stderr, "is a pipe that nobody reads");
+    const unwritten = await runTool("cxl_sim", ["run", "--trace", pipe]);
+    assertEquals(unwritten.code, 3, unwritten.stderr);
+    assertStringIncludes(unwritten.stderr, "nobody wrote to this pipe");
+    const pictures = await runTool("cxl_sim", ["run", "--synthetic", "gups", "--svg", file]);
+    assertEquals(pictures.code, 3, pictures.stderr);
+    assertStringIncludes(pictures.stderr, "cannot make folder");
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});

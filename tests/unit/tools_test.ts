@@ -127,3 +127,21 @@ Deno.test("a tool that does nothing without a subcommand asks for one in words",
     "  hint: sweep --help shows the arguments and options",
   ]);
 });
+
+Deno.test("what would be done otherwise than asked is refused: a count of one look, memory of two nodes, processors by the thousand", async () => {
+  const cases: readonly (readonly [tool: string, args: readonly string[], part: string])[] = [
+    ["health", ["soft:nvme", "--count", "2"], "--count has no effect here"],
+    ["membench", ["anonymous", "--size", "16MiB", "--cpus", "0-9999"], "-9999 are not online"],
+    [
+      "damon_config",
+      ["generate", "--migrate", "0", "1", "--memory", "0=0x0-0x100000000", "1=0x80000000-0x200000000"],
+      "overlaps 0x0-0x100000000",
+    ],
+  ];
+  for (const [tool, args, part] of cases) {
+    const { code, stderr } = await runTool(tool, args);
+    assertEquals(code, 2, stderr);
+    assertStringIncludes(stderr, part);
+    assert(stderr.length < 400, stderr);
+  }
+});

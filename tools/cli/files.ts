@@ -4,15 +4,28 @@
  */
 
 import { systemError } from "../../src/core/error.ts";
+import { outputPlace, writeThrough } from "../../src/core/output_path.ts";
 import { print, printBytes } from "./output.ts";
 
-/** Writes a whole file or none of it: to a temporary name beside it first. `-` is standard output. */
+/**
+ * Writes a whole file or none of it: to a temporary name beside it first. `-` is standard output; a device or a pipe is
+ * written to as it is.
+ */
 export function writeOutput(path: string, contents: string | Uint8Array): void {
-  if (path === "-") return printBytes(typeof contents === "string" ? new TextEncoder().encode(contents) : contents);
-  const temporary = `${path}.${Deno.pid}.tmp`;
+  const bytes = typeof contents === "string" ? new TextEncoder().encode(contents) : contents;
+  if (path === "-") return printBytes(bytes);
+  const place = outputPlace(path);
+  if (!place.isReplaced) {
+    try {
+      return writeThrough(path, bytes);
+    } catch (cause) {
+      throw systemError(cause, "write", path);
+    }
+  }
+  const temporary = `${place.path}.${Deno.pid}.tmp`;
   try {
-    Deno.writeFileSync(temporary, typeof contents === "string" ? new TextEncoder().encode(contents) : contents);
-    Deno.renameSync(temporary, path);
+    Deno.writeFileSync(temporary, bytes);
+    Deno.renameSync(temporary, place.path);
   } catch (cause) {
     try {
       Deno.removeSync(temporary);
@@ -20,6 +33,15 @@ export function writeOutput(path: string, contents: string | Uint8Array): void {
       // It was never made, or the folder is gone: the first error says it all.
     }
     throw systemError(cause, "write", path);
+  }
+}
+
+/** Makes a folder for files that a tool writes. One that is there is used. */
+export function makeOutputFolder(path: string): void {
+  try {
+    Deno.mkdirSync(path, { recursive: true });
+  } catch (cause) {
+    throw systemError(cause, "make folder", path);
   }
 }
 

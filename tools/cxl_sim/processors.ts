@@ -4,6 +4,7 @@
  */
 
 import { BusbarError } from "../../src/core/error.ts";
+import { formatNumbers } from "../../src/core/units.ts";
 
 /** While it is held, what this process starts runs on the processors; afterwards this process runs on the others. */
 export interface Pinned extends Disposable {
@@ -47,17 +48,21 @@ export async function pinTo(processors: readonly number[] | null): Promise<Pinne
   const usable = processors.filter((one) => there.includes(one));
   const missing = processors.filter((one) => !there.includes(one));
   if (usable.length === 0) {
-    throw new BusbarError("usage", `processors ${processors.join(",")}: this machine has ${there.join(",")}`, {
-      operation: "pin the program",
-      hint: "name a processor that is there, or leave -c out",
-    });
+    throw new BusbarError(
+      "usage",
+      `processors ${formatNumbers(processors)}: this machine has ${formatNumbers(there)}`,
+      {
+        operation: "pin the program",
+        hint: "name a processor that is there, or leave -c out",
+      },
+    );
   }
   if (await taskset("-acp", usable.join(","), String(Deno.pid)) === null) {
     return nothing([`the program was not pinned: taskset refused processors ${usable.join(",")}`]);
   }
   const rest = there.filter((one) => !usable.includes(one));
   return {
-    notes: missing.length === 0 ? [] : [`processors ${missing.join(",")} are not there: left out`],
+    notes: missing.length === 0 ? [] : [`processors ${formatNumbers(missing)} are not there: left out`],
     [Symbol.dispose]: () => {
       const list = (rest.length === 0 ? there : rest).join(",");
       try {

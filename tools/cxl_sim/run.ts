@@ -6,7 +6,7 @@
 import type { CommandUnknownOpts } from "@commander-js/extra-typings";
 
 import type { RunReport } from "../../src/sim/report_document.ts";
-import { writeOutput } from "../cli/files.ts";
+import { makeOutputFolder, writeOutput } from "../cli/files.ts";
 import { note, print, printJson, printSchema } from "../cli/output.ts";
 import { epochCsv } from "../render/sim/epoch_csv.ts";
 import { runSchema } from "../render/sim/run_schema.ts";
@@ -61,7 +61,7 @@ async function write(
   const { runPage, runPictures } = await import("../render/sim/run_page.ts");
   if (options.html !== undefined) writeOutput(options.html, await runPage(report));
   if (options.svg !== undefined) {
-    await Deno.mkdir(options.svg, { recursive: true });
+    makeOutputFolder(options.svg);
     for (const { name, svg } of await runPictures(report)) writeOutput(`${options.svg}/${name}.svg`, svg);
   }
 }

@@ -6,6 +6,7 @@
 import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { systemError } from "../../src/core/error.ts";
+import { outputPlace } from "../../src/core/output_path.ts";
 import { decodeBytes } from "../../src/core/layout.ts";
 import { rowsToJson } from "../../src/core/layout_json.ts";
 import { textLines } from "../../src/core/layout_text.ts";
@@ -20,15 +21,19 @@ import { type ActionResult, drawProgress, onDrive } from "./drive.ts";
 /** A file that gets its name when it is whole: what was cut short is removed. */
 class WholeFile implements Disposable {
   readonly #path: string;
-  readonly #temporary: string;
+  /** Null where the file keeps its name: a device or a pipe. */
+  readonly #temporary: string | null;
   readonly #file: Deno.FsFile;
   #isWhole = false;
 
   constructor(path: string) {
-    this.#path = path;
-    this.#temporary = `${path}.${Deno.pid}.tmp`;
+    const place = outputPlace(path);
+    this.#path = place.path;
+    this.#temporary = place.isReplaced ? `${place.path}.${Deno.pid}.tmp` : null;
     try {
-      this.#file = Deno.openSync(this.#temporary, { write: true, createNew: true, mode: 0o600 });
+      this.#file = this.#temporary === null
+        ? Deno.openSync(path, { write: true })
+        : Deno.openSync(this.#temporary, { write: true, createNew: true, mode: 0o600 });
     } catch (cause) {
       throw systemError(cause, "write", path);
     }
@@ -43,6 +48,7 @@ class WholeFile implements Disposable {
   }
 
   keep(): void {
+    if (this.#temporary === null) return;
     try {
       this.#file.syncSync();
       Deno.renameSync(this.#temporary, this.#path);
@@ -54,7 +60,7 @@ class WholeFile implements Disposable {
 
   [Symbol.dispose](): void {
     this.#file.close();
-    if (!this.#isWhole) Deno.removeSync(this.#temporary);
+    if (!this.#isWhole && this.#temporary !== null) Deno.removeSync(this.#temporary);
   }
 }
 

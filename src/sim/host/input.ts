@@ -12,6 +12,8 @@ import { formatBytes } from "../../core/units.ts";
 export const OUTPUT_LIMIT: number = 2 ** 40;
 
 const CHUNK_BYTES = 1 << 18;
+/** How long a pipe may have no writer, in milliseconds. */
+const WRITER_LIMIT_MS = 2000;
 
 /** Opens a file to read, or standard input; errors name the path. */
 async function openBytes(
@@ -21,7 +23,7 @@ async function openBytes(
   if (path === "-") return { stream: Deno.stdin.readable, close: () => {} };
   let file: Deno.FsFile;
   try {
-    file = await Deno.open(path, { read: true });
+    file = await openSoon(path);
   } catch (cause) {
     throw inputError(cause, path);
   }
@@ -30,6 +32,31 @@ async function openBytes(
     throw new BusbarError("usage", `${path}: is a directory`, { operation: "read", path, hint: "name a file" });
   }
   return { stream: piecesOf(file, path, isKept), close: () => closeQuietly(file) };
+}
+
+/** Opens a file. A pipe that nobody opens to write to is given up. */
+async function openSoon(path: string): Promise<Deno.FsFile> {
+  const opening = Deno.open(path, { read: true });
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() =>
+      reject(
+        new BusbarError("timeout", `${path}: nobody wrote to this pipe for ${WRITER_LIMIT_MS / 1000} s`, {
+          operation: "read",
+          path,
+          hint: "write it to a file first, and name that",
+        }),
+      ), WRITER_LIMIT_MS);
+  });
+  try {
+    return await Promise.race([opening, late]);
+  } catch (error) {
+    // Should its other end be opened after all, nobody is there to read.
+    opening.then((file) => file.close(), () => {});
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** The hint for an input that is not there. */

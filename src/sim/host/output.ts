@@ -4,6 +4,7 @@
  */
 
 import { BusbarError, errnoOf, systemError } from "../../core/error.ts";
+import { outputPlace } from "../../core/output_path.ts";
 
 const ENOSPC = 28;
 const EFBIG = 27;
@@ -32,26 +33,29 @@ export function noRoomError(errno: number, path: string): BusbarError | null {
 /** A file being written. Without {@linkcode OutputFile.commit} dispose removes it. */
 export class OutputFile implements Disposable {
   readonly #path: string;
-  readonly #temporary: string;
+  /** Null where the file keeps its name: a device or a pipe. */
+  readonly #temporary: string | null;
   readonly #file: Deno.FsFile;
   #open = true;
 
-  private constructor(path: string, temporary: string, file: Deno.FsFile) {
+  private constructor(path: string, temporary: string | null, file: Deno.FsFile) {
     this.#path = path;
     this.#temporary = temporary;
     this.#file = file;
   }
 
   /**
-   * Creates the temporary file, in the folder of `path`.
+   * Creates the temporary file, in the folder of `path`. A device or a pipe is opened as it is.
    *
    * @throws {BusbarError} as open fails
    */
   static create(path: string): OutputFile {
-    const temporary = `${path}.${Deno.pid}.tmp`;
+    const place = outputPlace(path);
+    const temporary = place.isReplaced ? `${place.path}.${Deno.pid}.tmp` : null;
     try {
+      if (temporary === null) return new OutputFile(path, null, Deno.openSync(path, { write: true }));
       const file = Deno.openSync(temporary, { write: true, create: true, truncate: true, mode: 0o644 });
-      return new OutputFile(path, temporary, file);
+      return new OutputFile(place.path, temporary, file);
     } catch (cause) {
       throw systemError(cause, "create", path);
     }
@@ -83,6 +87,7 @@ export class OutputFile implements Disposable {
   /** Gives the file its name. */
   commit(): void {
     this.#close();
+    if (this.#temporary === null) return;
     try {
       Deno.renameSync(this.#temporary, this.#path);
     } catch (cause) {
@@ -93,6 +98,7 @@ export class OutputFile implements Disposable {
   /** Closes the file, and removes it when it was not committed. */
   [Symbol.dispose](): void {
     this.#close();
+    if (this.#temporary === null) return;
     try {
       Deno.removeSync(this.#temporary);
     } catch {
