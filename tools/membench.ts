@@ -91,8 +91,9 @@ export const command: CommandUnknownOpts = new Command("membench")
     const results = await measure(words, options.size, options.write === true, bench, () => {
       if (!options.json) print(about.join("\n"));
     });
-    if (options.svg !== undefined) writeOutput(options.svg, await benchCurves(results));
-    if (options.html !== undefined) writeOutput(options.html, await benchHtml(about, results));
+    const cache = environment.largestCache;
+    if (options.svg !== undefined) writeOutput(options.svg, await benchCurves(results, cache));
+    if (options.html !== undefined) writeOutput(options.html, await benchHtml(about, results, cache));
     if (options.json) return printJson(benchJson(environment, bench, results));
     print(benchLines(results).join("\n"));
     const share = smallestCpuShare(results, bench.threads);

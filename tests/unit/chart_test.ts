@@ -1,6 +1,8 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 import type { Chart } from "../../tools/render/chart/chart.ts";
+import type { BenchResult } from "../../src/memory/membench.ts";
+import { benchCurves } from "../../tools/render/memory/membench_curves.ts";
 import { withNeeds } from "../needs.ts";
 import { drawCharts } from "../../tools/render/chart/draw.ts";
 
@@ -105,4 +107,13 @@ Deno.test({
       await Deno.remove(folder, { recursive: true });
     }
   },
+});
+
+Deno.test("membench's curves mark the largest cache where the working sets reach on both sides of it", async () => {
+  const point = (workingSetBytes: number): object => ({ workingSetBytes, medianNs: 5, bestNs: 4, cpuShare: 1 });
+  const result = { name: "anonymous", latency: [point(1 << 20), point(256 << 20)], loaded: null };
+  const curves = async (cache: string | null): Promise<string> =>
+    await benchCurves([result] as unknown as readonly BenchResult[], cache);
+  assertStringIncludes(await curves("L3 32768K"), "L3 32 MiB");
+  for (const cache of ["L3 1048576K", "L3 <b>", null]) assert(!(await curves(cache)).includes("L3"), `${cache}`);
 });

@@ -433,10 +433,10 @@ export const RENDERERS: Readonly<Record<string, Readonly<Record<string, Renderer
     benchLines: { text: (next) => benchLines(made(benchResults(next))) },
   },
   "memory/membench_curves.ts": {
-    benchCurves: { file: (next) => benchCurves(made(benchResults(next))) },
+    benchCurves: { file: (next) => benchCurves(made(benchResults(next)), next()) },
     benchHtml: {
       file: (next) =>
-        benchHtml(environmentLines(made(environment(next)), made(benchOptions)), made(benchResults(next))),
+        benchHtml(environmentLines(made(environment(next)), made(benchOptions)), made(benchResults(next)), next()),
     },
   },
   "memory/namespaces.ts": {

@@ -7,17 +7,31 @@ import { stripAnsiCode } from "@std/fmt/colors";
 
 import { formatBytes } from "../../../src/core/units.ts";
 import type { BenchResult } from "../../../src/memory/membench.ts";
-import type { Chart } from "../chart/chart.ts";
+import type { Chart, RuleLayer } from "../chart/chart.ts";
+import { INK, INK_DARK, PAPER, PAPER_DARK } from "../chart/colors.ts";
 import { drawCharts } from "../chart/draw.ts";
 import { escapeMarkup } from "../markup.ts";
 import { benchLines } from "./membench.ts";
 
-/** Both charts, one above the other; a chart without points is left out. */
-export async function benchCurves(results: readonly BenchResult[]): Promise<string> {
-  return await drawCharts(benchCharts(results));
+/**
+ * Both charts, one above the other; a chart without points is left out.
+ *
+ * @param cache level and size of the largest cache, as in `L3 32768K`: where it lies among the working sets; null where not known
+ */
+export async function benchCurves(results: readonly BenchResult[], cache: string | null): Promise<string> {
+  return await drawCharts(benchCharts(results, cacheRule(results, cache)));
 }
 
-function benchCharts(results: readonly BenchResult[]): Chart[] {
+/** A line at the size of a cache, where the working sets reach on both sides of it. */
+function cacheRule(results: readonly BenchResult[], cache: string | null): RuleLayer[] {
+  const [, level, kibibytes] = /^(L\d) (\d+)K$/.exec(cache ?? "") ?? [];
+  const value = Number(kibibytes ?? NaN) * 1024;
+  const sizes = results.flatMap(({ latency }) => (latency ?? []).map(({ workingSetBytes }) => workingSetBytes));
+  if (level === undefined || !(value > Math.min(...sizes) && value < Math.max(...sizes))) return [];
+  return [{ kind: "rule", axis: "x", value, name: `${level} ${formatBytes(value)}` }];
+}
+
+function benchCharts(results: readonly BenchResult[], rules: readonly RuleLayer[]): Chart[] {
   const y = { title: "latency, ns", scale: "log" } as const;
   return [
     {
@@ -30,11 +44,14 @@ function benchCharts(results: readonly BenchResult[]): Chart[] {
         tick: (value) => formatBytes(value),
       },
       y,
-      layers: results.map(({ name, latency }) => ({
-        kind: "line",
-        name,
-        points: (latency ?? []).map((point) => [point.workingSetBytes, point.medianNs] as const),
-      })),
+      layers: [
+        ...rules,
+        ...results.map(({ name, latency }) => ({
+          kind: "line" as const,
+          name,
+          points: (latency ?? []).map((point) => [point.workingSetBytes, point.medianNs] as const),
+        })),
+      ],
     },
     {
       title: "latency under load",
@@ -57,13 +74,20 @@ function workingSets(results: readonly BenchResult[]): number[] {
 }
 
 /** A page with machine, method, tables and curves. It needs nothing else. */
-export async function benchHtml(environment: readonly string[], results: readonly BenchResult[]): Promise<string> {
+export async function benchHtml(
+  environment: readonly string[],
+  results: readonly BenchResult[],
+  cache: string | null,
+): Promise<string> {
   const text = [...environment, "", ...benchLines(results)].map((line) => escapeMarkup(stripAnsiCode(line)));
   return `<!DOCTYPE html>
-<html lang="en"><meta charset="utf-8"><title>membench</title>
-<style>body { font-family: sans-serif; max-width: 60em; margin: 2em auto } pre { overflow-x: auto }</style>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>membench</title>
+<style>:root { color-scheme: light dark }
+body { font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 12px; background: ${PAPER}; color: ${INK} }
+pre { overflow-x: auto } svg { max-width: 100%; height: auto }
+@media screen and (prefers-color-scheme: dark) { body { background: ${PAPER_DARK}; color: ${INK_DARK} } }</style>
 <h1>membench</h1>
 <pre>${text.join("\n")}</pre>
-${await benchCurves(results)}</html>
+${await benchCurves(results, cache)}</html>
 `;
 }
