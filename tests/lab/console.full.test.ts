@@ -57,7 +57,7 @@ const GIVE_BACK = [
   "echo >/sys/bus/pci/devices/0000:01:00.0/driver_override",
   "echo 0000:01:00.0 >/sys/bus/pci/drivers/vfio-pci/unbind",
   "echo 0000:01:00.0 >/sys/bus/pci/drivers_probe",
-  "rm -rf /run/busbar",
+  "rm -f /run/busbar/*.jsonl",
   "true",
 ].join("; ");
 

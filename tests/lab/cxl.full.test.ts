@@ -12,7 +12,7 @@ const lab = machine("cxl.yaml", import.meta.url);
 lspciLinesTest(unproven(lab));
 
 listTests(lab);
-cxlHealthTest(unproven(lab));
+cxlHealthTest(lab);
 
 cxlTests(lab);
 cxlLongTests(lab);
