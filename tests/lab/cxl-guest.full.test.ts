@@ -3,15 +3,15 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 import { runTool } from "../soft/tool.ts";
-import { machine, unproven } from "./lab.ts";
+import { machine } from "./lab.ts";
 import { listTests } from "./list.ts";
 import { lspciLinesTest } from "./lspci_lines.ts";
 import { list, read } from "./programs.ts";
 
 const lab = machine("cxl-guest.yaml", import.meta.url);
 
-listTests(unproven(lab));
-lspciLinesTest(unproven(lab));
+listTests(lab);
+lspciLinesTest(lab);
 
 const BUS = "/sys/bus/cxl/devices";
 
