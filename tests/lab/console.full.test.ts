@@ -39,7 +39,7 @@ const reason: string | undefined = Deno.env.get("BUSBAR_LAB_SKIP") ||
   (Deno.env.has("BUSBAR_LAB_GUEST") ? "it boots machines" : cannotStart()?.message);
 
 /** Machines whose blocks were not yet seen to pass in one boot: docs/not-run.md names them. BUSBAR_UNPROVEN=1 runs them too. */
-const UNPROVEN: readonly string[] = Deno.env.get("BUSBAR_UNPROVEN") === "1" ? [] : ["dax", "nvme"];
+const UNPROVEN: readonly string[] = Deno.env.get("BUSBAR_UNPROVEN") === "1" ? [] : ["nvme"];
 
 function whyNotRun(machine: string): string | undefined {
   return reason ?? (UNPROVEN.includes(machine) ? "not seen to pass in one boot yet" : undefined);
