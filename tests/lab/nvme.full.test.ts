@@ -10,6 +10,7 @@ import { lspciLinesTest } from "./lspci_lines.ts";
 import { listTests } from "./list.ts";
 import { nvmeAdminTests } from "./nvme_admin.ts";
 import { nvmeRefusalTests } from "./nvme_refusals.ts";
+import { remoteTests } from "./remote.ts";
 import { vfioDataTest } from "./vfio_data.ts";
 
 const lab = machine("nvme.yaml", import.meta.url);
@@ -27,4 +28,5 @@ vfioDataTest(lab, "1 GiB", 2 ** 30);
 nvmeRefusalTests(lab);
 dumpBar0Tests(onlyLong(lab));
 dumpBar0SignalTests(lab, ["SIGINT", "SIGKILL", "SIGTERM", "SIGHUP"]);
+remoteTests(unproven(lab));
 killLoopTest(lab);
