@@ -292,6 +292,9 @@ Deno.test("a function that reads all ones does not answer: neither its class nor
     assert(error instanceof BusbarError, String(error));
     assertEquals([error.code, error.exitStatus], ["unreachable", 3]);
   }
-  const { checks } = await checkP2p(parsePciAddress(DRIVE), { host });
+  const openCuda = (): never => {
+    throw new BusbarError("unsupported", "no CUDA here");
+  };
+  const { checks } = await checkP2p(parsePciAddress(DRIVE), { host, openCuda });
   assertStringIncludes(checks[0]?.text ?? "", "does not answer");
 });
