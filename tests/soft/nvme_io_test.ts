@@ -268,3 +268,13 @@ Deno.test("every bad input is one line, a hint and its exit status; with --json 
   schema ??= JSON.parse((await io("--json-schema")).stdout);
   await badInputIsExplained("nvme_io", BAD, schema);
 });
+
+Deno.test("--timeline - writes its rows, and nothing else, to standard output while the bench runs", async () => {
+  const args = ["soft:nvme", "bench", "--timeline", "-", "--interval", "50ms", "--duration", "300ms"];
+  const { code, stdout, stderr } = await runTool("nvme_io", args);
+  assertEquals(code, 0, stderr);
+  const [head, ...rows] = stdout.trimEnd().split("\n");
+  assertEquals(head, "phase,drive,seconds,length_s,transfers,iops,mib_per_s");
+  assert(rows.length > 1 && rows.every((row) => row.startsWith("bench,soft:nvme,")), stdout);
+  assertStringIncludes(stderr, "IOPS");
+});

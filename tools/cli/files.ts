@@ -5,7 +5,7 @@
 
 import { systemError } from "../../src/core/error.ts";
 import { outputPlace, writeThrough } from "../../src/core/output_path.ts";
-import { print, printBytes } from "./output.ts";
+import { printBytes } from "./output.ts";
 
 /**
  * Writes a whole file or none of it: to a temporary name beside it first. `-` is standard output; a device or a pipe is
@@ -63,8 +63,9 @@ export class LineFile implements Disposable {
 
   /** Adds a line. */
   write(line: string): void {
-    if (this.#file === null) return print(line);
     const bytes = new TextEncoder().encode(`${line}\n`);
+    // Text for people goes to standard error where a file is standard output.
+    if (this.#file === null) return printBytes(bytes);
     try {
       for (let at = 0; at < bytes.length;) at += this.#file.writeSync(bytes.subarray(at));
     } catch (cause) {
