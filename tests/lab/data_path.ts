@@ -17,6 +17,10 @@ export interface DataPath {
   readonly driven: (body: (controller: NvmeController) => Promise<void>) => Promise<void>;
   /** The kernel's block device, once it is there. */
   readonly blockDevice: () => Promise<string>;
+  /** How many queues the loop of jobs uses; one by default. */
+  readonly queues?: number;
+  /** Waits for interrupts, as `IoJobOptions` says; polls by default. */
+  readonly pollFirstUs?: number;
 }
 
 const WINDOW_BYTES = 4 << 20;
@@ -62,28 +66,39 @@ function isForLoop(windowAt: number): boolean {
   return windowAt / WINDOW_BYTES % 4 !== 3;
 }
 
-/** One job over a window: 16 transfers in flight, at random places first, so that many come twice, then in order. */
+/**
+ * One job over a window: 16 transfers in flight, at random places first, so that many come twice, then in order.
+ *
+ * @returns how often a queue slept
+ */
 async function throughLoop(
   controller: NvmeController,
+  { queues = 1, pollFirstUs }: DataPath,
   nsid: number,
   first: number,
   sizeBytes: number,
   data: Pick<IoJobOptions, "readShare" | "fill" | "onRead">,
-): Promise<void> {
+): Promise<number> {
   const namespace = await controller.namespace(nsid).geometry();
   const { blockBytes } = namespace;
   const transferBlocks = Math.min(65_536, await controller.maxTransferBytes()) / blockBytes;
-  const range = { lba: BigInt(first), blocks: BigInt(sizeBytes / blockBytes), transferBlocks, depth: 16, queues: 1 };
+  const range = { lba: BigInt(first), blocks: BigInt(sizeBytes / blockBytes), transferBlocks, depth: 16, queues };
+  const wait = pollFirstUs === undefined ? {} : { pollFirstUs };
+  let slept = 0;
   for (const order of [{ randomSeed: first, transfers: 8 }, { randomSeed: null }]) {
-    await runIoJob(controller.driver, { namespace, ...range, ...order, ...data });
+    slept += (await runIoJob(controller.driver, { namespace, ...range, ...order, ...wait, ...data })).waits;
   }
+  return slept;
 }
 
 /**
  * Writes `sizeBytes` from a random place on through our driver and reads them through the kernel, then the other way round:
  * by the loop of jobs, and by single transfers of random lengths.
+ *
+ * @returns how often a queue of the loop slept until an interrupt came
  */
-export async function comparePaths(path: DataPath, nsid: number, sizeBytes: number, random: Random): Promise<void> {
+export async function comparePaths(path: DataPath, nsid: number, sizeBytes: number, random: Random): Promise<number> {
+  let slept = 0;
   const start = KERNEL_BLOCK_BYTES * random.below(64);
   const ours = new Stamped(random);
   const written = createHash("sha256");
@@ -99,7 +114,7 @@ export async function comparePaths(path: DataPath, nsid: number, sizeBytes: numb
           const at = (Number(lba) - first) * blockBytes;
           to.set(data.subarray(at, at + to.length));
         };
-        await throughLoop(controller, nsid, first, window.sizeBytes, { readShare: 0, fill });
+        slept += await throughLoop(controller, path, nsid, first, window.sizeBytes, { readShare: 0, fill });
         continue;
       }
       for (const [at, end] of pieces(random, window.sizeBytes, blockBytes)) {
@@ -137,7 +152,7 @@ export async function comparePaths(path: DataPath, nsid: number, sizeBytes: numb
       const first = (start + window.at) / blockBytes;
       if (isForLoop(window.at)) {
         const onRead = (lba: bigint, from: Uint8Array): void => data.set(from, (Number(lba) - first) * blockBytes);
-        await throughLoop(controller, nsid, first, window.sizeBytes, { readShare: 1, onRead });
+        slept += await throughLoop(controller, path, nsid, first, window.sizeBytes, { readShare: 1, onRead });
       } else {
         for (const [at, end] of pieces(random, window.sizeBytes, blockBytes)) {
           await namespace.read(first + at / blockBytes, data.subarray(at, end));
@@ -147,4 +162,5 @@ export async function comparePaths(path: DataPath, nsid: number, sizeBytes: numb
     }
   });
   assertEquals(read.digest("hex"), given.digest("hex"), "the kernel's, read by us");
+  return slept;
 }

@@ -1,5 +1,6 @@
 /** 1 GiB through VFIO and through the kernel, compared; what keeps a drive from being taken away or overwritten; signals. */
 
+import { driveEndTest } from "./drive_ends.ts";
 import { dumpBar0SignalTests, dumpBar0Tests } from "./dump_bar0.ts";
 import { gpuFilesTest } from "./gpu_files.ts";
 import { gpuNvmeDataTest } from "./gpu_nvme.ts";
@@ -11,7 +12,7 @@ import { listTests } from "./list.ts";
 import { nvmeAdminTests } from "./nvme_admin.ts";
 import { nvmeRefusalTests } from "./nvme_refusals.ts";
 import { remoteTests } from "./remote.ts";
-import { vfioDataTest } from "./vfio_data.ts";
+import { vfioDataTest, vfioInterruptsTest } from "./vfio_data.ts";
 
 const lab = machine("nvme.yaml", import.meta.url);
 
@@ -25,6 +26,10 @@ gpuNvmePathsTest(lab);
 gpuNvmeDataTest(lab, "64 MiB for each way", 64 << 20);
 gpuNvmeDataTest(lab, "1 GiB", 2 ** 30, { ways: [{ mode: "grid", queues: 4 }], transferBytes: 512 << 10 });
 vfioDataTest(lab, "1 GiB", 2 ** 30);
+vfioInterruptsTest(lab, "16 MiB", 16 << 20);
+driveEndTest(unproven(lab), "loop", "SIGINT");
+driveEndTest(unproven(lab), "interrupts", "SIGINT");
+driveEndTest(unproven(lab), "loop", "SIGKILL");
 nvmeRefusalTests(lab);
 dumpBar0Tests(onlyLong(lab));
 dumpBar0SignalTests(lab, ["SIGINT", "SIGKILL", "SIGTERM", "SIGHUP"]);

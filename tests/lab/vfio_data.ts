@@ -3,6 +3,8 @@
  * @module
  */
 
+import { assert } from "@std/assert";
+
 import { closeAll } from "../../ffi/library.ts";
 import { Random } from "../unit/random.ts";
 import { blockDevice, driven } from "./controllers.ts";
@@ -18,4 +20,25 @@ export function vfioDataTest(lab: Lab, what: string, sizeBytes: number): void {
     await comparePaths(path, 1, sizeBytes, new Random("data path through VFIO"));
     closeAll();
   }, { timeoutMs: 400_000 });
+}
+
+/** Registers the data path of `sizeBytes` with interrupts: two queues that sleep until one comes, at once or after polling. */
+export function vfioInterruptsTest(lab: Lab, what: string, sizeBytes: number): void {
+  lab.test(
+    `with interrupts, through VFIO, ${what} go both ways over two queues that sleep until one comes`,
+    async () => {
+      for (const pollFirstUs of [0, 50]) {
+        const path: DataPath = {
+          driven: (body) => driven(NVME, body, { wait: "interrupt", ioQueues: 2 }),
+          blockDevice: () => blockDevice(NVME, 1),
+          queues: 2,
+          pollFirstUs,
+        };
+        const waits = await comparePaths(path, 1, sizeBytes, new Random(`interrupts after ${pollFirstUs} µs`));
+        assert(waits > 0, "no queue slept");
+      }
+      closeAll();
+    },
+    { timeoutMs: 240_000 },
+  );
 }
