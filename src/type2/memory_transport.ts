@@ -9,7 +9,7 @@ import { goneError } from "../core/mmio.ts";
 import { fullBarrier, MappedMmio } from "../../ffi/mmio.ts";
 import { Mapping } from "../../ffi/memory.ts";
 import { findGeneration } from "./generation.ts";
-import { DATA_OFFSET, FILE_BAR4_OFFSET, FILE_LEAST_BYTES, PROFILES, registerOffset } from "./registers.ts";
+import { DATA_OFFSET, EXT_MAGIC, FILE_BAR4_OFFSET, FILE_LEAST_BYTES, PROFILES, registerOffset } from "./registers.ts";
 import type { Completion, Submission, Type2Transport } from "./transport.ts";
 
 const CMD = registerOffset("CMD"), SESSION = registerOffset("SESSION");
@@ -60,6 +60,7 @@ export class MemoryTransport implements Type2Transport {
   readonly bar4: Uint8Array<ArrayBuffer> | null;
   readonly #device: MappedDevice;
   readonly #epoch: number;
+  readonly #hasSessions: boolean;
   #last: Promise<unknown> = Promise.resolve();
 
   /** Takes over what is mapped: dispose unmaps it. */
@@ -70,6 +71,7 @@ export class MemoryTransport implements Type2Transport {
     this.bar4 = device.bar4;
     this.#device = device;
     this.#epoch = device.isShared ? device.registers.read32(EPOCH) : 0;
+    this.#hasSessions = device.registers.read32(registerOffset("EXT_MAGIC")) === EXT_MAGIC;
   }
 
   read32(offset: number): number {
@@ -122,7 +124,8 @@ export class MemoryTransport implements Type2Transport {
   async #runTrapped(submission: Submission, deadline: Deadline, signal?: AbortSignal): Promise<Completion> {
     const { registers } = this.#device;
     this.#prepare(submission);
-    if (submission.session !== 0) registers.write32(SESSION, submission.session);
+    // What another process wrote there is its own: a device with sessions is told whose this command is.
+    if (this.#hasSessions) registers.write32(SESSION, submission.session);
     registers.write32(CMD, submission.code);
     for (let polls = 0;; polls++) {
       const late = deadline.expired;

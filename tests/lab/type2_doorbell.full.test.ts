@@ -3,14 +3,14 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 import { runTool } from "../soft/tool.ts";
-import { machine, unproven } from "./lab.ts";
+import { machine } from "./lab.ts";
 import { servedGpu } from "./type2_gpu.ts";
 
 const ADDRESS = "0000:00:01.0";
 const served = servedGpu("doorbell");
 Deno.test.beforeAll(served.start);
 Deno.test.afterAll(served.stop);
-const lab = unproven(machine(served.machine, import.meta.url));
+const lab = machine(served.machine, import.meta.url);
 
 lab.test("the client finds the device and copies, ringing the doorbell", async () => {
   await Deno.writeTextFile(`/sys/bus/pci/devices/${ADDRESS}/enable`, "1");

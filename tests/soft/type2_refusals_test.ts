@@ -2,10 +2,14 @@
 
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 
+import { Mapping } from "../../ffi/memory.ts";
+import { MappedMmio } from "../../ffi/mmio.ts";
+import { Deadline } from "../../src/core/deadline.ts";
 import { BusbarError } from "../../src/core/error.ts";
 import { Type2Gpu } from "../../src/type2/client.ts";
 import { bar2Error, openType2, serveSharedFile, serveVfioUser } from "../../src/type2/open.ts";
-import { MAGIC, registerOffset } from "../../src/type2/registers.ts";
+import { MemoryTransport } from "../../src/type2/memory_transport.ts";
+import { EXT_MAGIC, MAGIC, registerOffset } from "../../src/type2/registers.ts";
 import type { Type2Transport } from "../../src/type2/transport.ts";
 import { infoLines } from "../../tools/render/type2/info.ts";
 import { Served, withType2Libraries } from "./type2_device.ts";
@@ -80,6 +84,37 @@ Deno.test("a newer VERSION: info says so, and what is not of the first generatio
     const error = await assertRejects(() => gpu.command("BULK_HTOD", [0n, 0n, 8n]), BusbarError);
     isExplained(error, "unsupported", gpu.name, "has no BULK_HTOD", "newer busbar");
   }
+});
+
+Deno.test("registers that trap: each command says whose it is, and nothing is written to a device without sessions", async () => {
+  const folder = await Deno.makeTempDir();
+  const path = `${folder}/registers`, size = 0x101000;
+  for (const [magic, session] of [[EXT_MAGIC, 0], [0, 7]] as const) {
+    // A file in the place of registers: a command that is done, and the session of a process that is gone.
+    const words = new Uint32Array(size / 4);
+    words[registerOffset("CMD_STATUS") / 4] = 3;
+    words[registerOffset("EXT_MAGIC") / 4] = magic;
+    words[registerOffset("SESSION") / 4] = 7;
+    await Deno.writeFile(path, new Uint8Array(words.buffer));
+    const mapping = Mapping.file(path, size, { writable: true });
+    const registers = new MappedMmio("0000:01:00.0", mapping.registers, size);
+    using transport = new MemoryTransport({
+      name: "0000:01:00.0",
+      registers,
+      data: null,
+      bar4: null,
+      lock: { tryLock: () => true, unlock: () => {} },
+      isShared: false,
+      ring: null,
+      release: () => {
+        registers[Symbol.dispose]();
+        mapping[Symbol.dispose]();
+      },
+    });
+    await transport.submit({ code: 1, params: [], session: 0, data: null, readBytes: 0 }, Deadline.after(1000));
+    assertEquals([transport.read32(registerOffset("CMD")), transport.read32(registerOffset("SESSION"))], [1, session]);
+  }
+  await Deno.remove(folder, { recursive: true });
 });
 
 Deno.test("who may not open a function is given the udev rule", () => {
