@@ -182,6 +182,25 @@ Deno.test("bad input is one line and a hint, exit 2, nothing written", async () 
   });
 });
 
+/**
+ * Waits until a process handles SIGINT and has then used a processor for so many ticks of 10 ms: on a busy machine time alone
+ * tells nothing.
+ */
+async function hasComputed(pid: number, ticks: number): Promise<void> {
+  const end = performance.now() + 60_000;
+  const used = async (): Promise<number> =>
+    Number((await Deno.readTextFile(`/proc/${pid}/stat`)).replace(/^.*\) /, "").split(" ")[11]);
+  const handles = async (): Promise<boolean> => {
+    const mask = /^SigCgt:\s*([0-9a-f]+)$/m.exec(await Deno.readTextFile(`/proc/${pid}/status`))?.[1] ?? "0";
+    return (BigInt(`0x${mask}`) & 2n) !== 0n;
+  };
+  while (!await handles() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 20));
+  const before = await used();
+  while (await used() < before + ticks && performance.now() < end) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 Deno.test("SIGINT in a run prints what is known, marked incomplete, exit 130", async () => {
   const child = new Deno.Command(Deno.execPath(), {
     args: [
@@ -196,8 +215,10 @@ Deno.test("SIGINT in a run prints what is known, marked incomplete, exit 130", a
     stdout: "piped",
     stderr: "piped",
   }).spawn();
-  setTimeout(() => child.kill("SIGINT"), 1500);
-  const { code, stdout } = await child.output();
+  const output = child.output();
+  await hasComputed(child.pid, 100);
+  child.kill("SIGINT");
+  const { code, stdout } = await output;
   assertEquals(code, 130);
   const report = JSON.parse(new TextDecoder().decode(stdout));
   assertEquals(report.incomplete, true);
