@@ -60,7 +60,7 @@ export function fullSuites(): Suite[] {
  * Long lab tests that were written and never seen to pass as a whole: docs/not-run.md names them. BUSBAR_UNPROVEN=1 runs
  * them too; what passes is taken off this list.
  */
-const UNPROVEN = /^(?:remedies|(?:tiers|dax|cxl)-current)\.full\.test\.ts$/;
+const UNPROVEN = /^(?:tiers|dax|cxl)-current\.full\.test\.ts$/;
 
 function fullFiles(folder: string): string[] {
   const takesAll = Deno.env.get("BUSBAR_UNPROVEN") === "1";
