@@ -9,7 +9,7 @@ import { cxlNamespaceTest } from "./namespaces.ts";
 
 const lab = machine("cxl.yaml", import.meta.url);
 
-lspciLinesTest(unproven(lab));
+lspciLinesTest(lab);
 
 listTests(lab);
 cxlHealthTest(lab);

@@ -15,7 +15,7 @@ import { type NamespaceRequest, planNamespace } from "../../src/memory/namespace
 import { findNamespace, readPersistentMemory } from "../../src/memory/namespaces.ts";
 import { runTool } from "../soft/tool.ts";
 import type { Lab } from "./lab.ts";
-import { output, shell } from "./programs.ts";
+import { list, output, shell } from "./programs.ts";
 
 const SUBJECT = new URL("namespace_subject.ts", import.meta.url).pathname;
 const DENO = ["--cached-only", "--no-check", "--frozen"];
@@ -287,11 +287,13 @@ export function cxlNamespaceTest(lab: Lab, serial: string): void {
     assertEquals(made?.mode, "devdax");
     const { regions, namespaces: [namespace] } = readPersistentMemory(thisMachine);
     assertEquals(regions.map(({ provider, hasLabels }) => [provider, hasLabels]), [["cxl", true]]);
-    const { code, stderr } = await runTool("cxl_region", ["destroy", "region0", `--erase=${serial}`]);
+    // The kernel numbers regions on.
+    const name = (await list("/sys/bus/cxl/devices")).find((one) => /^region\d+$/.test(one)) ?? "no region";
+    const { code, stderr } = await runTool("cxl_region", ["destroy", name, `--erase=${serial}`]);
     assertEquals(code, 3, stderr);
     assertStringIncludes(stderr, namespace?.name ?? "?");
     destroy(namespace?.name ?? "");
     assertEquals(await theirs(), []);
-    await region("destroy", "region0", `--erase=${serial}`);
+    await region("destroy", name, `--erase=${serial}`);
   }, { timeoutMs: 180_000, isLong: true });
 }
