@@ -6,7 +6,7 @@ import { gpuFilesTest } from "./gpu_files.ts";
 import { gpuNvmeDataTest } from "./gpu_nvme.ts";
 import { gpuNvmePathsTest } from "./gpu_nvme_paths.ts";
 import { killLoopTest } from "./kill_loop.ts";
-import { machine, onlyLong } from "./lab.ts";
+import { machine, onlyLong, unproven } from "./lab.ts";
 import { lspciLinesTest } from "./lspci_lines.ts";
 import { listTests } from "./list.ts";
 import { nvmeAdminTests } from "./nvme_admin.ts";
