@@ -67,7 +67,7 @@ export const CXL_HEALTH_INFO: Layout = {
 const HEALTH_INFO_BYTES = 0x12;
 
 /** A metric that is read from the device's answer. */
-interface DeviceMetric extends MetricRow {
+export interface DeviceMetric extends MetricRow {
   /** From the answer; null where the device does not report it. */
   readonly read: (info: DecodedTable) => number | bigint | null;
 }

@@ -21,6 +21,12 @@ lower=/host
 run mount -t tmpfs -o size=75% upper /upper
 run mkdir /upper/data /upper/work
 run mount -t overlay -o lowerdir=$lower,upperdir=/upper/data,workdir=/upper/work root /root
+# Those of a kernel that is not the image's own; the tag is missing where the guest sees them already.
+if /busybox mount -t 9p -o $options modules /installed-modules 2>/dev/null; then
+  installed=/root/usr/lib/modules/$(/busybox uname -r)
+  run mkdir -p "$installed"
+  run mount --move /installed-modules "$installed"
+fi
 for folder in /proc /sys /dev; do run mount --move $folder /root$folder; done
 run mount -t tmpfs -o mode=755 run /root/run
 run mkdir /root/run/busbar

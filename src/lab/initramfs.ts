@@ -71,7 +71,9 @@ async function build(parts: Image, signal: AbortSignal | undefined): Promise<Uin
     bytes: await readModule(`${parts.modules}/${file}`, parts.busybox, signal),
   })));
   return writeCpio([
-    ...["dev", "host", "modules", "proc", "root", "sys", "tools", "upper"].map((name): CpioEntry => ({
+    ...["dev", "host", "installed-modules", "modules", "proc", "root", "sys", "tools", "upper"].map((
+      name,
+    ): CpioEntry => ({
       kind: "folder",
       name,
     })),

@@ -37,6 +37,8 @@ export interface Places {
   readonly initramfs: string;
   /** Unpacked packages that the guest sees below the host's files, or null. */
   readonly tools: string | null;
+  /** The folder of the kernel's modules. The guest is given it where it would not see it otherwise. */
+  readonly modules?: string;
   /** The machine's name: its host name. */
   readonly name: string;
   /** Folder for disks and logs. */
@@ -264,14 +266,15 @@ class Planner {
 
   /** What the guest needs to see the host's files and to be told what to run: one slot, the last free one. */
   #guestSupport(): void {
-    const { tools, share, shareAttributes, sockets } = this.#places;
-    const exports: [string, string, Record<string, QemuValue>][] = [
-      ["host", "/", { security_model: "none", readonly: true }],
-      ...(tools === null ? [] : [
-        ["tools", tools, { security_model: "none", readonly: true }] as [string, string, Record<string, QemuValue>],
-      ]),
-      ["share", share, { security_model: shareAttributes }],
-    ];
+    const { tools, share, shareAttributes, sockets, modules = "" } = this.#places;
+    const toRead = { security_model: "none", readonly: true };
+    const exports: [string, string, Record<string, QemuValue>][] = [["host", "/", toRead]];
+    if (tools !== null) exports.push(["tools", tools, toRead]);
+    exports.push(["share", share, { security_model: shareAttributes }]);
+    const seen = ["/lib/modules/", "/usr/lib/modules/", ...(tools === null ? [] : [`${tools}/`])];
+    if (modules !== "" && !seen.some((folder) => modules.startsWith(folder))) {
+      exports.push(["modules", modules, toRead]);
+    }
     exports.forEach(([tag, path, options], i) => {
       this.#option("-fsdev", "local", { id: `lab-${tag}`, path, multidevs: "remap", ...options });
       const place = { bus: "pcie.0", addr: `1e.${i}`, ...(i === 0 ? { multifunction: true } : {}) };

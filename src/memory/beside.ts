@@ -14,6 +14,7 @@ export class Beside implements AsyncDisposable {
     this.#child = new Deno.Command(program, { args, stdin: "null", stdout: "null", stderr: "inherit" }).spawn();
   }
 
+  /** Ends it. */
   async [Symbol.asyncDispose](): Promise<void> {
     await endChild(this.#child);
   }

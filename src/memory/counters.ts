@@ -108,7 +108,13 @@ export function checkIdentities(values: CounterValues): CounterIdentity[] {
  */
 export function counterNote(values: CounterValues): string | null {
   const migrated = values.get("pgmigrate_success") ?? 0n;
-  const tiered = ["pgpromote_success", "pgdemote_kswapd", "pgdemote_direct", "pgdemote_khugepaged"]
+  const tiered = [
+    "pgpromote_success",
+    "pgdemote_kswapd",
+    "pgdemote_direct",
+    "pgdemote_khugepaged",
+    "pgdemote_proactive",
+  ]
     .some((name) => (values.get(name) ?? 0n) > 0n);
   if (migrated === 0n || tiered) return null;
   return "pages were migrated without being counted as promoted or demoted: by DAMON, by mbind or by compaction " +

@@ -20,6 +20,7 @@ export class WorkloadProcess implements AsyncDisposable {
   #input: WritableStreamDefaultWriter<Uint8Array> | null = null;
   #output: ReadableStreamDefaultReader<Uint8Array> | null = null;
 
+  /** Nothing is started yet. */
   constructor(argv: readonly string[]) {
     this.#argv = argv;
   }
@@ -122,6 +123,7 @@ export class WorkloadProcess implements AsyncDisposable {
     await output?.cancel().catch(() => {});
   }
 
+  /** Ends it, if it runs. */
   async [Symbol.asyncDispose](): Promise<void> {
     const child = this.#child;
     if (child === null) return;
@@ -150,6 +152,7 @@ export class WorkloadProcesses implements AsyncDisposable {
     return found;
   }
 
+  /** Ends all. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const process of this.#processes.values()) await process[Symbol.asyncDispose]();
   }

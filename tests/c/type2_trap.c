@@ -5,6 +5,7 @@
  * A page that traps is not accessible. Who reads it gets the device's bytes put there, who writes has the bytes taken to the device,
  * and each time one instruction is let through. At the end a line on standard error says how many commands were copies and launches.
  */
+#if defined(__x86_64__)
 #define _GNU_SOURCE
 #include "api/type2_protocol.h"
 #include "soft/type2/type2.h"
@@ -163,3 +164,6 @@ __attribute__((destructor)) static void end(void) {
   fprintf(stderr, "%llu copies, %llu launches\n", (unsigned long long)copies,
           (unsigned long long)bb_type2_count(device, CMD_LAUNCH_KERNEL));
 }
+#else
+typedef int type2_trap_needs_x86_64;
+#endif

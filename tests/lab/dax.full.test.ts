@@ -10,5 +10,5 @@ const lab = machine("dax.yaml", import.meta.url);
 
 listTests(lab);
 lspciLinesTest(lab);
-comparisonTest(lab, "0000:00:01.0");
 namespaceTests(lab);
+comparisonTest(lab, "0000:00:01.0");

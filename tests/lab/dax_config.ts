@@ -275,6 +275,8 @@ export function comparisonTest(lab: Lab, ivshmem: string): void {
   lab.test(
     "the guide's comparison table: latency, throughput and CPU of ivshmem, a file and DAX, from one command",
     async () => {
+      await shell(`echo 1 >/sys/bus/pci/devices/${ivshmem}/enable
+        [ -e /dev/dax0.0 ] || ndctl create-namespace -f -e namespace0.0 -m devdax`);
       const memories = [ivshmem, "mmap:/tmp/cxl_memory", "/dev/dax0.0"];
       const how = ["--size", "4MiB", "--duration", "100ms", "--only", "latency,bandwidth,durable", "--write"];
       const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {

@@ -40,6 +40,15 @@ Deno.test("the command line of every machine that comes with busbar is the one r
   }
 });
 
+Deno.test("the modules of a kernel are given to a guest that would not see them otherwise", async () => {
+  const tags = async (modules: string): Promise<string[]> =>
+    values(await plan("", { modules }), "-device").flatMap((value) => /mount_tag=([^,]*)/.exec(value)?.[1] ?? []);
+  for (const seen of ["/image/root/usr/lib/modules/6.12", "/lib/modules/6.12", "/usr/lib/modules/6.12", ""]) {
+    assertEquals(await tags(seen), ["host", "tools", "share"]);
+  }
+  assertEquals(await tags("/kernels/7.3/usr/lib/modules/7.3"), ["host", "tools", "share", "modules"]);
+});
+
 Deno.test("the same description gives the same command line, and nothing is read or made", async () => {
   const text = "devices: [{type: nvme, id: a, namespaces: [{size: 1MiB, file: /does/not/exist}]}]";
   const [first, second] = [await plan(text), await plan(text)];

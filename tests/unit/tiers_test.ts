@@ -142,7 +142,9 @@ Deno.test("counters: a missing one is null and not 0, differences wrap at 64 bit
   assertEquals(checkIdentities(before).map((one) => one.difference), [0n, 0n]);
   assertEquals(checkIdentities(counted).map((one) => one.difference), [12n, 0n]);
   assert(counterNote(before)?.includes("DAMON"));
-  assertEquals(counterNote(new Map([["pgmigrate_success", 5n], ["pgdemote_kswapd", 5n]])), null);
+  for (const demoted of ["pgdemote_kswapd", "pgdemote_proactive"]) {
+    assertEquals(counterNote(new Map([["pgmigrate_success", 5n], [demoted, 5n]])), null);
+  }
   machine.file("/sys/devices/system/node/node1/vmstat", "pgpromote_success 3\n")
     .file("/sys/devices/system/node/node1/numastat", "numa_hit 7\ninterleave_hit 1\nlocal_node 7\nother_node 0\n");
   const node = readCounters(machine, 1);
