@@ -6,7 +6,7 @@
  */
 
 import { installNeeds } from "./needs.ts";
-import { allSuites, fullSuites, runSuite, type Suite, type SuiteResult, summary } from "./suites.ts";
+import { allSuites, FileQueue, fullSuites, runSuite, type Suite, type SuiteResult, summary } from "./suites.ts";
 
 Deno.chdir(new URL("..", import.meta.url));
 const split = Deno.args.indexOf("--");
@@ -27,22 +27,25 @@ const chosen = suites.filter((suite) => wanted.length === 0 || isWanted(suite));
 installNeeds(chosen.map(({ name }) => name), (line) => console.log(line));
 
 // Lab tests keep one processor at work, the other suites another, so they run side by side; what the lab's print is shown in
-// its turn.
-const runsBeside = ({ name }: Suite): boolean => chosen.length > 1 && (name === "lab" || name === "full-lab");
-const beside = new Map<Suite, Promise<SuiteResult>>();
+// its turn. When the other suites are done, they take files of the lab's as well.
+const lab = chosen.length > 1 ? chosen.find(({ name }) => name === "lab" || name === "full-lab") : undefined;
 const folder = Deno.makeTempDirSync({ prefix: "busbar-tests-" });
-for (const suite of chosen.filter(runsBeside)) {
-  beside.set(suite, runSuite(suite, extra, `${folder}/${suite.name}` as `/${string}`));
-}
+const files = lab === undefined ? null : new FileQueue(lab, extra, folder);
+const besides = files?.run() ?? null;
 
 const results: SuiteResult[] = [];
-for (const suite of chosen) {
+for (const suite of chosen.filter((suite) => suite !== lab)) {
   console.log(`\n=== ${suite.name}`);
-  const started = beside.get(suite);
-  results.push(await (started ?? runSuite(suite, extra)));
-  if (started === undefined || suite.missing !== null) continue;
-  using log = await Deno.open(`${folder}/${suite.name}`);
-  await log.readable.pipeTo(Deno.stdout.writable, { preventClose: true });
+  results.push(await runSuite(suite, extra));
+}
+if (files !== null) {
+  await Promise.all([besides, files.run()]);
+  console.log(`\n=== ${files.suite.name}`);
+  for (const path of files.logs) {
+    using log = await Deno.open(path);
+    await log.readable.pipeTo(Deno.stdout.writable, { preventClose: true });
+  }
+  results.push(files.result());
 }
 await Deno.remove(folder, { recursive: true });
 for (const line of summary(results)) console.log(line);

@@ -52,7 +52,7 @@ export function fullSuites(): Suite[] {
       missing: null,
     },
     asanSuite(),
-    { name: "full-lab", args: fullFiles("tests/lab"), env: {}, missing: null },
+    { name: "full-lab", args: inOrder(fullFiles("tests/lab")), env: {}, missing: null },
   ].filter((suite) => suite.name === "soft-asan" || suite.args.some(isFull));
 }
 
@@ -61,6 +61,15 @@ export function fullSuites(): Suite[] {
  * them too; what passes is taken off this list.
  */
 const UNPROVEN = /^(?:tiers|dax|cxl)-current\.full\.test\.ts$/;
+
+/** These count the guests that run, and so run while nobody else boots one; then the longest, so that none is last. */
+const FIRST = ["commands", "mechanism", "setup", "example", "nvme", "nvme-strict"].map((name) =>
+  `tests/lab/${name}.full.test.ts`
+);
+
+function inOrder(files: readonly string[]): string[] {
+  return [...FIRST.filter((file) => files.includes(file)), ...files.filter((file) => !FIRST.includes(file))];
+}
 
 function fullFiles(folder: string): string[] {
   const takesAll = Deno.env.get("BUSBAR_UNPROVEN") === "1";
@@ -174,6 +183,48 @@ export async function runSuite(
     return { suite, cases, ok: success && cases.length > 0, seconds: (performance.now() - started) / 1000 };
   } finally {
     await Deno.remove(report);
+  }
+}
+
+/** The files of a suite, each run by itself by whoever is free. */
+export class FileQueue {
+  /** The suite. */
+  readonly suite: Suite;
+  readonly #extra: readonly string[];
+  readonly #folder: string;
+  readonly #waiting: string[];
+  readonly #parts: SuiteResult[] = [];
+  readonly #started = performance.now();
+  #seconds = 0;
+
+  /** @param folder where the output of each file is kept */
+  constructor(suite: Suite, extra: readonly string[], folder: string) {
+    this.suite = suite;
+    this.#extra = extra;
+    this.#folder = folder;
+    this.#waiting = suite.missing === null ? argumentsOf(suite) : [];
+  }
+
+  /** Runs one file after the other until none waits. */
+  async run(): Promise<void> {
+    for (let file = this.#waiting.shift(); file !== undefined; file = this.#waiting.shift()) {
+      const log = `${this.#folder}/${file.replaceAll("/", "-")}` as const;
+      this.#parts.push(await runSuite({ ...this.suite, args: [file] }, this.#extra, log as `/${string}`));
+      this.#seconds = (performance.now() - this.#started) / 1000;
+    }
+  }
+
+  /** What the files printed. */
+  get logs(): string[] {
+    return namesIn(this.#folder).map((name) => `${this.#folder}/${name}`);
+  }
+
+  /** What came of all files. A file all of whose tests were filtered out is no failure, as it is none in one run. */
+  result(): SuiteResult {
+    const cases = this.#parts.flatMap((part) => part.cases);
+    const ok = this.suite.missing !== null ||
+      cases.length > 0 && this.#parts.every((part) => part.ok || (part.cases.length === 0 && this.#extra.length > 0));
+    return { suite: this.suite, cases, ok, seconds: this.#seconds };
   }
 }
 

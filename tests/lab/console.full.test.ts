@@ -38,13 +38,6 @@ const byMachine = Map.groupBy(
 const reason: string | undefined = Deno.env.get("BUSBAR_LAB_SKIP") ||
   (Deno.env.has("BUSBAR_LAB_GUEST") ? "it boots machines" : cannotStart()?.message);
 
-/** Machines whose blocks were not yet seen to pass in one boot: docs/not-run.md names them. BUSBAR_UNPROVEN=1 runs them too. */
-const UNPROVEN: readonly string[] = Deno.env.get("BUSBAR_UNPROVEN") === "1" ? [] : ["nvme"];
-
-function whyNotRun(machine: string): string | undefined {
-  return reason ?? (UNPROVEN.includes(machine) ? "not seen to pass in one boot yet" : undefined);
-}
-
 /** What a block leaves behind for the next one of its boot: the later, the more. First is what needs the machine as it booted. */
 function leavesBehind({ words }: LabBlock): number {
   if (/namespace create/.test(words)) return -1;
@@ -89,11 +82,10 @@ async function differences(
 
 for (const [machine, entries] of byMachine) {
   const blocks = entries.map(({ block }) => block);
-  const why = whyNotRun(machine);
   const places = blocks.map(({ place }) => place.replace(/^docs\/(?:tools\/)?/, "")).join(", ");
   Deno.test({
-    name: `in the machine ${machine}: ${places}${why === undefined ? "" : ` (not run: ${why})`}`,
-    ignore: why !== undefined,
+    name: `in the machine ${machine}: ${places}${reason === undefined ? "" : ` (not run: ${reason})`}`,
+    ignore: reason !== undefined,
     fn: async () => {
       const env = await prepareHost();
       await using guest = await Guest.boot(await loadMachine(machine));

@@ -180,7 +180,7 @@ export function killedTest(lab: Lab, which: keyof typeof KILLED): void {
 
 /** Registers what must hold of a controller that is driven without an IOMMU. */
 export function noIommuTests(lab: Lab): void {
-  noIommuDataTest(lab, "1 GiB", 2 ** 30);
+  noIommuDataTest(lab, "256 MiB", 2 ** 28);
 
   killedTest(lab, "loop");
 

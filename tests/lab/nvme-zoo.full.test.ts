@@ -3,7 +3,7 @@
  * out in the middle of I/O.
  */
 
-import { machine, unproven } from "./lab.ts";
+import { machine } from "./lab.ts";
 import { lspciLinesTest } from "./lspci_lines.ts";
 import { listTests } from "./list.ts";
 import { nvmeDataTests } from "./nvme_data.ts";
@@ -13,8 +13,8 @@ import { nvmeZooMachineTests } from "./nvme_zoo_machine.ts";
 const lab = machine("nvme-zoo.yaml", import.meta.url);
 
 nvmeZooMachineTests(lab);
-lspciLinesTest(unproven(lab));
+lspciLinesTest(lab);
 
 nvmePagesTests(lab);
 nvmeDataTests(lab);
-listTests(unproven(lab));
+listTests(lab);
