@@ -5,14 +5,14 @@
  * @module
  */
 
-import { Deadline, waitFor } from "../core/deadline.ts";
+import { Deadline, pause, waitFor } from "../core/deadline.ts";
 import { BusbarError } from "../core/error.ts";
 import type { Host } from "../core/host.ts";
 import type { UndoJournal } from "../core/undo/journal.ts";
 import { makeStep, type NamedStep, stepError } from "../core/undo/steps.ts";
 import { hex } from "../core/units.ts";
 import { type BlockWait, holdBackNewMemory, type OnlineZone } from "../memory/blocks.ts";
-import { checkDaxFree, daxToDevdax, detachDax, offlineDax, onlineDax } from "../memory/dax_mode.ts";
+import { checkDaxFree, daxToDevdax, detachDax, hasSettled, offlineDax, onlineDax } from "../memory/dax_mode.ts";
 import { type DaxDevice, listNamespaces, readDaxDevice } from "../memory/devdax.ts";
 import type { RegionPlan } from "./plan.ts";
 import { CXL_DEVICES, type CxlRegion, type CxlTopology, daxDevicesOf } from "./topology.ts";
@@ -21,6 +21,9 @@ const REGION_DRIVER = "/sys/bus/cxl/drivers/cxl_region";
 
 /** The kernel makes dax devices of a region before the write to `bind` returns, unless a module must be loaded. */
 const DAX_LIMIT_MS = 5_000;
+
+/** A driver that has not taken a new dax device after this time is not loaded. */
+const DAX_DRIVER_LIMIT_MS = 2_000;
 
 /** One step of creating a region. */
 export type RegionStep = NamedStep;
@@ -187,7 +190,10 @@ async function newDaxDevices(host: Host, region: string, signal: AbortSignal | u
     signal,
     intervalMs: 20,
   });
-  return names.map((name) => readDaxDevice(host, name));
+  const read = (): DaxDevice[] => names.map((name) => readDaxDevice(host, name));
+  const deadline = Deadline.after(DAX_DRIVER_LIMIT_MS);
+  while (!deadline.expired && !read().every((device) => hasSettled(host, device))) await pause(20, signal);
+  return read();
 }
 
 /** What a destruction may overrule, and how long it may take. */

@@ -51,11 +51,21 @@ export function blockSizeBytes(host: Host): bigint {
 /** The blocks that lie wholly in physical address ranges, by address. Empty while the memory is not known to the kernel. */
 export function blocksInRanges(host: Host, ranges: readonly MemoryRange[]): MemoryBlock[] {
   const size = blockSizeBytes(host);
+  return readBlocks(host, blockNames(ranges, size), size);
+}
+
+/** How many whole blocks there are in ranges, whether the kernel has them or not. */
+export function countBlocks(host: Host, ranges: readonly MemoryRange[]): number {
+  return blockNames(ranges, blockSizeBytes(host)).length;
+}
+
+function blockNames(ranges: readonly MemoryRange[], sizeBytes: bigint): string[] {
   const names: string[] = [];
   for (const { start, end } of ranges) {
-    for (let index = (start + size - 1n) / size; (index + 1n) * size <= end; index++) names.push(`memory${index}`);
+    const first = (start + sizeBytes - 1n) / sizeBytes;
+    for (let index = first; (index + 1n) * sizeBytes <= end; index++) names.push(`memory${index}`);
   }
-  return readBlocks(host, names, size);
+  return names;
 }
 
 /** The blocks of a NUMA node, by address. */

@@ -12,6 +12,7 @@ import type { UndoWrite } from "../core/undo/change.ts";
 import {
   blocksInRanges,
   type BlockWait,
+  countBlocks,
   holdBackNewMemory,
   offlineBlocks,
   onlineBlocks,
@@ -175,6 +176,16 @@ export async function daxToSystemRam(
   }
   if (zone === null || journal.isDryRun) return;
   await onlineDax(journal, host, device, { ...options, zone });
+}
+
+/**
+ * True when a driver has the device and, where that is kmem, the kernel has all of its memory blocks. Newer kernels bind
+ * drivers to new dax devices beside whoever made them (PROBE_PREFER_ASYNCHRONOUS).
+ */
+export function hasSettled(host: Host, device: DaxDevice): boolean {
+  if (device.driver !== "kmem") return device.driver !== null;
+  const ranges = daxRanges(device);
+  return blocksInRanges(host, ranges).length === countBlocks(host, ranges);
 }
 
 /** Takes all memory of a device that the kernel has into use. */

@@ -26,6 +26,8 @@ interface Decoder {
  */
 export class CxlMachine extends MadeUpMachine {
   #nextRegion = 0;
+  /** Milliseconds after which a driver takes a new dax device; 0: before its region's driver is bound. */
+  driverDelayMs = 0;
 
   constructor() {
     super();
@@ -198,7 +200,8 @@ export class CxlMachine extends MadeUpMachine {
     this.link(`/sys/bus/dax/devices/${dax}`, folder).file(`${folder}/size`, `${size}\n`)
       .file(`${folder}/align`, "2097152\n").file(`${folder}/target_node`, "2\n").file(`${folder}/numa_node`, "-1\n")
       .file(`${folder}/resource`, this.readText(`${region}/resource`));
-    this.#daxDriver("kmem", "new_id", dax);
+    if (this.driverDelayMs === 0) this.#daxDriver("kmem", "new_id", dax);
+    else setTimeout(() => this.#daxDriver("kmem", "new_id", dax), this.driverDelayMs);
   }
 
   #daxDriver(driver: string, file: string, name: string): void {

@@ -122,6 +122,16 @@ const WRITES = [
   "/sys/devices/system/memory/auto_online_blocks=online",
 ];
 
+Deno.test("a driver that takes a new dax device late is waited for: its memory comes up movable all the same", async () => {
+  const machine = new CxlMachine();
+  machine.driverDelayMs = 50;
+  await withJournal(machine, async (journal) => {
+    await createRegion(journal, machine, planned(machine, { memdevs: ["mem0"] }), { ...wait(), use: "system-ram" });
+    journal.keepChanges();
+  });
+  assertEquals(machine.writes, WRITES);
+});
+
 Deno.test("a region is created by these writes, its memory comes up movable, and a dry run lists the same ones", async () => {
   const machine = new CxlMachine();
   const plan = planned(machine, { memdevs: ["mem0"] });
