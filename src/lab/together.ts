@@ -3,7 +3,8 @@
  * @module
  */
 
-import { BusbarError } from "../core/error.ts";
+import { BusbarError, systemError } from "../core/error.ts";
+import { processStartTime } from "../core/process.ts";
 import type { Device, Machine } from "./description.ts";
 import { type BootOptions, Guest } from "./guest.ts";
 import type { NamedMachine } from "./machine_file.ts";
@@ -80,6 +81,28 @@ function sizeOf(device: Device): bigint {
     : 0n;
 }
 
+const PREFIX = "busbar-lab-pair-";
+
+/** Removes this user's folders of pairs whose processes were killed: nobody else does. */
+export function removeAbandonedPairs(dir: string): void {
+  for (const { name } of Deno.readDirSync(dir)) {
+    const [, pid, startTime] = /^busbar-lab-pair-(\d+)-(\d+)-/.exec(name) ?? [];
+    if (pid === undefined || processStartTime(Number(pid)) === startTime) continue;
+    const path = `${dir}/${name}`;
+    if (ownerOf(path) === Deno.uid()) removeQuietly(path);
+  }
+}
+
+/** Null when it is gone: another start has removed it. */
+function ownerOf(path: string): number | null {
+  try {
+    return Deno.lstatSync(path).uid;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return null;
+    throw systemError(error, "look at", path);
+  }
+}
+
 /** Two guests that run. Dispose ends both. */
 export class GuestPair implements AsyncDisposable {
   /** The guests, in the order of the machines. */
@@ -105,10 +128,9 @@ export class GuestPair implements AsyncDisposable {
       });
     }
     // Memory of guests in a file system on a disk would be written there.
-    const folder = await Deno.makeTempDir({
-      prefix: "busbar-lab-pair-",
-      dir: isFolder("/dev/shm") ? "/dev/shm" : "/tmp",
-    });
+    const dir = isFolder("/dev/shm") ? "/dev/shm" : "/tmp";
+    removeAbandonedPairs(dir);
+    const folder = await Deno.makeTempDir({ prefix: `${PREFIX}${Deno.pid}-${processStartTime(Deno.pid)}-`, dir });
     await using unfinished = new AsyncDisposableStack();
     unfinished.defer(() => removeQuietly(folder));
     const boots = machines.map(async ({ machine, ...named }, i) => {

@@ -4,7 +4,8 @@ import { assert, assertEquals } from "@std/assert";
 
 import { parseMachine } from "../../src/lab/machine_file.ts";
 import { planMachine } from "../../src/lab/qemu.ts";
-import { PAIR, pairedMachine, pairMistakes } from "../../src/lab/together.ts";
+import { processStartTime } from "../../src/core/process.ts";
+import { PAIR, pairedMachine, pairMistakes, removeAbandonedPairs } from "../../src/lab/together.ts";
 import { labelled } from "../../tools/lab/run_together.ts";
 
 async function described(...devices: readonly string[]): ReturnType<typeof parseMachine> {
@@ -68,4 +69,18 @@ Deno.test("lines of a guest begin with its name, however they were cut, and the 
     assertEquals(text, "a: one\na: two\na: \na: thr€e\n");
   }
   assert(bytes.length > 10);
+});
+
+Deno.test("files of two guests whose process was killed go at the next start, those of a living one stay", async () => {
+  const dir = await Deno.makeTempDir();
+  try {
+    const living = `busbar-lab-pair-${Deno.pid}-${processStartTime(Deno.pid)}-ab`;
+    const names = ["busbar-lab-pair-1-1-cd", `busbar-lab-pair-${Deno.pid}-1-ef`, living, "busbar-lab-gh", "other"];
+    for (const name of names) await Deno.mkdir(`${dir}/${name}`);
+    await Deno.writeTextFile(`${dir}/${names[0]}/memory`, "left");
+    removeAbandonedPairs(dir);
+    assertEquals(Array.from(Deno.readDirSync(dir), ({ name }) => name).sort(), names.slice(2).sort());
+  } finally {
+    await Deno.remove(dir, { recursive: true });
+  }
 });
