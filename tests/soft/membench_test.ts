@@ -298,5 +298,5 @@ Deno.test("a processor that is not there is named, and the memory is not blamed"
   }
   const { code, stderr } = await runTool("membench", ["anonymous", "--cpus", "0,900-901"]);
   assertEquals(code, 2);
-  assert(stderr.startsWith("membench: processors 900, 901 are not online: 0"), stderr);
+  assert(stderr.startsWith("membench: processors 900-901 are not online: 0"), stderr);
 });
