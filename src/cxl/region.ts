@@ -12,7 +12,15 @@ import type { UndoJournal } from "../core/undo/journal.ts";
 import { makeStep, type NamedStep, stepError } from "../core/undo/steps.ts";
 import { hex } from "../core/units.ts";
 import { type BlockWait, holdBackNewMemory, type OnlineZone } from "../memory/blocks.ts";
-import { checkDaxFree, daxToDevdax, detachDax, hasSettled, offlineDax, onlineDax } from "../memory/dax_mode.ts";
+import {
+  checkDaxFree,
+  daxToDevdax,
+  daxToSystemRam,
+  detachDax,
+  hasSettled,
+  offlineDax,
+  onlineDax,
+} from "../memory/dax_mode.ts";
 import { type DaxDevice, listNamespaces, readDaxDevice } from "../memory/devdax.ts";
 import type { RegionPlan } from "./plan.ts";
 import { CXL_DEVICES, type CxlRegion, type CxlTopology, daxDevicesOf } from "./topology.ts";
@@ -162,7 +170,10 @@ export async function createRegion(
     for (const device of devices) {
       step = `make ${device.name} ${options.use}`;
       if (options.use === "devdax") await daxToDevdax(journal, host, device, options);
-      else if (options.use === "system-ram") await onlineDax(journal, host, device, options);
+      // Somebody's earlier device of this name may have left it in the list of the driver for programs: daxctl does.
+      else if (device.driver !== null && device.driver !== "kmem") {
+        await daxToSystemRam(journal, host, device, options.use === "offline" ? { ...options, zone: null } : options);
+      } else if (options.use === "system-ram") await onlineDax(journal, host, device, options);
     }
     step = "put automatic onlining back";
     putBack();

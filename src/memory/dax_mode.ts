@@ -235,11 +235,15 @@ export async function daxToDevdax(
 export function detachDax(journal: UndoJournal, device: DaxDevice): void {
   const driver = driverOf(device);
   if (driver === null) return;
+  const what = `driver of ${device.name}`;
+  const isByName = driver === "device_dax";
   journal.change({
-    what: `driver of ${device.name}`,
+    what,
     write: { path: `${DRIVERS}/${driver}/unbind`, text: device.name },
     probe: { kind: "link", path: `${device.folder}/driver` },
     after: null,
-    undo: () => [{ path: `${DRIVERS}/${driver}/bind`, text: device.name }],
+    undo: () => [{ path: `${DRIVERS}/${driver}/${isByName ? "new_id" : "bind"}`, text: device.name }],
   });
+  // The name stays in the driver's list otherwise, and a later device of that name, meant for the kernel, would be taken by it.
+  if (isByName) journal.changeInside(what, { path: `${DRIVERS}/${driver}/remove_id`, text: device.name });
 }

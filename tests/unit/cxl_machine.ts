@@ -28,6 +28,8 @@ export class CxlMachine extends MadeUpMachine {
   #nextRegion = 0;
   /** Milliseconds after which a driver takes a new dax device; 0: before its region's driver is bound. */
   driverDelayMs = 0;
+  /** Names that the driver for programs takes, whatever their type: what was written to its new_id. */
+  readonly devdaxNames: Set<string> = new Set();
 
   constructor() {
     super();
@@ -200,13 +202,16 @@ export class CxlMachine extends MadeUpMachine {
     this.link(`/sys/bus/dax/devices/${dax}`, folder).file(`${folder}/size`, `${size}\n`)
       .file(`${folder}/align`, "2097152\n").file(`${folder}/target_node`, "2\n").file(`${folder}/numa_node`, "-1\n")
       .file(`${folder}/resource`, this.readText(`${region}/resource`));
-    if (this.driverDelayMs === 0) this.#daxDriver("kmem", "new_id", dax);
-    else setTimeout(() => this.#daxDriver("kmem", "new_id", dax), this.driverDelayMs);
+    const take = (): void => this.#daxDriver(this.devdaxNames.has(dax) ? "device_dax" : "kmem", "bind", dax);
+    if (this.driverDelayMs === 0) take();
+    else setTimeout(take, this.driverDelayMs);
   }
 
   #daxDriver(driver: string, file: string, name: string): void {
     const folder = this.realPath(`/sys/bus/dax/devices/${name}`);
     const bound = this.links.get(`${folder}/driver`)?.split("/").at(-1);
+    if (driver === "device_dax" && file === "new_id") this.devdaxNames.add(name);
+    if (driver === "device_dax" && file === "remove_id") this.devdaxNames.delete(name);
     if (file === "unbind" && bound === driver) {
       this.links.delete(`${folder}/driver`);
       if (driver === "kmem") this.#removeBlocks();

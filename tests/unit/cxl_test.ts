@@ -132,6 +132,30 @@ Deno.test("a driver that takes a new dax device late is waited for: its memory c
   assertEquals(machine.writes, WRITES);
 });
 
+Deno.test("a region that was devdax leaves its name with no driver; one whose name somebody left there becomes system RAM", async () => {
+  const machine = new CxlMachine();
+  const make = async (use: "devdax" | "system-ram"): Promise<string | undefined> =>
+    await withJournal(machine, async (journal) => {
+      const [device] = await createRegion(journal, machine, planned(machine, { memdevs: ["mem0"] }), {
+        ...wait(),
+        use,
+      });
+      journal.keepChanges();
+      return device?.mode;
+    });
+  assertEquals([await make("devdax"), [...machine.devdaxNames]], ["devdax", ["dax0.0"]]);
+  await withJournal(machine, async (journal) => {
+    const topology = readCxl(machine);
+    const [region] = topology.regions;
+    assert(region !== undefined);
+    await destroyRegion(journal, machine, topology, region, wait());
+    journal.keepChanges();
+  });
+  assertEquals([...machine.devdaxNames], []);
+  machine.devdaxNames.add("dax1.0");
+  assertEquals(await make("system-ram"), "system-ram");
+});
+
 Deno.test("a region is created by these writes, its memory comes up movable, and a dry run lists the same ones", async () => {
   const machine = new CxlMachine();
   const plan = planned(machine, { memdevs: ["mem0"] });
