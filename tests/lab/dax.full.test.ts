@@ -1,6 +1,5 @@
 /** Namespaces of NVDIMMs, made and destroyed by busbar and by ndctl; all that there is in the machine. */
 
-import { comparisonTest } from "./dax_config.ts";
 import { machine } from "./lab.ts";
 import { listTests } from "./list.ts";
 import { lspciLinesTest } from "./lspci_lines.ts";
@@ -11,4 +10,3 @@ const lab = machine("dax.yaml", import.meta.url);
 listTests(lab);
 lspciLinesTest(lab);
 namespaceTests(lab);
-comparisonTest(lab, "0000:00:01.0");

@@ -4,7 +4,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 
 import { BusbarError } from "../../src/core/error.ts";
 import { MemoryBackend } from "../../src/memory/backend.ts";
-import { daxConfigTests, systemRamTests } from "./dax_config.ts";
+import { comparisonTest, daxConfigTests, systemRamTests } from "./dax_config.ts";
 import { machine } from "./lab.ts";
 import { output } from "./programs.ts";
 
@@ -47,4 +47,5 @@ lab.test("and the guest reads the answer", () => {
   assertEquals(new TextDecoder().decode(memory.bytes(1 << 20, 4).slice()), "host");
 });
 
+comparisonTest(lab, ADDRESS);
 systemRamTests(lab);

@@ -295,7 +295,7 @@ export function comparisonTest(lab: Lab, ivshmem: string): void {
       assertMatch(text, /^CPU of copy( +\d+ %){3}$/m);
       assertMatch(text, /^made durable by +none +msync +cache flush$/m);
     },
-    { timeoutMs: 180_000, isLong: true },
+    { timeoutMs: 180_000 },
   );
 }
 
