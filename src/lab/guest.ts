@@ -28,7 +28,7 @@ import {
 /** Booting with emulation takes about seven seconds; a busy machine needs several times that. */
 const BOOT_LIMIT_MS = 180_000;
 
-/** A boot that a fault of the emulator ended is repeated this often at most. */
+/** A machine is booted this often at most when faults of the emulator end its boots. */
 const MAX_BOOT_ATTEMPTS = 3;
 
 /** Powering off takes a third of a second. */

@@ -37,7 +37,7 @@ export function timerNeverCame(): EmulatorFault {
 
 /**
  * QEMU's TCG loses a race of two processors of the guest while one of them changes the memory map, mostly early in a
- * boot (QEMU issue 1921, seen in 8 to 11.1). Other assertions may be the work of a device and are reported.
+ * boot (QEMU issue 1921). Other assertions may be the work of a device and are reported.
  */
 const MEMORY_MAP_RACE = /iotlb_to_section: Assertion .* failed/;
 

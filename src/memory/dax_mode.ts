@@ -179,8 +179,8 @@ export async function daxToSystemRam(
 }
 
 /**
- * True when a driver has the device and, where that is kmem, the kernel has all of its memory blocks. Newer kernels bind
- * drivers to new dax devices beside whoever made them (PROBE_PREFER_ASYNCHRONOUS).
+ * True when a driver has the device and, where that is kmem, the kernel has all of its memory blocks. A driver may
+ * take a new dax device after the write that made it has returned: when its module is loaded only then.
  */
 export function hasSettled(host: Host, device: DaxDevice): boolean {
   if (device.driver !== "kmem") return device.driver !== null;
