@@ -25,13 +25,13 @@ export interface RemoteOptions {
 
 let settings: RemoteOptions = {};
 
-/** Lets locators name other machines. Connections are made when they are first used, and kept until the process ends. */
+/** Lets locators name other machines. Connections are made when they are first used, and kept until {@linkcode closeAgents}. */
 export function registerAgents(options: RemoteOptions = {}): void {
   settings = options;
   registerMachines("ssh", machineBySsh);
 }
 
-/** Ends all connections, and lets locators name no other machines. */
+/** Ends all connections, waits a second for each agent to end, and lets locators name no other machines. */
 export function closeAgents(): void {
   registerMachines("ssh", null);
   for (const machine of machines.values()) machine[Symbol.dispose]();

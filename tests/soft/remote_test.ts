@@ -164,6 +164,20 @@ Deno.test("tools say of another machine what they say of this one; the agent is 
   assert((await Deno.stat(agent)).size > 100_000 && agents().length === 1);
 });
 
+Deno.test("a tool ends after its agent: what was put back there is back when the prompt is, and when it fails", async () => {
+  using folder = new Folder();
+  const ended = `${folder.path}/ended`;
+  // The connection lasts a moment longer than the agent.
+  const lasting = `while [ "$1" != -- ]; do shift; done; shift 2; sh -c "$*"; sleep 0.4; : >'${ended}'; exit 0`;
+  const env = standIn(folder.path, lasting);
+  for (const [args, status] of [[["show"], 0], [["check", "--resource", "/dev/dax9.9"], 1]] as const) {
+    const { code, stderr } = await runTool("dax_config", [...args, "--host", "ssh:lab7"], env);
+    assertEquals(code, status, stderr);
+    assert((await Deno.stat(ended)).isFile);
+    await Deno.remove(ended);
+  }
+});
+
 Deno.test("a machine that cannot be reached is one line, a hint, and exit 3", async () => {
   using folder = new Folder();
   const failing = async (prepare: string, code: string, part: string): Promise<void> => {

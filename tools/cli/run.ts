@@ -10,7 +10,7 @@ import { BusbarError, type ErrorCode, EXIT_STATUS } from "../../src/core/error.t
 import { findJournals } from "../../src/core/undo/found_journals.ts";
 import { rollBackAll, UndoJournal } from "../../src/core/undo/journal.ts";
 import { type Host, thisMachine } from "../../src/core/host.ts";
-import { registerAgents } from "../../src/remote/mod.ts";
+import { closeAgents, registerAgents } from "../../src/remote/mod.ts";
 import { closedObject, type JsonObject } from "../../src/core/layout_json.ts";
 import { hasPrintedJson, note, PipeClosed, print, printJson, setUpColors } from "./output.ts";
 import { shareDefinitions } from "./schema_definitions.ts";
@@ -61,6 +61,8 @@ export async function run(command: CommandUnknownOpts, args: readonly string[] =
   } catch (error) {
     status = report(error, command, args);
   }
+  // What an agent puts back when its connection ends is back before the prompt is.
+  closeAgents();
   Deno.exit(status);
 }
 
