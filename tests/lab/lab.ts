@@ -71,16 +71,6 @@ export function onlyLong(lab: Lab): Lab {
   return chosen(lab, true);
 }
 
-/**
- * The same machine for tests that were written and not yet seen to pass: they run with BUSBAR_UNPROVEN=1 alone, and
- * docs/not-run.md names them. What passes is taken out of this.
- */
-export function unproven(lab: Lab): Lab {
-  // The guest knows every test, and is asked for those of the host.
-  if (Deno.env.has(TEST_RUNNER_VARIABLE) || Deno.env.get("BUSBAR_UNPROVEN") === "1") return lab;
-  return { test: () => {}, hostTest: () => {} };
-}
-
 function chosen(lab: Lab, isLong: boolean): Lab {
   const isWanted = (options: LabTestOptions = {}): boolean => (options.isLong === true) === isLong;
   return {
