@@ -56,6 +56,10 @@ const SYMBOLS = {
 const library: () => Deno.DynamicLibrary<typeof SYMBOLS>["symbols"] = lazyLibrary(SYMBOLS, SOFT_TYPE2);
 
 const WHY_BYTES = 512;
+
+/** The exit status of a process with `ends_at_limit=1` after a kernel ran longer than its limit. */
+export const LIMIT_STATUS = 124;
+
 /** The library of the software CUDA driver, which a device may work with. */
 export function softCudaLibrary(): string {
   return findLibrary(SOFT_CUDA);

@@ -54,10 +54,10 @@ export const SOFT_TYPE2_OPTIONS: OptionTable = {
   name: { type: "text", title: "what DEV_NAME says; the GPU's own name by default", default: "", max: 63n },
 };
 
-/** What C is told as it is said here; the last four are for programs that serve. */
+/** What C is told as it is said here; the last five are for programs that serve. */
 const C_SETTINGS = [
   ...["bar4", "strict", "filter", "peers", "dcd", "gfam", "mhsld", "name", "memory", "cache"],
-  ...["adopt", "doorbell", "vfio_user", "trap_bar4"],
+  ...["adopt", "doorbell", "vfio_user", "trap_bar4", "ends_at_limit"],
 ];
 
 /** The profiles of a software device. */

@@ -46,6 +46,11 @@ export function placeParser(kind: Place["kind"]): (text: string, before: readonl
   };
 }
 
+/** What {@linkcode placeParser} reads as this place. */
+export function placeText({ path, sizeBytes, profile }: Place): string {
+  return `${path},size=${sizeBytes}B${profile === null ? "" : `,profile=${profile}`}`;
+}
+
 /** The path of a socket. */
 export function parseSocket(text: string, before: readonly string[]): string[] {
   checkPath(text, text);

@@ -230,6 +230,7 @@ uint32_t command_LAUNCH_KERNEL(struct type2 *device, struct command *command) {
     result = result_of(device->backend.f.cuLaunchKernel(function, grid[0], grid[1], grid[2], block[0], block[1], block[2],
                                                         shared, stream, NULL, size == 0 ? NULL : extra));
   }
-  if (result == 0) session->queued++;
-  return result;
+  if (result != 0) return result;
+  session->queued++;
+  return limit_launch(device, session->context, stream);
 }

@@ -136,6 +136,9 @@ static int open_parts(struct type2 *device, char *why, uint32_t why_size) {
 }
 
 static void free_device(struct type2 *device) {
+  limit_closing(device);
+  /* First of all, while the limit may still end the process. */
+  shared_remove(device);
   vfio_user_close(device);
   shared_close(device);
   doorbell_close(device);
@@ -146,6 +149,7 @@ static void free_device(struct type2 *device) {
     backend_enter(&device->backend, device->home);
     if (device->is_bar4_registered) device->backend.f.cuMemHostUnregister(device->bar4);
     if (device->home != NULL) device->backend.f.cuCtxDestroy_v2(device->home);
+    limit_close(device);
     backend_close(&device->backend);
   }
   for (uint32_t i = 0; i < MOST_PEERS; i++) {
@@ -177,6 +181,7 @@ int32_t bb_type2_open(const char *settings, const char *path, uint64_t size, cha
     registers_set(device);
     const struct settings *chosen = &device->settings;
     if (chosen->doorbell[0] != '\0') failed = doorbell_start(device, chosen->doorbell, shared_descriptor(device), why, why_size);
+    if (failed == 0) failed = limit_start(device);
     if (failed == 0 && path != NULL) failed = shared_start(device);
     if (failed == 0 && chosen->vfio_user[0] != '\0') failed = vfio_user_start(device, chosen->vfio_user, why, why_size);
   }

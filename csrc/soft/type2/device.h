@@ -91,7 +91,7 @@ struct session {
 struct settings {
   enum profile profile;
   char driver[1024], driver_settings[4096], name[64], doorbell[1024], vfio_user[1024];
-  bool has_driver, has_driver_settings, is_strict, adopts, traps_bar4;
+  bool has_driver, has_driver_settings, is_strict, adopts, traps_bar4, ends_at_limit;
   uint64_t bar4_bytes, memory_bytes, dcd_bytes, filter_lines, peers, gfam_hosts, mhsld_heads, ordinal, limit_ms, cache_bytes;
 };
 
@@ -157,6 +157,7 @@ struct type2 {
   struct shared *shared; /* the file, if there is one */
   struct doorbell *doorbell;
   struct vfio_user *vfio_user;
+  struct limit *limit; /* NULL: the driver keeps the limit */
   int data_fd, bar4_fd; /* what DATA, behind a page, and BAR4 lie in where others map them; -1 */
 };
 
@@ -228,6 +229,8 @@ int shared_start(struct type2 *device);
 /* The registers that say how the file is used. */
 void shared_registers(struct type2 *device);
 void shared_close(struct type2 *device); /* ends its threads */
+/* Takes the name of the file away, where it is ours. */
+void shared_remove(const struct type2 *device);
 void shared_free(struct type2 *device);
 /* After a reset from outside: tells the guest. */
 void shared_publish(struct type2 *device);
@@ -249,6 +252,19 @@ void doorbell_close(struct type2 *device);
 
 int vfio_user_start(struct type2 *device, const char *path, char *why, uint32_t why_size);
 void vfio_user_close(struct type2 *device);
+
+/* ---- limit.c: when the driver has no limit ---- */
+
+int limit_start(struct type2 *device);
+/* A kernel was launched in the current context. A result of the protocol. */
+uint32_t limit_launch(struct type2 *device, CUcontext context, CUstream stream);
+/* Before a context is destroyed. */
+void limit_forget(struct type2 *device, CUcontext context);
+/* A command begins or has ended. */
+void limit_command(struct type2 *device, bool begins);
+/* From here on the device is being closed, which the limit holds for too. */
+void limit_closing(struct type2 *device);
+void limit_close(struct type2 *device);
 
 /* Commands: command_NAME, in the file of their kind. */
 typedef uint32_t command_function(struct type2 *device, struct command *command);

@@ -310,17 +310,21 @@ int32_t shared_state(const struct type2 *device) {
   return device->shared == NULL ? 0 : atomic_load_explicit(&device->shared->state, memory_order_relaxed);
 }
 
+void shared_remove(const struct type2 *device) {
+  const struct shared *shared = device->shared;
+  if (shared == NULL || !shared->is_ours || shared->fd < 0) return;
+  /* Only while the name is still this file's. */
+  struct stat ours, there;
+  if (fstat(shared->fd, &ours) == 0 && lstat(shared->path, &there) == 0 && ours.st_ino == there.st_ino &&
+      ours.st_dev == there.st_dev) {
+    unlink(shared->path);
+  }
+}
+
 void shared_free(struct type2 *device) {
   struct shared *shared = device->shared;
   if (shared == NULL) return;
-  if (shared->is_ours && shared->fd >= 0) {
-    /* Only while the name is still this file's. */
-    struct stat ours, there;
-    if (fstat(shared->fd, &ours) == 0 && lstat(shared->path, &there) == 0 && ours.st_ino == there.st_ino &&
-        ours.st_dev == there.st_dev) {
-      unlink(shared->path);
-    }
-  }
+  shared_remove(device);
   if (shared->base != NULL) {
     unguard(shared);
     munmap(shared->base, shared->size);

@@ -55,7 +55,9 @@ void device_run(struct type2 *device, struct command *command) {
   for (uint32_t i = 0; i < 4; i++) put64(device, REG_RESULT0 + 8 * i, 0);
   put32(device, REG_CMD_STATUS, COMMAND_RUNNING);
   registers_refresh(device);
+  limit_command(device, true);
   const uint32_t result = dispatch(device, command);
+  limit_command(device, false);
   /* A command that failed has no results. */
   for (uint32_t i = 0; i < 4 && result == 0; i++) put64(device, REG_RESULT0 + 8 * i, command->results[i]);
   atomic_store_explicit(&device->is_running, false, memory_order_relaxed);

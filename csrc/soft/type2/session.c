@@ -35,6 +35,7 @@ void session_empty(struct type2 *device, struct session *session) {
   /* The context takes allocations, modules, streams and events with it. */
   if (session->context != NULL) {
     device->printing = session;
+    limit_forget(device, session->context);
     backend_enter(&device->backend, NULL);
     device->backend.f.cuCtxDestroy_v2(session->context);
   }

@@ -65,6 +65,11 @@ static int set(struct settings *out, const char *key, const char *value) {
     out->traps_bar4 = flag != 0;
     return failed;
   }
+  if (strcmp(key, "ends_at_limit") == 0) {
+    const int failed = set_number(value, 1, &flag);
+    out->ends_at_limit = flag != 0;
+    return failed;
+  }
   if (strcmp(key, "strict") == 0) {
     const int failed = set_number(value, 1, &flag);
     out->is_strict = flag != 0;

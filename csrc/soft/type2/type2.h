@@ -10,6 +10,9 @@
 
 #define BB_TYPE2_API __attribute__((visibility("default")))
 
+/* The exit status of a process that a kernel over its limit ended: what timeout(1) gives. */
+enum { TYPE2_LIMIT_STATUS = 124 };
+
 /* A device: registers, DATA and BAR4 of one guest, and what its commands work with. */
 struct type2;
 
@@ -25,7 +28,8 @@ BB_TYPE2_API uint32_t bb_abi_version(void);
  *   bar4=67108864       bytes of BAR4 when it is not part of a file
  *   memory=0            bytes of device memory that the guest may have; 0: what the driver has
  *   name=               what DEV_NAME says; the driver's name by default
- *   limit_ms=10000      how long a kernel may run (software driver); told by driver_settings, kept here for the waits
+ *   limit_ms=10000      how long a kernel may run; a software driver is told by driver_settings, and keeps it itself
+ *   ends_at_limit=0     1: the process serves this guest alone, and exits with TYPE2_LIMIT_STATUS when a kernel runs longer
  *   strict=0            1: commands before INIT give 3, without a context 201
  *   adopt=0             1: a file that somebody else made is served too, and stays when the device is closed
  *   filter=4096         lines of the snoop filter
