@@ -11,8 +11,8 @@ import type { FileMap } from "./files/file_map.ts";
 import { malformed, type ReadBytes } from "./files/bytes.ts";
 import type { ModelHeader, ModelTensor } from "./models/model.ts";
 import { readModelHeader } from "./models/read_model.ts";
-import { Arena, type ArenaPlace } from "./nvme/arena.ts";
-import type { FileKernelOptions, FileKernels } from "./nvme/file_kernels.ts";
+import type { Arena, ArenaPlace } from "./nvme/arena.ts";
+import type { FileKernelOptions, RunReader } from "./nvme/file_kernels.ts";
 import { type ByteRun, runsOf } from "./nvme/segments.ts";
 
 /** Tensors begin on multiples of this in the arena: what the widest loads of a GPU and its libraries ask for. */
@@ -71,13 +71,13 @@ export class LoadedModel implements Disposable {
 }
 
 /** Reads bytes of a file by kernels, one piece at a time: headers. */
-export function kernelReader(kernels: FileKernels, map: FileMap, options: FileKernelOptions = {}): ReadBytes {
+export function kernelReader(kernels: RunReader, map: FileMap, options: FileKernelOptions = {}): ReadBytes {
   return async (offset, sizeBytes) => {
     if (offset < 0 || sizeBytes < 0 || offset + sizeBytes > map.key.sizeBytes) {
       throw malformed(`${sizeBytes} bytes at ${offset} lie beyond its end`, map.path, "read a file");
     }
     if (sizeBytes === 0) return new Uint8Array(0);
-    using arena = Arena.allocate(kernels.direct.driver, kernels.direct.gpu, "pinned", sizeBytes);
+    using arena = kernels.allocate("pinned", sizeBytes);
     await kernels.gather(runsOf(map.extents, offset, sizeBytes, 0), arena, options);
     return (await arena.read(0, sizeBytes)).slice();
   };
@@ -94,7 +94,7 @@ export function kernelReader(kernels: FileKernels, map: FileMap, options: FileKe
  * {@linkcode FileKernels.gather} does
  */
 export async function loadModel(
-  kernels: FileKernels,
+  kernels: RunReader,
   map: FileMap,
   options: LoadModelOptions = {},
 ): Promise<LoadedModel> {
@@ -107,7 +107,7 @@ export async function loadModel(
     places.push({ tensor, arenaOffset: end });
     end = Math.ceil((end + tensor.sizeBytes) / TENSOR_ALIGNMENT) * TENSOR_ALIGNMENT;
   }
-  const arena = Arena.allocate(kernels.direct.driver, kernels.direct.gpu, options.place ?? "device", end);
+  const arena = kernels.allocate(options.place ?? "device", end);
   try {
     const runs: ByteRun[] = [];
     for (const { tensor, arenaOffset } of places) {

@@ -21,7 +21,7 @@ import { DEFAULT_TIMEOUT_MS, jobBlock, transfersOf } from "./nvme/job_block.ts";
 import { type LaunchShape, launchShape } from "./nvme/launch_shape.ts";
 import { DeviceMemoryForDrive } from "./nvme/device_memory.ts";
 import { type DriveMemoryMaker, pinnedMemory } from "./nvme/drive_memory.ts";
-import { watchKernel } from "./nvme/kernel_watch.ts";
+import { watchKernel, type WatchOptions } from "./nvme/kernel_watch.ts";
 import type { QueueState, UnansweredCommand } from "./nvme/kernel_queue.ts";
 import { BlockView, CONTROL_BLOCK, JOB_BLOCK, NVME_FAILURES } from "./nvme/layout.ts";
 import { DataPieces } from "./nvme/pieces.ts";
@@ -46,6 +46,7 @@ export class NvmeDirect implements AsyncDisposable {
   #memoryWay: string | null = null;
   #pieces: DataPieces | null = null;
   #broken: unknown = null;
+  #isRunning = false;
   #isClosed = false;
 
   private constructor(driver: DirectDriver, gpu: Gpu, options: DirectOptions) {
@@ -237,7 +238,7 @@ export class NvmeDirect implements AsyncDisposable {
    */
   async runKernel(
     launch: (queues: bigint, stream: GpuStream) => void,
-    options: Pick<DirectJob, "timeoutMs" | "signal" | "onProgress"> = {},
+    options: Pick<DirectJob, "timeoutMs"> & Omit<WatchOptions, "durationMs"> = {},
   ): Promise<void> {
     this.#check();
     const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
@@ -254,11 +255,27 @@ export class NvmeDirect implements AsyncDisposable {
 
   /** Hands the queues over, launches, and waits. Returns why the kernel was told to end, or null. */
   async #launch(
-    job: Pick<DirectJob, "signal" | "durationMs" | "onProgress">,
+    job: WatchOptions,
     timeoutMs: number,
     before: number,
     launch: () => void,
   ): Promise<unknown> {
+    if (this.#isRunning) {
+      throw new BusbarError("busy", `${this.#driver.name}: a kernel drives its queues already`, {
+        operation: "drive a controller from the GPU",
+        path: this.#driver.name,
+        hint: "wait for it, or stop a resident kernel first",
+      });
+    }
+    this.#isRunning = true;
+    try {
+      return await this.#runLaunched(job, timeoutMs, before, launch);
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  async #runLaunched(job: WatchOptions, timeoutMs: number, before: number, launch: () => void): Promise<unknown> {
     await this.#queues.handOver();
     const control = this.#control.bytes;
     control.fill(0);

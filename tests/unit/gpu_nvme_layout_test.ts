@@ -4,6 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 
 import { compileKernels, KERNEL_SOURCES } from "../../src/gpu/kernels/make.ts";
 import { fileLayoutHeader } from "../../src/gpu/nvme/file_layout.ts";
+import { residentLayoutHeader } from "../../src/gpu/nvme/resident_layout.ts";
 import { BlockView, layoutHeader, NVME_BLOCKS, QUEUE_BLOCK } from "../../src/gpu/nvme/layout.ts";
 import { launchShape } from "../../src/gpu/nvme/launch_shape.ts";
 import { toolMissing } from "../soft/ptx/toolkit.ts";
@@ -13,6 +14,7 @@ const KERNELS = new URL("../../src/gpu/kernels/", import.meta.url);
 Deno.test("the header that kernels include is what the table of blocks says", async () => {
   assertEquals(await Deno.readTextFile(new URL("busbar_nvme_layout.cuh", KERNELS)), layoutHeader());
   assertEquals(await Deno.readTextFile(new URL("busbar_files_layout.cuh", KERNELS)), fileLayoutHeader());
+  assertEquals(await Deno.readTextFile(new URL("busbar_resident_layout.cuh", KERNELS)), residentLayoutHeader());
 });
 
 Deno.test("fields are aligned, do not overlap, and hold what is set", () => {

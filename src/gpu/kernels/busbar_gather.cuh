@@ -71,12 +71,8 @@ static __device__ __forceinline__ bool gather_is_ending(const bb_nvme_gather *jo
 
 enum gather_state { GATHER_IDLE, GATHER_DRAWN, GATHER_STORED, GATHER_READY };
 
-/* What each lane that has bytes to be moved needs moved, one lane after the other, by the whole warp. */
-static __device__ void move_by_warp(const bb_nvme_gather *job, bool is_ready, const bb_nvme_segment *one, bb_u64 piece) {
-  const bool moves = is_ready && (one->blocks == 0 || one->is_direct == 0);
-  const bb_u64 to = moves ? job->arena + one->destination : 0;
-  const bb_u64 from = moves && one->blocks != 0 ? job->pieces + piece + one->skip : 0;
-  const bb_u32 bytes = moves ? one->bytes : 0;
+/* What each lane that has bytes to be moved needs moved, one lane after the other, by the whole warp. From 0: zeros. */
+static __device__ void move_by_warp(bool moves, bb_u64 to, bb_u64 from, bb_u32 bytes) {
   bb_u32 left = __ballot_sync(BB_ALL, moves);
   while (left != 0) {
     const int lane = __ffs((int)left) - 1;
@@ -151,7 +147,9 @@ static __device__ void gather(bb_nvme_gather *job, bb_nvme_queue *queue, bb_u32 
     const bool is_ready = state == GATHER_READY;
     const bb_u32 ready = __ballot_sync(BB_ALL, is_ready);
     if (ready != 0) {
-      move_by_warp(job, is_ready, one, piece);
+      const bool moves = is_ready && (one->blocks == 0 || one->is_direct == 0);
+      const bb_u64 from = moves && one->blocks != 0 ? job->pieces + piece + one->skip : 0;
+      move_by_warp(moves, moves ? job->arena + one->destination : 0, from, moves ? one->bytes : 0);
       if (is_ready) state = GATHER_IDLE;
       if (bb_lane() == 0) {
         const bb_u32 done = atomicAdd(&job->done, (bb_u32)__popc(ready)) + __popc(ready);

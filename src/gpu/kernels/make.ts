@@ -7,6 +7,7 @@
 import { BusbarError } from "../../core/error.ts";
 import { fileLayoutHeader } from "../nvme/file_layout.ts";
 import { layoutHeader } from "../nvme/layout.ts";
+import { residentLayoutHeader } from "../nvme/resident_layout.ts";
 
 const FOLDER = new URL(".", import.meta.url).pathname;
 
@@ -53,6 +54,7 @@ export async function compileKernels(source: string = `${FOLDER}nvme.cu`): Promi
 export const KERNEL_SOURCES: readonly string[] = [
   `${FOLDER}nvme.cu`,
   `${FOLDER}files.cu`,
+  `${FOLDER}resident.cu`,
   `${FOLDER}stamp.cu`,
   `${FOLDER}../../../tests/fixtures/gpu_nvme/own_kernel.cu`,
   `${FOLDER}../../../tests/fixtures/gpu_nvme/array_kernel.cu`,
@@ -61,6 +63,7 @@ export const KERNEL_SOURCES: readonly string[] = [
 if (import.meta.main) {
   await Deno.writeTextFile(`${FOLDER}busbar_nvme_layout.cuh`, layoutHeader());
   await Deno.writeTextFile(`${FOLDER}busbar_files_layout.cuh`, fileLayoutHeader());
+  await Deno.writeTextFile(`${FOLDER}busbar_resident_layout.cuh`, residentLayoutHeader());
   for (const source of KERNEL_SOURCES) {
     await Deno.writeTextFile(source.replace(/cu$/, "ptx"), await compileKernels(source));
   }

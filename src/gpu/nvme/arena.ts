@@ -27,8 +27,10 @@ export class Arena implements Disposable {
   readonly #device: GpuBuffer | null;
   readonly #data: DmaBuffer | null;
   readonly #resources: Disposable[];
+  readonly #later: FreeLater | null;
 
-  private constructor(place: ArenaPlace, sizeBytes: number, memory: ArenaMemory) {
+  private constructor(place: ArenaPlace, sizeBytes: number, memory: ArenaMemory, later: FreeLater | null) {
+    this.#later = later;
     this.place = place;
     this.sizeBytes = sizeBytes;
     this.address = memory.address;
@@ -42,15 +44,23 @@ export class Arena implements Disposable {
   /**
    * Takes memory.
    *
+   * @param later asked when it is disposed of, where it has to outlive a kernel that runs
    * @throws {BusbarError} where there is not as much; {@linkcode CudaError} where the GPU cannot reach it
    */
-  static allocate(driver: DirectDriver, gpu: Gpu, place: ArenaPlace, sizeBytes: number): Arena {
+  static allocate(
+    driver: DirectDriver,
+    gpu: Gpu,
+    place: ArenaPlace,
+    sizeBytes: number,
+    later: FreeLater | null = null,
+  ): Arena {
     const { pageBytes } = driver;
     const wholeBytes = Math.ceil(Math.max(1, sizeBytes) / pageBytes) * pageBytes;
     if (place === "device") {
       const device = gpu.allocate(wholeBytes);
       const { address } = device;
-      return new Arena(place, wholeBytes, { address, iova: 0n, list: 0n, device, data: null, resources: [device] });
+      const memory = { address, iova: 0n, list: 0n, device, data: null, resources: [device] };
+      return new Arena(place, wholeBytes, memory, later);
     }
     const resources: Disposable[] = [];
     try {
@@ -71,7 +81,7 @@ export class Arena implements Disposable {
         device: null,
         data,
         resources,
-      });
+      }, later);
     } catch (error) {
       for (const one of resources.toReversed()) one[Symbol.dispose]();
       throw error;
@@ -87,9 +97,17 @@ export class Arena implements Disposable {
 
   /** Frees the memory. */
   [Symbol.dispose](): void {
-    for (const one of this.#resources.splice(0).toReversed()) one[Symbol.dispose]();
+    const resources = this.#resources.splice(0).toReversed();
+    const free = (): void => {
+      for (const one of resources) one[Symbol.dispose]();
+    };
+    if (this.#later === null) free();
+    else this.#later(free);
   }
 }
+
+/** Frees memory now, or when it may be freed. */
+export type FreeLater = (free: () => void) => void;
 
 interface ArenaMemory {
   readonly address: bigint;

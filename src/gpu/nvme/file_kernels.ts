@@ -9,7 +9,7 @@ import { statusError } from "../../nvme/tables/status.ts";
 import filesPtx from "../kernels/files.ptx" with { type: "text" };
 import type { GpuModule } from "../module.ts";
 import type { NvmeDirect } from "../nvme_direct.ts";
-import { Arena } from "./arena.ts";
+import { Arena, type ArenaPlace } from "./arena.ts";
 import type { DirectJob } from "./direct_job.ts";
 import { GATHER_BLOCK, RESOLVE_BLOCK, RESOLVE_PROBLEMS } from "./file_layout.ts";
 import { BlockView, NVME_FAILURES } from "./layout.ts";
@@ -68,8 +68,27 @@ export interface ResolveResult {
   readonly extents: number;
 }
 
+/** What brings runs of bytes of a drive to memory: a launch for each, or a kernel that stays. */
+export interface RunReader {
+  /** Memory for them. */
+  allocate(place: ArenaPlace, sizeBytes: number): Arena;
+  /** Brings them there, and returns the commands that did it. */
+  gather(runs: readonly ByteRun[], arena: Arena, options?: FileKernelOptions): Promise<SegmentPlan>;
+}
+
+/**
+ * Most bytes of one command for files, a multiple of blocks and of the controller's pages.
+ *
+ * @param maxTransferBytes what the controller takes at once
+ */
+export function fileTransferBytes(pageBytes: number, blockBytes: number, maxTransferBytes: number): number {
+  const unit = Math.max(pageBytes, blockBytes);
+  const most = Math.min(USUAL_TRANSFER_BYTES, maxTransferBytes);
+  return Math.max(unit, most - most % unit);
+}
+
 /** Kernels for files over a controller that kernels drive. Dispose before that. */
-export class FileKernels implements Disposable {
+export class FileKernels implements Disposable, RunReader {
   /** Bytes of one command at most. */
   readonly transferBytes: number;
   /** Most commands that the job keeps in flight. */
@@ -96,9 +115,7 @@ export class FileKernels implements Disposable {
     if (mode === "thread") {
       throw new BusbarError("usage", "files are read by warps", { ...details, hint: "--mode warp or --mode grid" });
     }
-    const unit = Math.max(driver.pageBytes, namespace.blockBytes);
-    const most = Math.min(USUAL_TRANSFER_BYTES, maxTransferBytes);
-    this.transferBytes = Math.max(unit, most - most % unit);
+    this.transferBytes = fileTransferBytes(driver.pageBytes, namespace.blockBytes, maxTransferBytes);
     this.direct = direct;
     this.namespace = namespace;
     this.#module = direct.gpu.module(filesPtx);
@@ -121,6 +138,11 @@ export class FileKernels implements Disposable {
     }
     const { address, iova, list } = this.#pieces;
     return { pieces: address, pieces_iova: iova, pieces_list: list, piece_bytes: pieceBytes };
+  }
+
+  /** Memory for runs of bytes. */
+  allocate(place: ArenaPlace, sizeBytes: number): Arena {
+    return Arena.allocate(this.direct.driver, this.direct.gpu, place, sizeBytes);
   }
 
   /** Cuts runs into commands for an arena. */

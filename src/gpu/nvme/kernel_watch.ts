@@ -25,6 +25,12 @@ export interface WatchedKernel {
   readonly control: Uint8Array<ArrayBuffer>;
 }
 
+/** What ends a kernel early, and who hears of its progress. */
+export interface WatchOptions extends Pick<DirectJob, "signal" | "durationMs" | "onProgress"> {
+  /** Ends it at once: commands in flight are not waited for, so the controller is reset. */
+  readonly endNow?: AbortSignal | undefined;
+}
+
 /**
  * Waits for a kernel.
  *
@@ -35,7 +41,7 @@ export interface WatchedKernel {
  */
 export async function watchKernel(
   { driver, gpuName, stream, control: bytes }: WatchedKernel,
-  job: Pick<DirectJob, "signal" | "durationMs" | "onProgress">,
+  job: WatchOptions,
   timeoutMs: number,
   before: number,
 ): Promise<unknown> {
@@ -59,7 +65,12 @@ export async function watchKernel(
       stopped = job.signal.reason;
       ask(NVME_STOPS.drain);
     }
-    if (now > endMs && stopped === null) ask(NVME_STOPS.drain);
+    if (job.endNow?.aborted === true && askedNow === Infinity) {
+      stopped = job.endNow.reason;
+      askedNow = now;
+      ask(NVME_STOPS.now);
+    }
+    if (now > endMs && stopped === null && askedNow === Infinity) ask(NVME_STOPS.drain);
     if (now > movedAt + timeoutMs + SILENCE_MS && askedNow === Infinity) {
       ask(NVME_STOPS.now);
       askedNow = now;
