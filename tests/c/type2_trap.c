@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include "api/type2_protocol.h"
 #include "soft/type2/type2.h"
+#include "trap/mov_width.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -37,19 +38,6 @@ static uint32_t written_bytes;
 static void fail(const char *words) {
   fprintf(stderr, "type2_trap: %s\n", words);
   _exit(99);
-}
-
-/* The width of a plain mov, from its bytes: Intel SDM volume 2, "MOV". */
-static uint32_t mov_width(const uint8_t *code) {
-  int operand16 = 0, wide = 0;
-  for (; *code == 0x66 || *code == 0x67; code++) operand16 |= *code == 0x66;
-  if ((*code & 0xf0) == 0x40) wide = *code++ & 8;
-  const uint32_t width = wide ? 8 : operand16 ? 2 : 4;
-  switch (*code) {
-    case 0x88: case 0xc6: return 1;
-    case 0x89: case 0xc7: return width;
-    default: return 0;
-  }
 }
 
 static void on_segv(int number, siginfo_t *info, void *opaque) {

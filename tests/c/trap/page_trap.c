@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "busbar.h"
+#include "mov_width.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -29,23 +30,6 @@ static struct sigaction previous_segv, previous_trap;
 uint32_t bb_abi_version(void) { return BB_ABI_VERSION; }
 
 #if defined(__x86_64__)
-
-/* The width of a plain mov, from its bytes: Intel SDM volume 2, "MOV" and "MOVZX". */
-static uint32_t mov_width(const uint8_t *code) {
-  int operand16 = 0, wide = 0;
-  for (; *code == 0x66 || *code == 0x67; code++) operand16 |= *code == 0x66;
-  if ((*code & 0xf0) == 0x40) wide = *code++ & 8;
-  const uint32_t width = wide ? 8 : operand16 ? 2 : 4;
-  switch (*code) {
-    case 0x88: case 0x8a: case 0xc6: return 1;
-    case 0x89: case 0x8b: case 0xc7: return width;
-    case 0x0f:
-      if (code[1] == 0xb6 || code[1] == 0xbe) return 1;
-      if (code[1] == 0xb7 || code[1] == 0xbf) return 2;
-      return 0;
-    default: return 0;
-  }
-}
 
 static void pass_on(const struct sigaction *to, int number, siginfo_t *info, void *context) {
   if (to->sa_flags & SA_SIGINFO) to->sa_sigaction(number, info, context);
