@@ -139,8 +139,12 @@ export function withNeeds(
   name: string,
   ...needs: readonly NeedName[]
 ): { readonly name: string; readonly ignore: boolean } {
-  const missing = missingNeed(...needs);
-  return missing === null ? { name, ignore: false } : { name: `${name} (not run: ${missing})`, ignore: true };
+  return unless(missingNeed(...needs), name);
+}
+
+/** A test's name and whether it is left out: for a reason, which its name then says. */
+export function unless(reason: string | null, name: string): { readonly name: string; readonly ignore: boolean } {
+  return reason === null ? { name, ignore: false } : { name: `${name} (not run: ${reason})`, ignore: true };
 }
 
 /** The packages that the suites named want and this machine lacks. */

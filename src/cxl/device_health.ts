@@ -5,12 +5,13 @@
  * @module
  */
 
-import { type DecodedTable, decodeTable } from "../core/decoded.ts";
+import { decodeTable } from "../core/decoded.ts";
 import { BusbarError, isBusbarError } from "../core/error.ts";
 import { type Fact, Unknown } from "../core/fact.ts";
 import type { Layout } from "../core/layout.ts";
-import type { MetricRow, MetricValue } from "../core/metrics.ts";
+import type { MetricValue } from "../core/metrics.ts";
 import { code, counter, flag, register } from "../core/rows.ts";
+import { type TableMetric, tableMetrics } from "../core/table_metrics.ts";
 import { cxlHealthInfo } from "../../ffi/cxl.ts";
 import { Descriptor } from "../../ffi/fd.ts";
 
@@ -66,41 +67,28 @@ export const CXL_HEALTH_INFO: Layout = {
 /** Bytes of the answer. */
 const HEALTH_INFO_BYTES = 0x12;
 
-/** A metric that is read from the device's answer. */
-export interface DeviceMetric extends MetricRow {
-  /** From the answer; null where the device does not report it. */
-  readonly read: (info: DecodedTable) => number | bigint | null;
-}
-
-const gauge = (name: string, help: string, read: DeviceMetric["read"]): DeviceMetric => ({
-  name: `busbar_cxl_${name}`,
-  type: "gauge",
-  help,
-  read,
-});
-const grows = (name: string, help: string, row: string): DeviceMetric => ({
-  name: `busbar_cxl_${name}`,
-  type: "counter",
-  help,
-  read: (info) => info.uint(row),
-});
+const metrics = tableMetrics("busbar_cxl");
 
 /** All kinds. */
-export const CXL_DEVICE_METRICS: readonly DeviceMetric[] = [
-  gauge("health_status", "Health Status of the device: bits, 0 for none.", (info) => info.uint("HS")),
-  gauge("media_status", "Media Status of the device: a code, 0 for normal.", (info) => info.uint("MS")),
-  gauge("additional_status", "Additional Status of the device: levels, 0 for normal.", (info) => info.uint("AS")),
-  gauge("used_ratio", "Life that is used up, 0 to 1.", (info) => {
+export const CXL_DEVICE_METRICS: readonly TableMetric[] = [
+  metrics.gauge("health_status", "Health Status of the device: bits, 0 for none.", (info) => info.uint("HS")),
+  metrics.gauge("media_status", "Media Status of the device: a code, 0 for normal.", (info) => info.uint("MS")),
+  metrics.gauge(
+    "additional_status",
+    "Additional Status of the device: levels, 0 for normal.",
+    (info) => info.uint("AS"),
+  ),
+  metrics.gauge("used_ratio", "Life that is used up, 0 to 1.", (info) => {
     const percent = info.uint("LIFE");
     return percent === null || percent === NO_LIFE_USED ? null : Number(percent) / 100;
   }),
-  gauge("temperature_celsius", "Device temperature.", (info) => {
+  metrics.gauge("temperature_celsius", "Device temperature.", (info) => {
     const value = info.uint("TEMP");
     return value === null || signed(value) === NO_TEMPERATURE ? null : signed(value);
   }),
-  grows("dirty_shutdowns", "Shutdowns after which persistent data may be lost.", "DSC"),
-  grows("corrected_volatile_errors", "Corrected errors of volatile memory.", "CVEC"),
-  grows("corrected_persistent_errors", "Corrected errors of persistent memory.", "CPEC"),
+  metrics.counter("dirty_shutdowns", "Shutdowns after which persistent data may be lost.", "DSC"),
+  metrics.counter("corrected_volatile_errors", "Corrected errors of volatile memory.", "CVEC"),
+  metrics.counter("corrected_persistent_errors", "Corrected errors of persistent memory.", "CPEC"),
 ];
 
 /** Sends Get Health Information to `mem0`, and returns what the device answers: at most so many bytes. */

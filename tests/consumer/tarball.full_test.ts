@@ -8,7 +8,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import denoJson from "../../deno.json" with { type: "json" };
 import { LIBRARY_LIST } from "../../ffi/build.ts";
 import { OLDEST_GLIBC } from "../../tools/ship/npm.ts";
-import { findNeed, missingNeed } from "../needs.ts";
+import { findNeed, missingNeed, unless } from "../needs.ts";
 import { checkAndRun, type Ended, inFolder, programFor, ROOT, run } from "./setup.ts";
 
 /** Some user that is not root. */
@@ -62,10 +62,10 @@ async function packed(folder: string): Promise<string> {
 }
 
 Deno.test({
-  name:
-    "the packed tarball installs without scripts for an ordinary user without a compiler; npx runs it, programs import it" +
-    (reason === null ? "" : ` (not run: ${reason})`),
-  ignore: reason !== null,
+  ...unless(
+    reason,
+    "the packed tarball installs without scripts for an ordinary user without a compiler; npx runs it, programs import it",
+  ),
   fn: () =>
     inFolder(async (folder) => {
       const tarball = await packed(folder);
@@ -129,8 +129,7 @@ async function neededGlibc(path: string): Promise<readonly number[]> {
 const noElf = missingNeed("readelf");
 
 Deno.test({
-  name: `the package's libraries need glibc ${OLDEST_GLIBC}, as the pages say` +
-    (noElf === null ? "" : ` (not run: ${noElf})`),
+  name: unless(noElf, `the package's libraries need glibc ${OLDEST_GLIBC}, as the pages say`).name,
   ignore: noElf !== null || Deno.env.get("BUSBAR_VARIANT") === "asan",
   fn: () =>
     inFolder(async (folder) => {

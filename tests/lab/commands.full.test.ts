@@ -5,17 +5,16 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { writeCpio } from "../../src/lab/cpio.ts";
 import { Guest } from "../../src/lab/guest.ts";
 import { lastKernelLines } from "../../src/lab/guest_log.ts";
-import { cannotStart, findParts } from "../../src/lab/parts.ts";
+import { findParts } from "../../src/lab/parts.ts";
+import { unless } from "../needs.ts";
+import { whyNoLab } from "./no_lab.ts";
 import { loadMachine } from "../../src/lab/machine_file.ts";
 import { runningGuests } from "../../src/lab/run_folder.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 
-const reason = Deno.env.get("BUSBAR_LAB_SKIP") || cannotStart()?.message;
-
 function test(name: string, fn: () => Promise<void>): void {
-  const why = Deno.env.has("BUSBAR_LAB_GUEST") ? "it boots machines" : reason;
-  Deno.test({ name: why === undefined ? name : `${name} (not run: ${why})`, ignore: why !== undefined, fn });
+  Deno.test({ ...unless(whyNoLab(), name), fn });
 }
 
 interface Ended {

@@ -6,17 +6,16 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 
 import { formatBytes } from "../../src/core/units.ts";
-import { cannotStart } from "../../src/lab/parts.ts";
+import { unless } from "../needs.ts";
 import { type BareResults, type Commands, CONTROLLER, fileAt, librariesOf, runInBareMachine } from "./bare_machine.ts";
+import { whyNoLab } from "./no_lab.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 
 const TOOLS = ["dump_bar0", "check_p2p", "nvme_identify", "dax_config"] as const;
 
-const reason = Deno.env.has("BUSBAR_LAB_GUEST")
-  ? "it boots a machine"
-  : Deno.env.has("DENORT_BIN")
-  ? Deno.env.get("BUSBAR_LAB_SKIP") || cannotStart()?.message
+const reason = Deno.env.has("DENORT_BIN")
+  ? whyNoLab()
   : "DENORT_BIN does not name denort, the runtime of compiled programs";
 
 const COMMANDS: Commands = [
@@ -54,10 +53,7 @@ function checkResults(results: BareResults): void {
 }
 
 Deno.test({
-  name: `${TOOLS.join(", ")} compiled run where there is neither Deno nor checkout${
-    reason === undefined ? "" : ` (not run: ${reason})`
-  }`,
-  ignore: reason !== undefined,
+  ...unless(reason, `${TOOLS.join(", ")} compiled run where there is neither Deno nor checkout`),
   fn: async () => {
     const folder = await Deno.makeTempDir();
     try {

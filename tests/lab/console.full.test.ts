@@ -4,7 +4,8 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 
 import { Guest } from "../../src/lab/guest.ts";
 import { loadMachine } from "../../src/lab/machine_file.ts";
-import { cannotStart } from "../../src/lab/parts.ts";
+import { unless } from "../needs.ts";
+import { whyNoLab } from "./no_lab.ts";
 import { consoleBlocks, difference, labCommand } from "../console.ts";
 import { projectFiles } from "../unit/imports.ts";
 import { prepareHost } from "./prepare.ts";
@@ -34,9 +35,6 @@ const byMachine = Map.groupBy(
   [...projectFiles(ROOT, /\.md$/)].flatMap(([path, text]) => labBlocks(path, text)),
   ({ machine }) => machine,
 );
-
-const reason: string | undefined = Deno.env.get("BUSBAR_LAB_SKIP") ||
-  (Deno.env.has("BUSBAR_LAB_GUEST") ? "it boots machines" : cannotStart()?.message);
 
 /** What a block leaves behind for the next one of its boot: the later, the more. First is what needs the machine as it booted. */
 function leavesBehind({ words }: LabBlock): number {
@@ -84,8 +82,7 @@ for (const [machine, entries] of byMachine) {
   const blocks = entries.map(({ block }) => block);
   const places = blocks.map(({ place }) => place.replace(/^docs\/(?:tools\/)?/, "")).join(", ");
   Deno.test({
-    name: `in the machine ${machine}: ${places}${reason === undefined ? "" : ` (not run: ${reason})`}`,
-    ignore: reason !== undefined,
+    ...unless(whyNoLab(), `in the machine ${machine}: ${places}`),
     fn: async () => {
       const env = await prepareHost();
       await using guest = await Guest.boot(await loadMachine(machine));

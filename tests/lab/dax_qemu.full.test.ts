@@ -2,16 +2,17 @@
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 
-import { cannotStart, findParts } from "../../src/lab/parts.ts";
+import { findParts } from "../../src/lab/parts.ts";
 import { runTool } from "../soft/tool.ts";
+import { unless } from "../needs.ts";
 import { judge, makeFiles } from "./judge.ts";
-
-const reason = Deno.env.get("BUSBAR_LAB_SKIP") || cannotStart()?.message;
+import { whyNoLab } from "./no_lab.ts";
 
 Deno.test({
-  name: "QEMU takes two volatile devices in one window, a network with a forwarded port, a kept disk and firmware" +
-    (reason ? ` (not run: ${reason})` : ""),
-  ignore: reason !== undefined && reason !== "",
+  ...unless(
+    whyNoLab(),
+    "QEMU takes two volatile devices in one window, a network with a forwarded port, a kept disk and firmware",
+  ),
   fn: async () => {
     const folder = await Deno.makeTempDir();
     try {

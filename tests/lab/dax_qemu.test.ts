@@ -2,18 +2,14 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
-import { cannotStart, findParts } from "../../src/lab/parts.ts";
+import { findParts } from "../../src/lab/parts.ts";
 import { runTool } from "../soft/tool.ts";
+import { unless } from "../needs.ts";
 import { judge, makeFiles } from "./judge.ts";
-
-const reason = Deno.env.get("BUSBAR_LAB_SKIP") || cannotStart()?.message;
-const why = Deno.env.has("BUSBAR_LAB_GUEST") ? "it starts QEMU" : reason;
+import { whyNoLab } from "./no_lab.ts";
 
 Deno.test({
-  name: why === undefined
-    ? "QEMU takes the printed line, and not one without its label area"
-    : `QEMU takes the printed line (not run: ${why})`,
-  ignore: why !== undefined,
+  ...unless(whyNoLab(), "QEMU takes the printed line, and not one without its label area"),
   fn: async () => {
     const folder = await Deno.makeTempDir();
     try {

@@ -2,17 +2,13 @@
 
 import { assertEquals, assertMatch } from "@std/assert";
 
-import { cannotStart } from "../../src/lab/parts.ts";
+import { unless } from "../needs.ts";
+import { whyNoLab } from "./no_lab.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 
-const reason = Deno.env.has("BUSBAR_LAB_GUEST")
-  ? "it boots a machine"
-  : Deno.env.get("BUSBAR_LAB_SKIP") || cannotStart()?.message;
-
 Deno.test({
-  name: `examples/lab_test.ts boots a machine and passes${reason === undefined ? "" : ` (not run: ${reason})`}`,
-  ignore: reason !== undefined,
+  ...unless(whyNoLab(), "examples/lab_test.ts boots a machine and passes"),
   fn: async () => {
     const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
       args: ["test", "-A", "examples/lab_test.ts"],

@@ -25,7 +25,8 @@
  */
 
 import type { Guest } from "../../src/lab/guest.ts";
-import { cannotStart } from "../../src/lab/parts.ts";
+import { unless } from "../needs.ts";
+import { whyNoLab } from "./no_lab.ts";
 import type { Qmp } from "../../src/lab/qmp.ts";
 import { TEST_RUNNER_VARIABLE, testBodies, type TestBody } from "../../src/lab/test_registry.ts";
 import { TestSession } from "../../src/lab/test_session.ts";
@@ -61,8 +62,12 @@ export interface Lab {
  */
 export function machine(name: string, testFile: string): Lab {
   if (Deno.env.has(TEST_RUNNER_VARIABLE)) return inGuest;
-  const reason = Deno.env.get("BUSBAR_LAB_SKIP") || cannotStart()?.message;
-  const lab = Deno.env.has("BUSBAR_LAB_GUEST") ? wholeFileInGuest : reason ? notRun(reason) : onHost(name, testFile);
+  const reason = whyNoLab();
+  const lab = Deno.env.has("BUSBAR_LAB_GUEST")
+    ? wholeFileInGuest
+    : reason !== null
+    ? notRun(reason)
+    : onHost(name, testFile);
   return testFile.endsWith(".full.test.ts") ? lab : chosen(lab, false);
 }
 
@@ -88,12 +93,11 @@ const inGuest: Lab = {
 /** `lab run M -- deno test FILE`: bodies are ordinary tests. */
 const wholeFileInGuest: Lab = {
   test: (name, body) => Deno.test(name, async () => await body()),
-  hostTest: (name) => Deno.test({ name: `${name} (not run: it acts from the host)`, ignore: true, fn: () => {} }),
+  hostTest: (name) => Deno.test({ ...unless("it acts from the host", name), fn: () => {} }),
 };
 
 function notRun(reason: string): Lab {
-  const ignored = (name: string): void =>
-    registerAt(callSite(), { name: `${name} (not run: ${reason})`, ignore: true, fn: () => {} });
+  const ignored = (name: string): void => registerAt(callSite(), { ...unless(reason, name), fn: () => {} });
   return { test: ignored, hostTest: ignored };
 }
 

@@ -5,19 +5,16 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { Deadline, waitFor } from "../../src/core/deadline.ts";
 import { processStartTime } from "../../src/core/process.ts";
 import { labFolder } from "../../src/lab/cache.ts";
-import { cannotStart } from "../../src/lab/parts.ts";
+import { unless } from "../needs.ts";
+import { whyNoLab } from "./no_lab.ts";
 import { type GuestRecord, runningGuests } from "../../src/lab/run_folder.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
 const SUBJECT = `${ROOT}/tests/lab/mechanism_subject.ts`;
 
-const reason = Deno.env.get("BUSBAR_LAB_SKIP") || cannotStart()?.message;
-const inGuest = Deno.env.has("BUSBAR_LAB_GUEST");
-
 /** A test that starts lab machines itself. */
 function test(name: string, fn: () => Promise<void>): void {
-  const why = inGuest ? "it boots machines" : reason;
-  Deno.test({ name: why === undefined ? name : `${name} (not run: ${why})`, ignore: why !== undefined, fn });
+  Deno.test({ ...unless(whyNoLab(), name), fn });
 }
 
 interface Ended {

@@ -3,6 +3,7 @@
 import { assert, assertThrows } from "@std/assert";
 
 import { decodePage, type NvmePage, pageNamed } from "../../src/nvme/tables/pages.ts";
+import { unless } from "../needs.ts";
 import { Random } from "../unit/random.ts";
 import { cannotFindNvmeCli, decodeByNvmeCli, findNvmeCli, type NvmeCli } from "./nvme_cli.ts";
 import { compareKeys, type Structure, STRUCTURES, type Tally } from "./nvme_cli_keys.ts";
@@ -11,8 +12,7 @@ const reason = cannotFindNvmeCli();
 let cli: Promise<NvmeCli> | null = null;
 
 function test(name: string, body: (cli: NvmeCli) => Promise<void>): void {
-  if (reason !== null) return Deno.test({ name: `${name} (not run: ${reason})`, ignore: true, fn: () => {} });
-  Deno.test(name, async () => await body(await (cli ??= findNvmeCli())));
+  Deno.test({ ...unless(reason, name), fn: async () => await body(await (cli ??= findNvmeCli())) });
 }
 
 function pageOf({ page }: Structure): NvmePage {

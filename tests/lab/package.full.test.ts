@@ -3,14 +3,11 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 
 import denoJson from "../../deno.json" with { type: "json" };
-import { cannotStart } from "../../src/lab/parts.ts";
+import { unless } from "../needs.ts";
 import { type Commands, CONTROLLER, fileAt, librariesOf, runInBareMachine } from "./bare_machine.ts";
+import { whyNoLab } from "./no_lab.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
-
-const reason = Deno.env.has("BUSBAR_LAB_GUEST")
-  ? "it boots a machine"
-  : Deno.env.get("BUSBAR_LAB_SKIP") || cannotStart()?.message;
 
 const COMMANDS: Commands = [
   ["elsewhere", "which deno node python3 cc gcc clang; ls -d /usr /etc"],
@@ -27,10 +24,10 @@ const COMMANDS: Commands = [
 ];
 
 Deno.test({
-  name: `the package runs where there is neither Deno nor checkout nor compiler, and drives a controller${
-    reason === undefined ? "" : ` (not run: ${reason})`
-  }`,
-  ignore: reason !== undefined,
+  ...unless(
+    whyNoLab(),
+    "the package runs where there is neither Deno nor checkout nor compiler, and drives a controller",
+  ),
   fn: async () => {
     const folder = await Deno.makeTempDir();
     try {

@@ -2,7 +2,8 @@
 
 import { assert, assertEquals, assertNotEquals, assertStringIncludes } from "@std/assert";
 
-import { cannotStart } from "../../src/lab/parts.ts";
+import { unless } from "../needs.ts";
+import { whyNoLab } from "./no_lab.ts";
 import { runTool } from "../soft/tool.ts";
 
 const PROGRAM = new URL("./exchange.py", import.meta.url).pathname;
@@ -19,12 +20,11 @@ function description(size: string): string {
   ].join("\n");
 }
 
-const reason = Deno.env.get("BUSBAR_LAB_SKIP") || cannotStart()?.message;
-
 Deno.test({
-  name: "two guests exchange 64 MiB through shared memory, both ways at once, and find each other's checksums" +
-    (reason ? ` (not run: ${reason})` : ""),
-  ignore: reason !== undefined && reason !== "",
+  ...unless(
+    whyNoLab(),
+    "two guests exchange 64 MiB through shared memory, both ways at once, and find each other's checksums",
+  ),
   fn: async () => {
     const folder = await Deno.makeTempDir();
     try {

@@ -10,7 +10,8 @@ import { assert, assertEquals } from "@std/assert";
 
 import { Guest } from "../../src/lab/guest.ts";
 import { parseMachine } from "../../src/lab/machine_file.ts";
-import { cannotStart } from "../../src/lab/parts.ts";
+import { unless } from "../needs.ts";
+import { whyNoLab } from "./no_lab.ts";
 import { note } from "../../tools/cli/output.ts";
 import { toolArgs } from "../soft/tool.ts";
 import { prepareHost } from "./prepare.ts";
@@ -105,15 +106,14 @@ function differs(setting: Setting, transfer: Transfer, verdict: Verdict): string
   return ours === "unknown" && rules.includes(4) ? null : `data does not arrive, ours is ${ours} by rules ${rules}`;
 }
 
-const reason = Deno.env.get("BUSBAR_LAB_SKIP") || cannotStart()?.message;
 const seen = new Map<string, number>();
 
 for (const setting of SETTINGS) {
   Deno.test({
-    name: `our verdict is never yes where the kernel refuses, nor no where data arrives: ${setting.name}${
-      reason ? ` (not run: ${reason})` : ""
-    }`,
-    ignore: Boolean(reason),
+    ...unless(
+      whyNoLab(),
+      `our verdict is never yes where the kernel refuses, nor no where data arrives: ${setting.name}`,
+    ),
     sanitizeOps: false,
     sanitizeResources: false,
     fn: async () => {
@@ -147,8 +147,7 @@ for (const setting of SETTINGS) {
 }
 
 Deno.test({
-  name: "the machines show all that can be told apart: accepted with data, accepted without, refused",
-  ignore: Boolean(reason),
+  ...unless(whyNoLab(), "the machines show all that can be told apart: accepted with data, accepted without, refused"),
   fn: () => {
     note([...seen].map(([key, count]) => `${key}: ${count}`).sort().join("\n"));
     for (const [kernel, data] of [["accepts", "right"], ["accepts", "not"], ["refuses", "not"]] as const) {

@@ -10,6 +10,7 @@ import type { SoftType2 } from "../../ffi/soft_type2.ts";
 import type { Guest, RunResult } from "../../src/lab/guest.ts";
 import { expected, fatbin, Workshop } from "../soft/ptx/programs.ts";
 import { toolMissing } from "../soft/ptx/toolkit.ts";
+import { unless } from "../needs.ts";
 import type { Lab } from "./lab.ts";
 
 const ROOT = new URL("../..", import.meta.url).pathname;
@@ -119,7 +120,7 @@ export function programTests(lab: Lab, device: () => SoftType2 | null): void {
   const runtimeTitle =
     "CUDA programs built by nvcc with -cudart shared run unmodified in the guest, and print the same";
   if (nvccMissing !== null) {
-    Deno.test({ name: `${runtimeTitle} (not run: ${nvccMissing})`, ignore: true, fn: () => {} });
+    Deno.test({ ...unless(nvccMissing, runtimeTitle), fn: () => {} });
   } else {
     lab.hostTest(runtimeTitle, async (guest) => {
       for (const name of NAMES) {

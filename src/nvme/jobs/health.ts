@@ -7,7 +7,8 @@
  */
 
 import { type DecodedTable, decodeTable } from "../../core/decoded.ts";
-import type { MetricRow, MetricValue } from "../../core/metrics.ts";
+import { type TableMetric, tableMetrics } from "../../core/table_metrics.ts";
+import type { MetricValue } from "../../core/metrics.ts";
 import type { ExecuteOptions } from "../queue/command.ts";
 import type { NvmeController } from "../driver/controller.ts";
 import { SMART_LOG } from "../tables/log_health.ts";
@@ -19,27 +20,7 @@ const DATA_UNIT_BYTES = 512_000n;
 const HOUR_SECONDS = 3600n;
 const MINUTE_SECONDS = 60n;
 
-/** A metric that is read from the SMART log. */
-export interface SmartMetric extends MetricRow {
-  /** From the log; null where the drive does not report it. */
-  readonly read: (log: DecodedTable) => number | bigint | null;
-}
-
-const gauge = (name: string, help: string, read: SmartMetric["read"]): SmartMetric => ({
-  name: `busbar_nvme_${name}`,
-  type: "gauge",
-  help,
-  read,
-});
-const counter = (name: string, help: string, row: string, times = 1n): SmartMetric => ({
-  name: `busbar_nvme_${name}`,
-  type: "counter",
-  help,
-  read: (log) => {
-    const value = log.uint(row);
-    return value === null ? null : value * times;
-  },
-});
+const { gauge, counter } = tableMetrics("busbar_nvme");
 
 const percentOf = (row: string) => (log: DecodedTable): number | null => {
   const value = log.uint(row);
@@ -47,7 +28,7 @@ const percentOf = (row: string) => (log: DecodedTable): number | null => {
 };
 
 /** What of SMART is a metric. */
-export const SMART_METRICS: readonly SmartMetric[] = [
+export const SMART_METRICS: readonly TableMetric[] = [
   gauge("critical_warning", "Critical Warning of SMART: bits, 0 for none.", (log) => log.uint("CW")),
   gauge("temperature_celsius", "Composite temperature.", (log) => {
     const kelvin = log.uint("CTEMP");
