@@ -95,6 +95,11 @@ BB_API int32_t bb_unmap(void *address, uint64_t size);
  * room, touching them ends the process: check before. -EINVAL where the node has no memory. */
 BB_API int32_t bb_bind_node(void *address, uint64_t size, uint32_t node);
 
+/* The NUMA node of each page of size bytes from address (page-aligned), one int32_t a page (move_pages without a move): a
+ * node, or a negative error of that page, -ENOENT for one that is not in memory. pages is the room in out; too little is
+ * -ERANGE. Returns the number of pages. */
+BB_API int32_t bb_page_nodes(const void *address, uint64_t size, int32_t *out, uint64_t pages);
+
 /* 1 when a file is accessed directly, without the page cache (statx, STATX_ATTR_DAX), 0 when not, -EOPNOTSUPP where the
  * kernel does not tell. */
 BB_API int32_t bb_file_is_dax(const char *path);
@@ -143,6 +148,11 @@ enum {
  * copied. Between two pieces of 4 KiB it waits delay times a moment, when delay is not 0. */
 BB_API int32_t bb_stream(uint32_t kind, void *to, const void *from, uint64_t size, uint64_t *position, uint32_t delay,
                          int32_t cpu, uint32_t limit_us, uint64_t *out);
+
+/* Reads some 1 KiB pieces of a range and writes the others, evenly mixed: reads_percent (0 to 100) of them are read. Which
+ * are read follows from their place, so each time around the same. size is a multiple of 1024. A step is a byte. */
+BB_API int32_t bb_mixed_stream(void *base, uint64_t size, uint32_t reads_percent, uint64_t *position, int32_t cpu,
+                               uint32_t limit_us, uint64_t *out);
 
 enum { BB_PERSIST_NONE = 0, BB_PERSIST_FLUSH = 1, BB_PERSIST_SYNC = 2 };
 

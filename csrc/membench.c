@@ -16,6 +16,7 @@
 /* Steps between two looks at the clock: long enough that the clock does not show, short enough to end in time. Streams
  * begin with the smaller step and double it while it takes less than half a millisecond: memory differs ten thousandfold. */
 enum { SMALLEST_STEP = 64 * 1024, LARGEST_STEP = 4 * 1024 * 1024, HOPS = 2048, UPDATES = 16384, DELAY_STEP = 4096 };
+enum { MIXED_PIECE = 1024 };
 enum { SHORT_NS = 500000 };
 
 static uint64_t clock_ns(clockid_t clock) {
@@ -231,6 +232,35 @@ int32_t bb_stream(uint32_t kind, void *to, const void *from, uint64_t size, uint
     now = clock_ns(CLOCK_MONOTONIC);
     if (delay == 0 && now - before < SHORT_NS && wanted < LARGEST_STEP) wanted *= 2;
   } while (now < span.end);
+  span_end(&span, moved, out);
+  return 0;
+}
+
+/* A piece is read when the number of reads up to its end is one more than up to its beginning: never two more reads in a
+ * row than the share asks for. */
+static int is_read(uint64_t piece, uint32_t percent) {
+  return (piece + 1) * percent / 100 != piece * percent / 100;
+}
+
+int32_t bb_mixed_stream(void *base, uint64_t size, uint32_t reads_percent, uint64_t *position, int32_t cpu,
+                        uint32_t limit_us, uint64_t *out) {
+  if (base == NULL || !is_aligned(base) || size == 0 || size % MIXED_PIECE != 0 || reads_percent > 100 ||
+      position == NULL || *position >= size || *position % MIXED_PIECE != 0 || out == NULL)
+    return -EINVAL;
+  struct span span;
+  const int result = span_begin(&span, cpu, limit_us);
+  if (result != 0) return result;
+  uint64_t moved = 0;
+  do {
+    for (uint64_t step = 0; step < SMALLEST_STEP; step += MIXED_PIECE) {
+      char *const at = (char *)base + *position;
+      if (is_read(*position / MIXED_PIECE, reads_percent)) read_chunk(at, MIXED_PIECE);
+      else write_chunk(at, MIXED_PIECE);
+      *position += MIXED_PIECE;
+      if (*position == size) *position = 0;
+    }
+    moved += SMALLEST_STEP;
+  } while (!over(&span));
   span_end(&span, moved, out);
   return 0;
 }

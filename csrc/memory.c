@@ -104,6 +104,24 @@ int32_t bb_bind_node(void *address, uint64_t size, uint32_t node) {
   return syscall(SYS_mbind, address, size, BIND, mask, NODES + 1ul, 0u) == 0 ? 0 : -errno;
 }
 
+int32_t bb_page_nodes(const void *address, uint64_t size, int32_t *out, uint64_t pages) {
+  enum { AT_ONCE = 512 };
+  const uint64_t page = bb_page_size();
+  if (address == NULL || out == NULL || (uintptr_t)address % page != 0) return -EINVAL;
+  const uint64_t count = size / page + (size % page != 0);
+  if (count > pages || count > INT32_MAX) return -ERANGE;
+  const char *at = address;
+  const void *places[AT_ONCE];
+  for (uint64_t done = 0; done < count;) {
+    const uint64_t step = count - done < AT_ONCE ? count - done : AT_ONCE;
+    for (uint64_t i = 0; i < step; i++) places[i] = at + (done + i) * page;
+    /* Without nodes to move to, the kernel only tells where the pages are. */
+    if (syscall(SYS_move_pages, 0, step, places, NULL, out + done, 0) != 0) return -errno;
+    done += step;
+  }
+  return (int32_t)count;
+}
+
 int32_t bb_file_is_dax(const char *path) {
   if (path == NULL) return -EINVAL;
   struct statx info;

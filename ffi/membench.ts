@@ -50,6 +50,19 @@ const SYMBOLS = {
     result: "i32",
     nonblocking: true,
   },
+  bb_mixed_stream: {
+    parameters: [
+      "pointer", // void *base
+      "u64", // size
+      "u32", // reads_percent
+      "buffer", // uint64_t *position
+      "i32", // cpu
+      "u32", // limit_us
+      "buffer", // uint64_t *out
+    ],
+    result: "i32",
+    nonblocking: true,
+  },
   bb_persist_blocks: {
     parameters: [
       "pointer", // void *base
@@ -223,6 +236,43 @@ export class Stream implements MemoryLoop {
       out,
     );
     checkLoop(result, cpu, this.#kind, this.#to.memory.name);
+    return sliceFrom(out);
+  }
+}
+
+/** Bytes that a mixed stream reads or writes before it turns to the other, as in csrc/membench.c. */
+export const MIXED_PIECE_BYTES = 1024;
+
+/** Reads some pieces of memory and writes the others, over and over. */
+export class MixedStream implements MemoryLoop {
+  readonly #part: MemoryPart;
+  readonly #readsPercent: number;
+  readonly #position: BigUint64Array<ArrayBuffer> = new BigUint64Array(1);
+
+  /**
+   * A loop over memory, whose contents are lost.
+   *
+   * @param part a multiple of {@linkcode MIXED_PIECE_BYTES} long
+   * @param readsPercent of its pieces so many are read, 0 to 100
+   */
+  constructor(part: MemoryPart, readsPercent: number) {
+    this.#part = part;
+    this.#readsPercent = readsPercent;
+  }
+
+  /** Runs for a part of a second; a step is a byte. @param cpu the processor; -1 is any */
+  async slice(cpu: number): Promise<Slice> {
+    const out = new BigUint64Array(4);
+    const result = await library().bb_mixed_stream(
+      pointerTo(this.#part),
+      BigInt(this.#part.sizeBytes),
+      this.#readsPercent,
+      this.#position,
+      cpu,
+      SLICE_US,
+      out,
+    );
+    checkLoop(result, cpu, "read and write", this.#part.memory.name);
     return sliceFrom(out);
   }
 }

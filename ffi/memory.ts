@@ -45,6 +45,11 @@ const SYMBOLS = {
   },
   bb_flush: { parameters: [/* address */ "pointer", /* size */ "u64"], result: "i32" },
   bb_bind_node: { parameters: [/* address */ "pointer", /* size */ "u64", /* node */ "u32"], result: "i32" },
+  bb_page_nodes: {
+    parameters: [/* address */ "pointer", /* size */ "u64", /* int32_t *out */ "buffer", /* pages */ "u64"],
+    result: "i32",
+    nonblocking: true,
+  },
   bb_file_is_dax: { parameters: [/* const char *path */ "buffer"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
@@ -211,6 +216,24 @@ export class Mapping implements Disposable {
     check(library().bb_bind_node(this.pointer, this.#unmapBytes, node), `bind memory to node ${node}`, {
       path: this.name,
     });
+  }
+
+  /**
+   * How many pages lie on each NUMA node, by its number, as the kernel says (move_pages). Pages that are not in memory, and
+   * those that it says nothing of, are counted under null.
+   *
+   * @throws {BusbarError} `io` where the kernel has no NUMA (ENOSYS), `permission`
+   */
+  async pageNodes(): Promise<Map<number | null, number>> {
+    const nodes = new Int32Array(Math.ceil(this.sizeBytes / pageSizeBytes()));
+    const asked = library().bb_page_nodes(this.pointer, BigInt(this.sizeBytes), nodes, BigInt(nodes.length));
+    check(await asked, "ask where pages lie", { path: this.name });
+    const counts = new Map<number | null, number>();
+    for (const node of nodes) {
+      const key = node < 0 ? null : node;
+      counts.set(key, (counts.get(key) ?? 0) + 1);
+    }
+    return counts;
   }
 
   /** Keeps the pages in memory (mlock). @throws {BusbarError} `io` (ENOMEM) beyond the memlock limit */

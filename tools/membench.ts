@@ -1,5 +1,6 @@
 /**
- * `membench <memory…>`: latency, bandwidth, random updates, durable writes and their processor time, side by side.
+ * `membench <memory…>`: latency, bandwidth, random updates, durable writes and their processor time, side by side;
+ * `membench matrix`: the same between the NUMA nodes.
  * @module
  */
 
@@ -23,6 +24,7 @@ import {
   smallestCpuShare,
 } from "../src/memory/membench.ts";
 import { onlyWith } from "./cli/applicable.ts";
+import { matrix } from "./membench/matrix.ts";
 import { cpuList, memorySize, ratio, timeOption, wholeNumber } from "./cli/arguments.ts";
 import { writeOutput } from "./cli/files.ts";
 import { benchCurves, benchHtml } from "./render/memory/membench_curves.ts";
@@ -46,6 +48,8 @@ function benchmarks(text: string): Benchmark[] {
 
 /** The command line of `membench`. */
 export const command: CommandUnknownOpts = new Command("membench")
+  // Options behind the word matrix are its own, although they have the same names.
+  .enablePositionalOptions()
   .description("Measure memory: latency, bandwidth, random updates, durable writes, and what each costs the processor.")
   .argument("[memory...]", "anonymous, huge, huge:1GiB, numa:1, /dev/dax0.0, mmap:/path/file, ivshmem:SS, 0000:00:04.0")
   .option(
@@ -106,7 +110,8 @@ export const command: CommandUnknownOpts = new Command("membench")
       note(`membench: ${why}: a thread had only ${percent} % of its processor`);
     }
     for (const file of [options.svg, options.html]) if (file !== undefined) note(`membench: wrote ${file}`);
-  });
+  })
+  .addCommand(matrix);
 
 /** Measures one memory after the other; nothing is touched before all were looked at. */
 async function measure(

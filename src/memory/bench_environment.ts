@@ -55,6 +55,12 @@ export function environmentOf(machine: Host): BenchEnvironment {
   };
 }
 
+/** Bytes of the largest cache; null where the machine does not tell. */
+export function largestCacheBytes({ largestCache }: BenchEnvironment): number | null {
+  const kibibytes = /^L\d (\d+)K$/.exec(largestCache ?? "")?.[1];
+  return kibibytes === undefined ? null : Number(kibibytes) * 1024;
+}
+
 /** The word in brackets: `always [never]`. */
 function chosen(text: string | null): string | null {
   return /\[(\w+)\]/.exec(text ?? "")?.[1] ?? null;

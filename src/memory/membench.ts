@@ -12,6 +12,7 @@ import { BusbarError } from "../core/error.ts";
 import type { HotSet, MemoryLoop, MemoryLoops, MemoryPart, Slice, StreamKind } from "../core/memory_loops.ts";
 import type { MemoryBackend } from "./backend.ts";
 import { startOfStream } from "./random_stream.ts";
+import { median, settled } from "./samples.ts";
 
 /** What can be measured. */
 export const BENCHMARKS = ["latency", "bandwidth", "durable", "gups", "loaded"] as const;
@@ -388,17 +389,6 @@ function checkOptions(options: BenchOptions, backend: MemoryBackend, sizeBytes: 
   if (threads > most) refuse(`${threads} threads: ${sizeBytes} bytes are enough for ${most}`);
 }
 
-/**
- * Waits for all, also when one fails: memory must not be unmapped while a loop on another thread uses it.
- */
-async function settled<T>(promises: readonly Promise<T>[]): Promise<T[]> {
-  const results = await Promise.allSettled(promises);
-  return results.map((result) => {
-    if (result.status === "rejected") throw result.reason;
-    return result.value;
-  });
-}
-
 /** From 16 KiB in steps of four to all of it. */
 function workingSets(sizeBytes: number, strideBytes: number): number[] {
   const sets: number[] = [];
@@ -428,11 +418,4 @@ function addRates(rates: readonly Rate[]): Rate {
     systemShare: sum(({ systemShare }) => systemShare),
     samples: Math.min(...rates.map(({ samples }) => samples)),
   };
-}
-
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const [upper = NaN, lower = NaN] = [sorted[middle], sorted[middle - 1]];
-  return sorted.length % 2 === 1 ? upper : (lower + upper) / 2;
 }

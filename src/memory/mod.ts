@@ -34,6 +34,19 @@ export {
   type UpdatesResult,
 } from "./membench.ts";
 
+export {
+  type MatrixCell,
+  type MatrixNodes,
+  matrixNodes,
+  type MatrixOptions,
+  measureMatrix,
+  type MemoryNode,
+  type NodeMemory,
+  type OpenNodeMemory,
+  type ProcessorNode,
+  type Spread,
+} from "./matrix.ts";
+
 // Whether a program maps it.
 export { examineProcess, type LogVerdict, type MappingVerdict, type ProcessVerdict, readLog } from "./evidence.ts";
 export { type BackendSettings, readSettingsFile, resolveSettings } from "./settings.ts";

@@ -4,6 +4,8 @@ import { closeAll } from "../../ffi/library.ts";
 import { Mapping } from "../../ffi/memory.ts";
 import {
   Chase,
+  MIXED_PIECE_BYTES,
+  MixedStream,
   PersistentWriter,
   prepareTable,
   Stream,
@@ -88,6 +90,64 @@ Deno.test("a stream that holds back moves less", async () => {
   const stream = new Stream("read", part(mapping));
   const [free, held] = [await stream.slice(-1), await stream.slice(-1, 1000)];
   assert(held.count < free.count / 4, `${held.count} and ${free.count}`);
+});
+
+Deno.test("a mixed stream writes its share of the pieces, spread evenly, and leaves the others as they are", async () => {
+  const pieces = 300;
+  using mapping = Mapping.anonymous(pieces * MIXED_PIECE_BYTES);
+  for (const percent of [100, 67, 50, 1, 0]) {
+    const bytes = mapping.bytes().fill(1);
+    const slice = await new MixedStream(part(mapping), percent).slice(-1);
+    assert(slice.count >= mapping.sizeBytes, "at least once around");
+    const isRead = Array.from({ length: pieces }, (_, i) => {
+      const piece = bytes.subarray(i * MIXED_PIECE_BYTES, (i + 1) * MIXED_PIECE_BYTES);
+      const read = piece.every((byte) => byte === 1);
+      assert(
+        read || piece.every((byte) => byte === 0x5a || byte === 0xa5),
+        `piece ${i} is written whole or not at all`,
+      );
+      return read;
+    });
+    for (const from of [0, 100, 200]) {
+      assertEquals(isRead.slice(from, from + 100).filter((read) => read).length, percent, "of any 100 pieces");
+    }
+  }
+  await assertRejects(() => new MixedStream(part(mapping, 0, 512), 50).slice(-1), BusbarError, "EINVAL");
+  await assertRejects(() => new MixedStream(part(mapping), 101).slice(-1), BusbarError, "EINVAL");
+});
+
+Deno.test("the kernel says on which node pages lie: none before they are touched, all of them after", async () => {
+  using mapping = Mapping.anonymous(64 * 4096 + 1);
+  assertEquals(await mapping.pageNodes(), new Map([[null, 65]]));
+  mapping.bytes().fill(1);
+  const nodes = await mapping.pageNodes();
+  assertEquals([nodes.has(null), [...nodes.values()].reduce((sum, count) => sum + count, 0)], [false, 65]);
+});
+
+Deno.test("membench matrix measures the nodes that the kernel shows; its document fits the schema, its files are written", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    const quick = ["matrix", "--size", "256KiB", "--threads", "1", "--duration", "1ms", "--reads", "100,0"];
+    const files = ["--svg", `${folder}/a.svg`, "--html", `${folder}/a.html`];
+    const made = await runTool("membench", [...quick, "--json", ...files]);
+    const schema = JSON.parse((await runTool("membench", ["matrix", "--json-schema"])).stdout);
+    const document = JSON.parse(made.stdout);
+    assertEquals([made.code, schemaErrors(schema, document)], [0, ""], made.stderr);
+    const online = (await Deno.readTextFile("/sys/devices/system/node/online")).trim();
+    assertEquals(document.environment.nodes, online);
+    for (const { latencyNs, bandwidth, reason } of document.cells) {
+      assertEquals([reason, bandwidth.length], [null, 2]);
+      assert(latencyNs.min > 0 && latencyNs.min <= latencyNs.median && latencyNs.median <= latencyNs.max);
+    }
+    for (const name of ["a.svg", "a.html"]) {
+      assert((await Deno.readTextFile(`${folder}/${name}`)).includes("bandwidth, GB/s, 0 % reads"), name);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+  const wrong = await runTool("membench", ["matrix", "--reads", "120"]);
+  assertEquals(wrong.code, 2);
+  assert(wrong.stderr.includes("'120' is no share of reads"), wrong.stderr);
 });
 
 Deno.test("random updates are those of a second implementation, also from the middle of the stream", async () => {

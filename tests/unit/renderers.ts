@@ -37,8 +37,9 @@ import {
   namespaceCells,
   processLines,
 } from "../../tools/render/memory/dax_config.ts";
-import { benchLines, comparison, environmentLines } from "../../tools/render/memory/membench.ts";
-import { benchCurves, benchHtml } from "../../tools/render/memory/membench_curves.ts";
+import { benchLines, comparison, environmentLines, machineLine } from "../../tools/render/memory/membench.ts";
+import { benchCurves, benchHtml, benchPage } from "../../tools/render/memory/membench_curves.ts";
+import { matrixMethodLines, matrixPage, nodeMatrixLines } from "../../tools/render/memory/matrix.ts";
 import { namespaceListLines } from "../../tools/render/memory/namespaces.ts";
 import { columnNotes, counterTable, TABLE_FORMATS } from "../../tools/render/memory/numa_stats.ts";
 import { experimentLines, tierLines } from "../../tools/render/memory/tiering.ts";
@@ -194,6 +195,24 @@ const environment = (next: Next): Record<string, unknown> => ({
   largestCache: next(),
   governor: next(),
   hugePages: next(),
+});
+
+const matrixReport = (next: Next): unknown => ({
+  environment: environment(next),
+  nodes: {
+    processors: [{ node: 0, cpus: [0, 1] }],
+    memories: [{ node: 0, totalBytes: 1n, freeBytes: 1n }, { node: 1, totalBytes: 1n, freeBytes: 1n }],
+    leftOut: [{ node: 1, reason: next() }],
+  },
+  method: { sizeBytes: 4096, durationMs: 500, strideBytes: 256, threads: 2, readPercents: [100, 0] },
+  cells: [
+    {
+      ...{ processorNode: 0, memoryNode: 0, threads: 2, cpuShare: 1, reason: null },
+      latencyNs: { median: 100, min: 90, max: 120, samples: 3 },
+      bandwidth: [1e9, 2e9].map((median) => ({ median, min: 1e9, max: 3e9, samples: 3 })),
+    },
+    { processorNode: 0, memoryNode: 1, threads: 2, cpuShare: null, latencyNs: null, bandwidth: null, reason: next() },
+  ],
 });
 
 const benchOptions = { durationMs: 500, threads: 1, cpus: [], strideBytes: 64, blockBytes: 64 };
@@ -428,16 +447,23 @@ export const RENDERERS: Readonly<Record<string, Readonly<Record<string, Renderer
     },
   },
   "memory/membench.ts": {
+    machineLine: { text: (next) => [machineLine(made(environment(next)))] },
     environmentLines: { text: (next) => environmentLines(made(environment(next)), made(benchOptions)) },
     comparison: { text: (next) => comparison(made(benchResults(next))).flat() },
     benchLines: { text: (next) => benchLines(made(benchResults(next))) },
   },
   "memory/membench_curves.ts": {
     benchCurves: { file: (next) => benchCurves(made(benchResults(next)), next()) },
+    benchPage: { file: (next) => benchPage("title", [next()], []) },
     benchHtml: {
       file: (next) =>
         benchHtml(environmentLines(made(environment(next)), made(benchOptions)), made(benchResults(next)), next()),
     },
+  },
+  "memory/matrix.ts": {
+    matrixMethodLines: { text: (next) => matrixMethodLines(made(matrixReport(next))) },
+    nodeMatrixLines: { text: (next) => nodeMatrixLines(made(matrixReport(next))) },
+    matrixPage: { file: (next) => matrixPage(made(matrixReport(next))) },
   },
   "memory/namespaces.ts": {
     namespaceListLines: {
@@ -716,6 +742,7 @@ export const NO_STRANGERS_TEXT: Readonly<Record<string, readonly string[]>> = {
   "gpu/gpu_nvme_charts.ts": ["timesCharts"],
   "markup.ts": ["withoutControls", "escapeMarkup"],
   "memory/damon_config.ts": ["damonRequest"],
+  "memory/matrix.ts": ["matrixPicture"],
   "memory/tiering.ts": ["updatesLine"],
   "nvme/latency_file.ts": ["percentileDistribution"],
   "nvme/transfers.ts": ["microseconds", "amountMoved", "missingPercentiles", "timesMembers"],

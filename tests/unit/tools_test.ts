@@ -111,6 +111,9 @@ Deno.test("an option before the word of its subcommand, or without the word, is 
     ["tiering", "--json-schema", "--json-schema"],
     ["tiering", "apply --json x", "apply --json x"],
     ["nvme_io", "--json soft:nvme", "--json soft:nvme"],
+    ["membench", "--json matrix --size 1MiB", "matrix --json --size 1MiB"],
+    ["membench", "--json anonymous", "--json anonymous"],
+    ["membench", "--json", "--json"],
   ];
   for (const [tool, typed, understood] of cases) {
     const loaded = TOOLS[tool];

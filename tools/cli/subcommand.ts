@@ -50,13 +50,15 @@ export function subcommandFirst(command: CommandUnknownOpts, args: readonly stri
   for (let arg; (arg = args[at]) !== undefined && arg.startsWith("-") && arg !== "-"; at++) {
     const [flag = arg] = arg.split("=", 1);
     const option = command.commands.flatMap((one) => one.options).find((one) => isCalled(one, flag));
-    if (option === undefined || command.options.some((one) => isCalled(one, flag))) return args;
+    if (option === undefined) return args;
     flags.push(flag);
     if (option.required && !arg.includes("=")) at++;
   }
   const word = at < args.length ? args[at] : WITHOUT_WORD.get(command);
   const subcommand = command.commands.find((one) => one.name() === word);
   if (flags.length === 0 || subcommand === undefined) return args;
+  // Without a word they are the tool's own where it has them.
+  if (at >= args.length && flags.some((flag) => command.options.some((one) => isCalled(one, flag)))) return args;
   if (!flags.every((flag) => subcommand.options.some((one) => isCalled(one, flag)))) return args;
   return [subcommand.name(), ...args.slice(0, at), ...args.slice(at + 1)];
 }

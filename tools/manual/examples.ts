@@ -93,7 +93,7 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [purpose: stri
   membench: [
     ["compare a BAR, a file and a dax device", "membench 0000:00:04.0 mmap:/tmp/cxl_memory /dev/dax0.0 --write"],
     ["know a node's memory", "membench numa:0 numa:1 --threads 4 --cpus 0-3"],
-    ["see curves", "membench anonymous --html latency.html"],
+    ["know which node's memory is near to which processors", "membench matrix --html matrix.html"],
   ],
   mmio: [
     ["wait until a bit is set", "mmio 0000:01:00.0 poll CSTS 1 --mask 1 --timeout 5s"],

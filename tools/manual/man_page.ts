@@ -87,8 +87,13 @@ function synopsis(path: readonly string[], command: CommandDescription): string[
     const word = `\\fI${escaped(name)}\\fR${variadic ? " ..." : ""}`;
     return required ? word : `[${word}]`;
   });
-  const rest = command.commands.length > 0 ? ["\\fIcommand\\fR", "..."] : words;
-  return [`.B ${path.map(escaped).join(" ")}`, ["[options]", ...rest].join(" ")];
+  const below = command.commands.length > 0 ? [["\\fIcommand\\fR", "..."]] : [];
+  const ways = below.length === 0 || words.length > 0 ? [words, ...below] : below;
+  return ways.flatMap((rest, i) => [
+    ...(i === 0 ? [] : [".br"]),
+    `.B ${path.map(escaped).join(" ")}`,
+    ["[options]", ...rest].join(" "),
+  ]);
 }
 
 function parameters(described: readonly ArgumentDescription[]): string[] {

@@ -7,13 +7,14 @@ import { allCommands, type CommandDescription } from "./command_description.ts";
 
 /** The command lines of a tool, in a code block. */
 export function synopsisSection(tool: CommandDescription): string {
-  const lines = allCommands(tool).filter(([, command]) => command.commands.length === 0).map(([path, command]) => {
-    const words = command.arguments.map(({ name, required, variadic }) => {
-      const word = `${name}${variadic ? "..." : ""}`;
-      return required ? `<${word}>` : `[${word}]`;
+  const lines = allCommands(tool).filter(([, command]) => command.commands.length === 0 || command.arguments.length > 0)
+    .map(([path, command]) => {
+      const words = command.arguments.map(({ name, required, variadic }) => {
+        const word = `${name}${variadic ? "..." : ""}`;
+        return required ? `<${word}>` : `[${word}]`;
+      });
+      return ["busbar", ...path, "[options]", ...words].join(" ");
     });
-    return ["busbar", ...path, "[options]", ...words].join(" ");
-  });
   return ["```text", ...lines, "```"].join("\n");
 }
 

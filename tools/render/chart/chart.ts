@@ -75,7 +75,7 @@ export interface CellLayer {
   readonly title: string;
   /** Whether the colour follows the value or its logarithm; `linear` by default. */
   readonly scale?: "linear" | "log";
-  /** The cells. A cell whose value is null is left empty. */
+  /** The cells. A cell whose value is null has no colour. */
   readonly cells: readonly {
     readonly x: string | readonly [from: number, to: number];
     readonly y: string | readonly [from: number, to: number];

@@ -229,7 +229,9 @@ function cellMarks(plot: Plot, layer: CellLayer): Markish[] {
   const rectangles = full.flatMap(({ x, y, value }) =>
     typeof x === "string" || typeof y === "string" ? [] : [{ x1: x[0], x2: x[1], y1: y[0], y2: y[1], value }]
   );
-  const written = bands.filter(({ text }) => text !== undefined);
+  const written = layer.cells.filter(({ x, y, text }) =>
+    typeof x === "string" && typeof y === "string" && text !== undefined
+  );
   return [
     ...(bands.length === 0 ? [] : [plot.cell(bands, { x: "x", y: "y", fill: "value", inset: 0.5 })]),
     ...(rectangles.length === 0

@@ -12,14 +12,19 @@ import { BENCHMARKS, type BenchOptions, type BenchResult, type Rate } from "../.
 import { documentSchema } from "../../cli/run.ts";
 import { columns } from "../../cli/table.ts";
 
-/** Machine and method, before any number. */
-export function environmentLines(environment: BenchEnvironment, options: BenchOptions): string[] {
+/** The machine, in one line. */
+export function machineLine(environment: BenchEnvironment): string {
   const known = (text: string | null, name: string): string => text === null ? "" : `, ${name} ${text}`;
-  return [
-    `${environment.processor ?? "unknown processor"}, processors ${environment.cpus ?? "?"}` +
+  return `${environment.processor ?? "unknown processor"}, processors ${environment.cpus ?? "?"}` +
     `${environment.isVirtual === true ? ", a virtual machine" : ""}, Linux ${environment.kernel ?? "?"}` +
     known(environment.nodes, "nodes") + known(environment.largestCache, "largest cache") +
-    known(environment.governor, "governor") + known(environment.hugePages, "huge pages for shared memory"),
+    known(environment.governor, "governor") + known(environment.hugePages, "huge pages for shared memory");
+}
+
+/** Machine and method, before any number. */
+export function environmentLines(environment: BenchEnvironment, options: BenchOptions): string[] {
+  return [
+    machineLine(environment),
     `each number: median of slices of 100 ms in ${formatDurationMs(options.durationMs)}, at least 3; ` +
     `${options.threads} thread${options.threads === 1 ? "" : "s"}, ` +
     `${options.cpus.length === 0 ? "not pinned" : `on processors ${options.cpus.join(",")}`}; pages touched before`,
@@ -124,11 +129,25 @@ export function benchJson(
   };
 }
 
+/** The schema of a {@linkcode BenchEnvironment}. */
+export function environmentSchema(): JsonObject {
+  const textOrNull: JsonObject = { type: ["string", "null"] };
+  return closedObject({
+    processor: textOrNull,
+    cpus: textOrNull,
+    isVirtual: { type: ["boolean", "null"] },
+    kernel: textOrNull,
+    nodes: textOrNull,
+    hugePages: textOrNull,
+    governor: textOrNull,
+    largestCache: textOrNull,
+  });
+}
+
 /** The schema of {@linkcode benchJson}. */
 export function membenchSchema(): JsonObject {
   const number: JsonObject = { type: "number", minimum: 0 };
   const integer: JsonObject = { type: "integer", minimum: 0 };
-  const textOrNull: JsonObject = { type: ["string", "null"] };
   const orNull = (schema: JsonObject): JsonObject => ({ anyOf: [{ type: "null" }, schema] });
   const list = (properties: Record<string, Json>): JsonObject => ({ type: "array", items: closedObject(properties) });
   const rate = { perSecond: number, best: number, cpuShare: number, systemShare: number, samples: integer };
@@ -148,16 +167,7 @@ export function membenchSchema(): JsonObject {
   };
   return documentSchema("membench", [closedObject({
     schema: { const: "membench/1" },
-    environment: closedObject({
-      processor: textOrNull,
-      cpus: textOrNull,
-      isVirtual: { type: ["boolean", "null"] },
-      kernel: textOrNull,
-      nodes: textOrNull,
-      hugePages: textOrNull,
-      governor: textOrNull,
-      largestCache: textOrNull,
-    }),
+    environment: environmentSchema(),
     method: closedObject({
       benchmarks: { type: "array", items: { enum: [...BENCHMARKS] } },
       durationMs: number,

@@ -79,15 +79,21 @@ export async function benchHtml(
   results: readonly BenchResult[],
   cache: string | null,
 ): Promise<string> {
-  const text = [...environment, "", ...benchLines(results)].map((line) => escapeMarkup(stripAnsiCode(line)));
+  const charts = benchCharts(results, cacheRule(results, cache));
+  return await benchPage("membench", [...environment, "", ...benchLines(results)], charts);
+}
+
+/** A page with text and charts, for wide and narrow, light and dark screens. It needs nothing else. */
+export async function benchPage(title: string, text: readonly string[], charts: readonly Chart[]): Promise<string> {
+  const lines = text.map((line) => escapeMarkup(stripAnsiCode(line)));
   return `<!DOCTYPE html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>membench</title>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${title}</title>
 <style>:root { color-scheme: light dark }
 body { font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 12px; background: ${PAPER}; color: ${INK} }
 pre { overflow-x: auto } svg { max-width: 100%; height: auto }
 @media screen and (prefers-color-scheme: dark) { body { background: ${PAPER_DARK}; color: ${INK_DARK} } }</style>
-<h1>membench</h1>
-<pre>${text.join("\n")}</pre>
-${await benchCurves(results, cache)}</html>
+<h1>${title}</h1>
+<pre>${lines.join("\n")}</pre>
+${await drawCharts(charts)}</html>
 `;
 }
