@@ -25,8 +25,7 @@ export class Deadline {
 
   /** A deadline `limitMs` milliseconds from now; `Infinity` never expires. */
   static after(limitMs: number): Deadline {
-    if (Number.isNaN(limitMs) || limitMs < 0) throw new BusbarError("usage", `${limitMs} ms is not a time limit`);
-    return new Deadline(limitMs);
+    return new Deadline(checkLimit(limitMs));
   }
 
   /** Milliseconds left, never below zero. */
@@ -51,13 +50,24 @@ export class Deadline {
    */
   check(waitedFor: string, path?: string, hint?: string): void {
     if (!this.expired) return;
-    const where = path === undefined ? "" : `${path}: `;
-    throw new BusbarError("timeout", `${where}${waitedFor} did not happen within ${formatDurationMs(this.limitMs)}`, {
-      operation: `wait for ${waitedFor}`,
-      path,
-      hint,
-    });
+    throw timeoutError(waitedFor, this.limitMs, path, hint);
   }
+}
+
+/** The limit itself, in milliseconds. @throws {BusbarError} `usage` for one that is negative or no number */
+export function checkLimit(limitMs: number): number {
+  if (limitMs >= 0) return limitMs;
+  throw new BusbarError("usage", `${limitMs} ms is not a time limit`);
+}
+
+/** The error of a wait whose time of `limitMs` is over: `timeout`. */
+export function timeoutError(waitedFor: string, limitMs: number, path?: string, hint?: string): BusbarError {
+  const where = path === undefined ? "" : `${path}: `;
+  return new BusbarError("timeout", `${where}${waitedFor} did not happen within ${formatDurationMs(limitMs)}`, {
+    operation: `wait for ${waitedFor}`,
+    path,
+    hint,
+  });
 }
 
 /** Lets the event loop turn once, so that signals, timers and I/O are served; then throws if `signal` was aborted. */

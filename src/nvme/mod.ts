@@ -42,7 +42,7 @@ export { ADMIN_OPCODES, IO_OPCODES } from "./tables/opcodes.ts";
 export { NvmeStatus, nvmeStatusOf, STATUS_CODES, type StatusCode, statusError } from "./tables/status.ts";
 
 // Queues in memory that another owner can drive.
-export { QueuePair, type QueuePairOptions } from "./queue/queue_pair.ts";
+export { type PreparedCommand, QueuedCommand, QueuePair, type QueuePairOptions } from "./queue/queue_pair.ts";
 export { makeRings, type QueueRings } from "./queue/rings.ts";
 export { type PrpPointers, writePrps } from "./queue/prp.ts";
 export { type LendOptions, LentQueue } from "./driver/lent_queue.ts";

@@ -5,22 +5,22 @@
  * @module
  */
 
-import { Deadline, waitFor } from "../../core/deadline.ts";
+import { checkLimit, Deadline, waitFor } from "../../core/deadline.ts";
 import type { DmaBuffer, DmaMapping } from "../../core/dma.ts";
 import { BusbarError, isBusbarError } from "../../core/error.ts";
 import { goneError } from "../../core/mmio.ts";
-import { hex } from "../../core/units.ts";
 import { SQE_WORDS } from "../../../ffi/nvme_queue.ts";
 import type { MappedMmio } from "../../../ffi/mmio.ts";
 import type { ClaimedPciDevice, PciInterrupts } from "../../pci/claimed_device.ts";
 import { allocateAligned } from "../queue/aligned_dma.ts";
 import type { ExecuteOptions, NvmeCommand, NvmeCompletion, NvmeTransport } from "../queue/command.ts";
 import { DmaPool } from "../queue/dma_pool.ts";
-import { type PreparedCommand, QueuePair } from "../queue/queue_pair.ts";
+import { QueuePair } from "../queue/queue_pair.ts";
 import { makeRings, type QueueRings, ringBytes } from "../queue/rings.ts";
-import { stageCommand, type StagedCommand } from "../queue/staged_command.ts";
+import { stageCommand } from "../queue/staged_command.ts";
 import type { NvmeQueueKind } from "../tables/opcodes.ts";
 import { statusError } from "../tables/status.ts";
+import { CarriedCommand, type Carrier } from "./carried_command.ts";
 import { ControllerRegisters } from "./controller_registers.ts";
 import { type LendOptions, LentQueue } from "./lent_queue.ts";
 import { ControllerMemoryBuffer } from "./memory_buffer.ts";
@@ -72,6 +72,8 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
   readonly #options: DriverOptions;
   readonly #controller: ControllerRegisters;
   readonly #pool: DmaPool;
+  /** Arrays for commands, used again: to make one costs as much as the rest of a command. */
+  readonly #freeWords: Uint32Array<ArrayBuffer>[] = [];
   readonly #interrupts: PciInterrupts | null;
   readonly #memory: DmaBuffer[] = [];
   readonly #io: QueuePair[] = [];
@@ -179,11 +181,16 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
     return this.#device.mapDma(memory, sizeBytes);
   }
 
-  async execute(queue: NvmeQueueKind, command: NvmeCommand, options: ExecuteOptions = {}): Promise<NvmeCompletion> {
-    if (this.#closed) throw new BusbarError("closed", `${this.name}: used after it was closed`, { path: this.name });
-    await this.#resetting;
-    const pair = queue === "admin" ? this.#admin : this.#nextIoQueue();
-    return await this.#executeOn(pair, queue, command, options);
+  // Not an async function, as all on the way of a command: a promise each is made once, in #executeOn.
+  execute(queue: NvmeQueueKind, command: NvmeCommand, options: ExecuteOptions = {}): Promise<NvmeCompletion> {
+    if (this.#resetting !== null) return this.#resetting.then(() => this.execute(queue, command, options));
+    try {
+      if (this.#closed) throw new BusbarError("closed", `${this.name}: used after it was closed`, { path: this.name });
+      const pair = queue === "admin" ? this.#admin : this.#nextIoQueue();
+      return this.#executeOn(pair, queue, command, options);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   }
 
   /** Issues a command on one I/O queue pair: 0 is the first. */
@@ -440,6 +447,7 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
     return completion;
   }
 
+  /** @throws {BusbarError} `unsupported` */
   #nextIoQueue(): QueuePair {
     const pair = this.#io[this.#nextQueue++ % Math.max(1, this.#io.length)];
     if (pair === undefined) {
@@ -448,46 +456,57 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
     return pair;
   }
 
-  async #executeOn(
+  /** @throws {BusbarError} for a command that cannot be described; `signal`'s reason; what comes later rejects */
+  #executeOn(
     pair: QueuePair,
     queue: NvmeQueueKind,
     command: NvmeCommand,
     options: ExecuteOptions,
   ): Promise<NvmeCompletion> {
+    const { signal } = options;
+    signal?.throwIfAborted();
+    const limitMs = checkLimit(options.timeoutMs ?? (queue === "admin" ? ADMIN_TIMEOUT_MS : IO_TIMEOUT_MS));
     // Admin commands on PCIe take PRPs only: NVMe over PCIe Transport 1.0.
     const bySgl = this.#options.sgl === true && queue === "io";
-    const staged = stageCommand(command, { pool: this.#pool, pageBytes: this.pageBytes, bySgl });
-    const prepared: PreparedCommand = { words: staged.words, name: commandName(queue, command.opcode) };
-    const timeoutMs = options.timeoutMs ?? (queue === "admin" ? ADMIN_TIMEOUT_MS : IO_TIMEOUT_MS);
-    try {
-      const completion = await withSignal(pair.submit(prepared, Deadline.after(timeoutMs)), options.signal);
-      if (completion.status === 0) staged.copyOut();
-      staged.release();
-      return completion;
-    } catch (error) {
-      // Memory of a command that the controller may still carry out is only free once that is over.
-      if (pair.isDone(prepared)) staged.release();
-      else if (isBusbarError(error, "timeout")) await this.#recover(pair, prepared, staged);
-      else this.#hasLostCommand = true;
-      throw error;
-    }
+    const staging = { pool: this.#pool, pageBytes: this.pageBytes, bySgl };
+    const staged = stageCommand(command, staging, this.#freeWords.pop());
+    return new Promise((resolve, reject) => {
+      const carried = new CarriedCommand(this.#carrier, {
+        pair,
+        queue,
+        opcode: command.opcode,
+        staged,
+        limitMs,
+        resolve,
+        reject,
+      });
+      if (signal !== undefined) carried.endBy(signal);
+      pair.enqueue(carried);
+    });
   }
 
+  /** What commands on their way need of the driver. */
+  readonly #carrier: Carrier = {
+    done: (words) => void this.#freeWords.push(words),
+    abandoned: () => this.#hasLostCommand = true,
+    recover: (carried) => this.#recover(carried),
+  };
+
   /** A command did not end: asks the controller to abort it, and resets the controller when that does not help. */
-  async #recover(pair: QueuePair, prepared: PreparedCommand, staged: StagedCommand): Promise<void> {
-    const id = pair.identifierOf(prepared);
+  async #recover(lost: CarriedCommand): Promise<void> {
+    const { pair } = lost;
+    const id = pair.identifierOf(lost);
     if (id !== null && pair !== this.#admin) {
       const words = new Uint32Array(SQE_WORDS);
       words[0] = OPC_ABORT;
       words[10] = id << 16 | pair.id;
       await this.#admin.submit({ words, name: "Abort" }, Deadline.after(ABORT_MS)).catch(() => {});
     }
-    const gone = await waitFor(() => pair.isDone(prepared) ? true : undefined, {
+    const gone = await waitFor(() => pair.isDone(lost) ? true : undefined, {
       deadline: Deadline.after(ABORT_MS),
       what: "the lost command",
     }).catch(() => false);
     if (!gone) await this.reset().catch((error) => this.#giveUp(error));
-    staged.release();
   }
 
   /** A controller that cannot even be reset gets no more commands, and no way into memory. */
@@ -498,25 +517,5 @@ export class NvmeDriver implements NvmeTransport, AsyncDisposable {
     } catch {
       // It is gone: then it writes nowhere.
     }
-  }
-}
-
-/** A command's name for messages; its number where the table of opcodes has none. */
-function commandName(queue: NvmeQueueKind, opcode: number): string {
-  return `${queue === "admin" ? "admin" : "I/O"} command ${hex(opcode, 2)}`;
-}
-
-/** Gives up waiting when the signal is aborted. The command itself goes on. */
-async function withSignal<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return await promise;
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = (): void => reject(signal.reason);
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-    promise.catch(() => {});
   }
 }

@@ -29,6 +29,9 @@ const MOST_BLOCKS = 65_536;
 /** Pieces of one transfer that are under way at the same time. */
 const PIECES_AT_ONCE = 32;
 const DSM_RANGES = 256;
+const TWO_TO_32 = 2 ** 32;
+/** A transfer that asks for nothing but its data: most of them. */
+const PLAIN: TransferOptions = {};
 
 /** What a read, write or compare may carry besides its data. */
 export interface TransferOptions extends ExecuteOptions {
@@ -114,6 +117,8 @@ export class NvmeNamespace {
   readonly id: number;
   readonly #access: NamespaceAccess;
   #geometry: Promise<NamespaceGeometry> | null = null;
+  /** Known after the first transfer; stays null for a namespace whose transfers need more than data. */
+  #plain: PlainTransfers | null = null;
 
   /** Got from {@linkcode NvmeController.namespace}. */
   constructor(id: number, access: NamespaceAccess) {
@@ -133,21 +138,21 @@ export class NvmeNamespace {
    * @throws {BusbarError} `out-of-range` when it is no whole number of blocks or lies outside, `device-failed` with the
    * NVMe status
    */
-  async read(
+  read(
     lba: bigint | number,
     into: Uint8Array<ArrayBuffer> | DmaRange,
-    options: TransferOptions = {},
+    options: TransferOptions = PLAIN,
   ): Promise<void> {
-    await this.#transfer("Read", OPC.READ, BigInt(lba), into, options);
+    return this.#oneCommand(OPC.READ, lba, into, options) ?? this.#transfer("Read", OPC.READ, lba, into, options);
   }
 
   /** Writes blocks from memory. */
-  async write(
+  write(
     lba: bigint | number,
     from: Uint8Array<ArrayBuffer> | DmaRange,
-    options: TransferOptions = {},
+    options: TransferOptions = PLAIN,
   ): Promise<void> {
-    await this.#transfer("Write", OPC.WRITE, BigInt(lba), from, options);
+    return this.#oneCommand(OPC.WRITE, lba, from, options) ?? this.#transfer("Write", OPC.WRITE, lba, from, options);
   }
 
   /** Compares blocks with memory. @throws {BusbarError} `device-failed` (Compare Failure) when they differ */
@@ -156,7 +161,7 @@ export class NvmeNamespace {
     with_: Uint8Array<ArrayBuffer> | DmaRange,
     options: TransferOptions = {},
   ): Promise<void> {
-    await this.#transfer("Compare", OPC.COMPARE, BigInt(lba), with_, options);
+    await this.#transfer("Compare", OPC.COMPARE, lba, with_, options);
   }
 
   /** Brings what is in the volatile write cache onto the medium. */
@@ -263,9 +268,7 @@ export class NvmeNamespace {
   async #must(operation: string, command: NvmeCommand, options: ExecuteOptions): Promise<NvmeCompletion> {
     const { transport } = this.#access;
     const completion = await transport.execute("io", command, options);
-    if (completion.status !== 0) {
-      throw statusError(completion.status, { operation, path: `${transport.name}, namespace ${this.id}` });
-    }
+    this.#checkStatus(operation, completion.status);
     return completion;
   }
 
@@ -298,24 +301,64 @@ export class NvmeNamespace {
     );
   }
 
+  /**
+   * A plain transfer that one command can carry, once it is known what that is: a promise each, and nothing else is waited for
+   * or computed in big integers. Null for all that {@linkcode #transfer} has to look at, mistakes among them.
+   */
+  #oneCommand(
+    opcode: typeof OPC.READ | typeof OPC.WRITE,
+    lba: bigint | number,
+    memory: Uint8Array<ArrayBuffer> | DmaRange,
+    options: TransferOptions,
+  ): Promise<void> | null {
+    const known = this.#plain;
+    if (known === null || options !== PLAIN) return null;
+    const first = Number(lba);
+    const blocks = sizeOf(memory) / known.blockBytes;
+    const isPlain = Number.isSafeInteger(first) && first >= 0 && Number.isSafeInteger(blocks) && blocks > 0 &&
+      blocks <= known.mostBlocks && first + blocks <= known.blocks;
+    if (!isPlain) return null;
+    const command = {
+      opcode,
+      nsid: this.id,
+      cdw10: first % TWO_TO_32,
+      cdw11: Math.floor(first / TWO_TO_32),
+      cdw12: blocks - 1,
+      data: memory,
+    };
+    return this.#access.transport.execute("io", command, PLAIN).then(
+      opcode === OPC.READ ? this.#endRead : this.#endWrite,
+    );
+  }
+
+  readonly #endRead = ({ status }: NvmeCompletion): void => this.#checkStatus("Read", status);
+  readonly #endWrite = ({ status }: NvmeCompletion): void => this.#checkStatus("Write", status);
+
+  #checkStatus(operation: string, status: number): void {
+    if (status !== 0) throw statusError(status, { operation, path: this.#name });
+  }
+
   async #transfer(
     operation: string,
     opcode: number,
-    lba: bigint,
+    start: bigint | number,
     memory: Uint8Array<ArrayBuffer> | DmaRange,
     options: TransferOptions,
   ): Promise<void> {
+    const lba = BigInt(start);
     const geometry = await this.geometry();
     const block = blockMemory(geometry, options.protection?.action === true);
     const blocks = this.#blocksIn(block, memory);
     this.#checkInside(geometry, lba, blocks);
     const metadata = this.#metadataOf(operation, block, blocks, options.metadata);
-    const most = Math.min(MOST_BLOCKS, Math.floor(await this.#access.maxTransferBytes() / block.dataBytes));
+    const mostBytes = await this.#access.maxTransferBytes();
+    const most = Math.min(MOST_BLOCKS, Math.floor(mostBytes / block.dataBytes));
     if (most < 1) {
       throw new BusbarError("unsupported", `${this.#name}: one block is more than the controller transfers`, {
         path: this.#name,
       });
     }
+    this.#plain ??= plainTransfers(geometry, mostBytes);
     const pieces: (() => Promise<unknown>)[] = [];
     for (let done = 0; done < blocks; done += most) {
       const count = Math.min(most, blocks - done);
@@ -369,6 +412,20 @@ export class NvmeNamespace {
       await this.#must(operation, command, options);
     }
   }
+}
+
+/** What one command without metadata can carry. */
+interface PlainTransfers {
+  readonly blockBytes: number;
+  readonly mostBlocks: number;
+  readonly blocks: number;
+}
+
+function plainTransfers(geometry: NamespaceGeometry, mostBytes: number): PlainTransfers | null {
+  const { dataBytes, metadataBytes } = blockMemory(geometry, false);
+  if (metadataBytes > 0 || geometry.blocks > BigInt(Number.MAX_SAFE_INTEGER)) return null;
+  const mostBlocks = Math.min(MOST_BLOCKS, Math.floor(mostBytes / dataBytes));
+  return { blockBytes: dataBytes, mostBlocks, blocks: Number(geometry.blocks) };
 }
 
 function lbaWords(lba: bigint): { readonly cdw10: number; readonly cdw11: number } {

@@ -7,7 +7,7 @@
  * @module
  */
 
-import { Deadline, pause, yieldToEventLoop } from "../../core/deadline.ts";
+import { type Deadline, pause, timeoutError, yieldToEventLoop } from "../../core/deadline.ts";
 import { BusbarError } from "../../core/error.ts";
 import { CQE_WORDS, NvmeQueue, SQE_WORDS } from "../../../ffi/nvme_queue.ts";
 import type { PciInterrupts } from "../../pci/claimed_device.ts";
@@ -34,12 +34,58 @@ export interface QueuePairOptions {
   readonly checkAlive: () => void;
 }
 
-interface Flight {
+/**
+ * A command on its way, and whoever waits for it: an object for each command, so that none is made on the way there and back.
+ * It is told once how the command ended, and may be told of the command's end after it was told of its time being over.
+ * Neither of the two calls may throw.
+ */
+export abstract class QueuedCommand implements PreparedCommand {
+  /** 16 words; the identifier is filled in by the queue pair. */
+  abstract readonly words: Uint32Array<ArrayBuffer>;
+  /** For messages: `Read`. */
+  abstract readonly name: string;
+  /** Milliseconds until it counts as lost; Infinity waits on. */
+  abstract readonly limitMs: number;
+  /** The time of its end by the clock of `performance.now`; the queue pair sets it when it first sees the command. */
+  endMs: number = Infinity;
+
+  /** The controller has answered. */
+  abstract completed(dw0: number, dw1: number, status: number): void;
+  /** Its time is over, or the queue failed. */
+  abstract failed(error: unknown): void;
+}
+
+/** A command whose end is a promise's. */
+class PromisedCommand extends QueuedCommand {
+  readonly words: Uint32Array<ArrayBuffer>;
   readonly name: string;
-  readonly deadline: Deadline;
-  readonly resolve: (completion: NvmeCompletion) => void;
-  readonly reject: (error: unknown) => void;
+  readonly limitMs: number;
   readonly command: PreparedCommand;
+  readonly #resolve: (completion: NvmeCompletion) => void;
+  readonly #reject: (error: unknown) => void;
+
+  constructor(
+    command: PreparedCommand,
+    limitMs: number,
+    resolve: (completion: NvmeCompletion) => void,
+    reject: (error: unknown) => void,
+  ) {
+    super();
+    this.command = command;
+    this.words = command.words;
+    this.name = command.name;
+    this.limitMs = limitMs;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  completed(dw0: number, dw1: number, status: number): void {
+    this.#resolve({ dw0, dw1, status });
+  }
+
+  failed(error: unknown): void {
+    this.#reject(error);
+  }
 }
 
 /** Longest time in microseconds that one call into C polls while work is in flight: short, so that new work joins. */
@@ -50,6 +96,10 @@ const SPIN_MS = 2;
 const IDLE_PAUSE_MS = 10;
 /** The event loop gets a turn at least this often. */
 const YIELD_MS = 20;
+/** Most microtasks that pass before the queue is looked at again: the answers' receivers issue their next commands in them. */
+const MOST_HOPS = 8;
+/** How many places of commands that have left the list of waiting ones are kept at least before the list is moved up. */
+const PASSED_WAITING = 1024;
 
 /** A queue pair of a running controller. */
 export class QueuePair implements Disposable {
@@ -59,12 +109,18 @@ export class QueuePair implements Disposable {
   readonly depth: number;
   readonly #options: QueuePairOptions;
   readonly #queue: NvmeQueue;
-  readonly #flights: (Flight | null)[];
+  readonly #flights: (QueuedCommand | null)[];
   /** Identifiers in the order in which they became free: the longest unused goes first, as a ring. */
   readonly #freeIds: Uint16Array<ArrayBuffer>;
   #freeAt = 0;
   #freeCount: number;
-  readonly #waiting: Flight[] = [];
+  /** Commands without a place, from `#waitingAt` on: taking one moves no others. */
+  readonly #waiting: QueuedCommand[] = [];
+  #waitingAt = 0;
+  /** Before this place, those that wait have got their time of end. */
+  #timedTo = 0;
+  /** No command's time is over before this. */
+  #earliestEndMs = Infinity;
   readonly #commands: Uint32Array<ArrayBuffer>;
   readonly #completions: Uint32Array<ArrayBuffer>;
   #inFlight = 0;
@@ -104,7 +160,7 @@ export class QueuePair implements Disposable {
 
   /** Commands in flight or waiting for a place. */
   get outstanding(): number {
-    return this.#inFlight + this.#waiting.length;
+    return this.#inFlight + this.#waiting.length - this.#waitingAt;
   }
 
   /** Completions so far that belonged to no command in flight: a broken controller. */
@@ -132,24 +188,34 @@ export class QueuePair implements Disposable {
    * its memory must not be reused until it was aborted or the controller was reset
    */
   submit(command: PreparedCommand, deadline: Deadline): Promise<NvmeCompletion> {
-    if (this.#failure !== null) return Promise.reject(this.#failure);
-    const { promise, resolve, reject } = Promise.withResolvers<NvmeCompletion>();
-    this.#waiting.push({ name: command.name, command, deadline, resolve, reject });
+    return new Promise((resolve, reject) =>
+      this.enqueue(new PromisedCommand(command, deadline.limitMs, resolve, reject))
+    );
+  }
+
+  /** Issues a command, which is told of its end itself. Its time begins now. */
+  enqueue(command: QueuedCommand): void {
+    if (this.#failure !== null) {
+      command.failed(this.#failure);
+      return;
+    }
+    this.#waiting.push(command);
     if (!this.#isRunning) void this.#run();
-    return promise;
   }
 
   /** Ends everything in flight and waiting with `error`; further commands fail with it too, until {@linkcode restart}. */
   fail(error: unknown): void {
     this.#failure = error;
-    for (const flight of [...this.#flights.filter((flight) => flight !== null), ...this.#waiting]) flight.reject(error);
+    const ended = [...this.#flights.filter((flight) => flight !== null), ...this.#waiting.slice(this.#waitingAt)];
     this.#flights.fill(null);
-    this.#waiting.length = 0;
+    this.#clearWaiting();
     this.#inFlight = 0;
     this.#timed = 0;
+    this.#earliestEndMs = Infinity;
     for (let id = 0; id < this.depth; id++) this.#freeIds[id] = id;
     this.#freeAt = 0;
     this.#freeCount = this.depth;
+    for (const flight of ended) flight.failed(error);
   }
 
   /** Ready again after a controller reset: both queues are empty. */
@@ -171,8 +237,24 @@ export class QueuePair implements Disposable {
     try {
       // Commands of the same turn come together before the first ring.
       await undefined;
-      const times = { turn: performance.now(), completion: performance.now() };
-      while (this.outstanding > 0 && this.#failure === null) await this.#step(times);
+      let now = performance.now();
+      let turnMs = now;
+      let completionMs = now;
+      while (this.outstanding > 0 && this.#failure === null) {
+        const came = this.#turn(now - completionMs <= SPIN_MS);
+        now = performance.now();
+        if (came > 0) completionMs = now;
+        if (now >= this.#earliestEndMs) this.#expire(now);
+        const isIdle = now - completionMs > SPIN_MS;
+        if (!isIdle && now - turnMs <= YIELD_MS) {
+          await this.#receivers(came);
+          continue;
+        }
+        if (isIdle) await this.#waitQuietly();
+        else await yieldToEventLoop();
+        now = turnMs = performance.now();
+        this.#look();
+      }
     } catch (error) {
       this.fail(error);
     } finally {
@@ -181,19 +263,10 @@ export class QueuePair implements Disposable {
     }
   }
 
-  /** One exchange, and a turn for others: a microtask's, now and then the event loop's. */
-  async #step(times: { turn: number; completion: number }): Promise<void> {
-    const came = this.#turn(times.completion);
-    const now = performance.now();
-    if (came) times.completion = now;
-    this.#expire();
-    const idle = now - times.completion > SPIN_MS;
-    // Whoever waited for a completion runs at the end of this function at the latest, and may issue the next command.
-    if (!idle && now - times.turn <= YIELD_MS) return;
-    if (idle) await this.#waitQuietly();
-    else await yieldToEventLoop();
-    times.turn = performance.now();
-    this.#look();
+  /** Lets those run who waited for the completions that came: each may issue its next command, and those go together. */
+  async #receivers(came: number): Promise<void> {
+    let hops = 0;
+    do await undefined; while (++hops < MOST_HOPS && this.#waiting.length - this.#waitingAt < came);
   }
 
   #look(): void {
@@ -204,39 +277,67 @@ export class QueuePair implements Disposable {
     }
   }
 
-  /** Submits what there is room for and takes what has come. */
-  #turn(lastCompletion: number): boolean {
+  /** Submits what there is room for and takes what has come: how many came. */
+  #turn(isSpinning: boolean): number {
     const count = this.#stage();
-    const spinning = performance.now() - lastCompletion <= SPIN_MS;
     try {
-      const taken = this.#queue.exchange(this.#commands, count, this.#completions, 1, spinning ? POLL_US : 0);
+      const taken = this.#queue.exchange(this.#commands, count, this.#completions, 1, isSpinning ? POLL_US : 0);
       if (this.#queue.submitted !== count) {
         throw new BusbarError("bug", "the queue is full though identifiers were free");
       }
       for (let i = 0; i < taken; i++) this.#complete(i * CQE_WORDS);
-      return taken > 0;
+      return taken;
     } catch (error) {
       this.fail(error);
-      return false;
+      return 0;
     }
   }
 
   /** Gives waiting commands an identifier and a place in the batch. */
   #stage(): number {
+    const waiting = this.#waiting;
+    if (this.#timedTo < waiting.length) this.#setEnds();
     let count = 0;
-    while (this.#freeCount > 0) {
-      const flight = this.#waiting.shift();
+    while (this.#freeCount > 0 && this.#waitingAt < waiting.length) {
+      const flight = waiting[this.#waitingAt++];
       if (flight === undefined) break;
       const id = this.#takeId();
-      const { words } = flight.command;
+      const { words } = flight;
       words[0] = (words[0] ?? 0) & 0xffff | id << 16;
       this.#commands.set(words, count * SQE_WORDS);
       this.#flights[id] = flight;
       this.#inFlight++;
-      if (flight.deadline.limitMs !== Infinity) this.#timed++;
+      if (flight.limitMs !== Infinity) this.#timed++;
       count++;
     }
+    if (this.#waitingAt === waiting.length) this.#clearWaiting();
+    else if (this.#waitingAt >= PASSED_WAITING && 2 * this.#waitingAt >= waiting.length) this.#forgetPassed();
     return count;
+  }
+
+  /** The time of those that came since the last turn begins: one look at the clock for all. */
+  #setEnds(): void {
+    const now = performance.now();
+    for (let at = this.#timedTo; at < this.#waiting.length; at++) {
+      const command = this.#waiting[at];
+      if (command === undefined) continue;
+      command.endMs = now + command.limitMs;
+      if (command.endMs < this.#earliestEndMs) this.#earliestEndMs = command.endMs;
+    }
+    this.#timedTo = this.#waiting.length;
+  }
+
+  /** A queue that never empties must not keep all that ever waited. */
+  #forgetPassed(): void {
+    this.#waiting.splice(0, this.#waitingAt);
+    this.#timedTo -= this.#waitingAt;
+    this.#waitingAt = 0;
+  }
+
+  #clearWaiting(): void {
+    this.#waiting.length = 0;
+    this.#waitingAt = 0;
+    this.#timedTo = 0;
   }
 
   #complete(at: number): void {
@@ -249,20 +350,20 @@ export class QueuePair implements Disposable {
       return;
     }
     this.#release(id, flight);
-    flight.resolve({ dw0: words[at] ?? 0, dw1: words[at + 1] ?? 0, status: last >>> 17 });
+    flight.completed(words[at] ?? 0, words[at + 1] ?? 0, last >>> 17);
   }
 
-  #release(id: number, flight: Flight): void {
+  #release(id: number, flight: QueuedCommand): void {
     this.#flights[id] = null;
     this.#giveId(id);
     this.#inFlight--;
-    if (flight.deadline.limitMs !== Infinity) this.#timed--;
+    if (flight.limitMs !== Infinity) this.#timed--;
   }
 
   /** The identifier that has been free for longest: a completion that comes twice then finds nobody for a while. */
   #takeId(): number {
     const id = this.#freeIds[this.#freeAt] ?? 0;
-    this.#freeAt = (this.#freeAt + 1) % this.depth;
+    this.#freeAt = this.#freeAt + 1 === this.depth ? 0 : this.#freeAt + 1;
     this.#freeCount--;
     return id;
   }
@@ -273,29 +374,34 @@ export class QueuePair implements Disposable {
   }
 
   /** Tells those whose time is over. Their identifiers stay taken: the controller may still answer. */
-  #expire(): void {
-    if (this.#timed === 0 && this.#waiting.length === 0) return;
-    for (const flight of [...this.#flights, ...this.#waiting]) {
-      if (flight === null || !flight.deadline.expired) continue;
-      const waiting = this.#waiting.indexOf(flight);
-      if (waiting >= 0) this.#waiting.splice(waiting, 1);
-      try {
-        flight.deadline.check(`completion of ${flight.name}`, this.#options.device);
-      } catch (error) {
-        flight.reject(error);
-      }
+  #expire(now: number): void {
+    const waiting = this.#waiting.slice(this.#waitingAt);
+    const late = [...this.#flights, ...waiting].filter((flight) => flight !== null && flight.endMs <= now);
+    const kept = waiting.filter((flight) => flight.endMs > now);
+    this.#clearWaiting();
+    this.#waiting.push(...kept);
+    this.#timedTo = kept.length;
+    this.#earliestEndMs = Infinity;
+    for (const flight of [...this.#flights, ...kept]) {
+      if (flight !== null && flight.endMs > now) this.#earliestEndMs = Math.min(this.#earliestEndMs, flight.endMs);
+    }
+    for (const flight of late) {
+      if (flight === null) continue;
+      flight.endMs = Infinity;
+      flight.failed(timeoutError(`completion of ${flight.name}`, flight.limitMs, this.#options.device));
     }
   }
 
   /** The identifier that a command got, for Abort; null when it is not in flight. */
   identifierOf(command: PreparedCommand): number | null {
-    const id = this.#flights.findIndex((flight) => flight?.command === command);
+    const id = this.#flights.findIndex((flight) => flight !== null && isOf(flight, command));
     return id < 0 ? null : id;
   }
 
   /** True when a command is done, as far as the controller has said. */
   isDone(command: PreparedCommand): boolean {
-    return this.identifierOf(command) === null && !this.#waiting.some((flight) => flight.command === command);
+    return this.identifierOf(command) === null &&
+      !this.#waiting.some((flight, at) => at >= this.#waitingAt && isOf(flight, command));
   }
 
   /** Waits a little without polling: for the interrupt, or for time to pass. */
@@ -308,4 +414,8 @@ export class QueuePair implements Disposable {
     interrupts.from.wait(interrupts.vector, 10);
     await yieldToEventLoop();
   }
+}
+
+function isOf(flight: QueuedCommand, command: PreparedCommand): boolean {
+  return flight === command || (flight instanceof PromisedCommand && flight.command === command);
 }
