@@ -1,5 +1,5 @@
 /**
- * `gpu_nvme <device> read|write|verify|bench|paths`: blocks of an NVMe namespace, driven by a kernel on a GPU.
+ * `gpu_nvme <device> read|write|verify|bench|paths|resident`: blocks of an NVMe namespace, driven by a kernel on a GPU.
  * @module
  */
 
@@ -37,6 +37,7 @@ import { timesCharts } from "./render/gpu/gpu_nvme_charts.ts";
 import { writeCharts } from "./gpu_nvme/charts.ts";
 import { performFile } from "./gpu_nvme/files.ts";
 import { performPaths } from "./gpu_nvme/paths.ts";
+import { performResident } from "./gpu_nvme/resident.ts";
 import { hexLines } from "./render/pci/hexdump.ts";
 
 const ACTIONS = ["read", "write", "verify", "bench"] as const;
@@ -46,7 +47,7 @@ function actionNamed(text: string): Action {
   const action = ACTIONS.find((one) => one === text);
   if (action !== undefined) return action;
   throw new BusbarError("usage", `'${text}' is nothing that gpu_nvme does`, {
-    hint: `it does ${ACTIONS.join(", ")}, paths, cat, load`,
+    hint: `it does ${ACTIONS.join(", ")}, paths, resident, cat, load`,
   });
 }
 
@@ -56,7 +57,7 @@ export const command: CommandUnknownOpts = new Command("gpu_nvme")
     "Read, write, verify and measure blocks of an NVMe namespace by a kernel on a GPU, which rings the doorbells itself.",
   )
   .argument("[device]", "0000:01:00.0 bound to vfio-pci, or soft:nvme")
-  .argument("[action]", "read, write, verify, bench, paths, cat or load")
+  .argument("[action]", "read, write, verify, bench, paths, resident, cat or load")
   .argument("[file]", "cat and load: the file, from the root of its file system; with --save-map, where it is mounted")
   .option("--gpu <locator>", "the GPU: soft:cuda, cuda:0, or its PCI address", "soft:cuda")
   .addOption(
@@ -84,7 +85,7 @@ export const command: CommandUnknownOpts = new Command("gpu_nvme")
   .option("--depth <n>", "transfers in flight, over all queues", wholeNumber, 32)
   .option("--queues <n>", "I/O queue pairs, each with threads of its own", wholeNumber, 1)
   .option("--random [seed]", "at random places of the range", unsigned)
-  .addOption(timeOption("--duration <time>", "bench, and each way of paths: how long", "5s"))
+  .addOption(timeOption("--duration <time>", "bench, and each way of paths and resident: how long", "5s"))
   .addOption(timeOption("--timeout <time>", "how long a command may take", "10s"))
   .option("--pattern <seed>", "write and verify: data that says which block it is, from this seed", unsigned)
   .option("--input <file>", "write: the data; - is standard input")
@@ -115,12 +116,13 @@ export const command: CommandUnknownOpts = new Command("gpu_nvme")
       throw new BusbarError("usage", "which device, and what?", { hint: "gpu_nvme soft:nvme bench" });
     }
     const isFile = action === "cat" || action === "load";
-    if (isFile && (options.svg ?? options.html) !== undefined) {
-      throw new BusbarError("usage", `${action} measures nothing that could be drawn`, {
+    if ((isFile || action === "resident") && (options.svg ?? options.html) !== undefined) {
+      throw new BusbarError("usage", `${action} draws no charts`, {
         hint: "leave --svg and --html out",
       });
     }
     if (isFile) return await performFile(device, action, file, options);
+    if (action === "resident") return await performResident(device, options);
     if (action === "paths") return await performPaths(device, options);
     await perform(device, actionNamed(action), options);
   });

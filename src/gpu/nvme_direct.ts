@@ -178,7 +178,8 @@ export class NvmeDirect implements AsyncDisposable {
   /** Data that the host makes or takes: a window of the range at a time, each transfer with memory of its own. */
   async #runWindows(job: DirectJob, run: DirectRun): Promise<void> {
     const transferBytes = job.transferBlocks * job.namespace.blockBytes;
-    const wanted = Math.max(this.#shape.pieces, Math.floor(WINDOW_BYTES / transferBytes));
+    const most = Math.min(Math.floor(WINDOW_BYTES / transferBytes), Number(transfersOf(job)));
+    const wanted = Math.max(this.#shape.pieces, most);
     const windowBlocks = BigInt(wanted * job.transferBlocks);
     for (let lba = job.lba; lba < job.lba + job.blocks; lba += windowBlocks) {
       const left = job.lba + job.blocks - lba;

@@ -48,8 +48,8 @@ async function withKernels(
   });
 }
 
-/** SHA-256 of a range by the kernel's driver, around its cache. */
-async function kernelSum(device: string, at: number, sizeBytes: number): Promise<string> {
+/** SHA-256 of a range by the kernel's driver, around its cache. Both numbers are multiples of 64 KiB. */
+export async function kernelSum(device: string, at: number, sizeBytes: number): Promise<string> {
   const range = `skip=${at / DD_BYTES} bs=${DD_BYTES} count=${sizeBytes / DD_BYTES}`;
   const sum = await must("sh", "-c", `dd if=${device} iflag=direct status=none ${range} | sha256sum`);
   return new TextDecoder().decode(sum).slice(0, 64);

@@ -60,7 +60,7 @@ Deno.test("bad input is one line, a remedy and its exit status", async () => {
     [["soft:nvme", "read", "--depth", "64"], 2, "usage", "a warp keeps at most 32 commands in flight"],
     [["soft:nvme?mqes=31", "read", "--depth", "200", "--mode", "grid"], 2, "usage", "queues have 32 entries"],
     [["soft:nvme?queues=2", "read", "--queues", "4"], 2, "usage", "queues are lent"],
-    [["soft:nvme", "cat", "/file", "--svg", "/tmp/x.svg"], 2, "usage", "cat measures nothing"],
+    [["soft:nvme", "cat", "/file", "--svg", "/tmp/x.svg"], 2, "usage", "cat draws no charts"],
     [["soft:nvme?ms=8", "read"], 3, "unsupported", "its blocks have metadata"],
     [["soft:nvme", "read", "--gpu", noMap(800)], 3, "permission", "(800 "],
     [["soft:nvme", "read", "--gpu", noMap(801)], 3, "unsupported", "(801 "],

@@ -3,6 +3,8 @@
  * @module
  */
 
+import { setImmediate } from "node:timers";
+
 import { pause } from "../../core/deadline.ts";
 import { BusbarError } from "../../core/error.ts";
 import type { DirectDriver, DirectJob } from "./direct_job.ts";
@@ -12,6 +14,8 @@ import { BlockView, CONTROL_BLOCK, NVME_STOPS } from "./layout.ts";
 const END_MS = 5_000;
 /** Without progress for this long beyond the limit of a command, a kernel is told to end. */
 const SILENCE_MS = 5_000;
+/** A kernel of a few commands ends within this time: until then the host looks as often as the event loop turns. */
+const SPIN_MS = 1;
 
 /** A kernel on its stream, and what it drives. */
 export interface WatchedKernel {
@@ -89,7 +93,8 @@ export async function watchKernel(
       }
     }
     job.onProgress?.(before + Number(done));
-    await pause(1);
+    if (now < started + SPIN_MS) await new Promise<void>((resolve) => setImmediate(resolve));
+    else await pause(1);
   }
   return stopped;
 }

@@ -12,6 +12,7 @@ import type { DirectDoorbells, DirectMode, DirectResult, DirectTier } from "../.
 import type { TransferPlan } from "../../../src/nvme/jobs/transfer_plan.ts";
 import { fileSchemas } from "./gpu_nvme_files.ts";
 import { pathsSchema } from "./gpu_nvme_paths.ts";
+import { residentSchema } from "./gpu_nvme_resident.ts";
 import { documentSchema } from "../../cli/run.ts";
 import { columns } from "../../cli/table.ts";
 import {
@@ -155,6 +156,7 @@ export function gpuNvmeSchema(): JsonObject {
   return documentSchema("gpu_nvme", [
     ...fileSchemas(),
     pathsSchema(),
+    residentSchema(),
     closedObject({
       schema: { const: "gpu_nvme/1" },
       device: text,
