@@ -150,6 +150,7 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
       await kernel.#start();
       return kernel;
     } catch (error) {
+      await kernel.#ended;
       kernel.#free();
       throw error;
     }
