@@ -605,12 +605,16 @@ function currentByHash(
   return path;
 }
 
-/** 16 hexadecimal digits over everything that goes into a library. Paths are left out, so a moved checkout is the same. */
+/**
+ * 16 hexadecimal digits over everything that goes into a library. Paths are left out: a moved checkout is the same, and so is
+ * a compiler that is named by its path.
+ */
 function hashOf(files: Sources, flags: readonly string[], where: Surroundings): string {
   const hash = process.getBuiltinModule("node:crypto").createHash("sha256");
   const compiler = findCompiler(where);
   const portable = flags.map((flag) => flag.replaceAll(where.root, "."));
-  hash.update(JSON.stringify([portable, compiler.command, compiler.args, compilerVersion(where)]));
+  const command = compiler.command.slice(compiler.command.lastIndexOf("/") + 1);
+  hash.update(JSON.stringify([portable, command, compiler.args, compilerVersion(where)]));
   for (const path of [...files.sources, ...files.headers]) {
     hash.update(`\0${path.slice(where.root.length)}\0`);
     hash.update(Deno.readFileSync(path));

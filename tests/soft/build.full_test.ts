@@ -84,6 +84,16 @@ Deno.test("a changed source, header, flag or compiler is another library; touchi
     const fifth = findLibrary(BUSBAR, where({ CC: "gcc" }));
     assertEquals(new Set([first, second, third, fourth, fifth]).size, 5);
     assertEquals(findLibrary(BUSBAR, where()), third);
+    // Whoever names the same compiler by its path shares the library, and the name that it gave.
+    const { stdout } = new Deno.Command("sh", { args: ["-c", "command -v cc"] }).outputSync();
+    const cc = new TextDecoder().decode(stdout).trim();
+    assertMatch(cc, /^\/.*\/cc$/);
+    const built = said.length;
+    for (const entry of Deno.readDirSync(`${checkout}/build`)) {
+      if (entry.name.endsWith(".manifest.json")) Deno.removeSync(`${checkout}/build/${entry.name}`);
+    }
+    assertEquals(findLibrary(BUSBAR, where({ CC: cc })), third);
+    assertEquals(said.length, built);
   });
 });
 
