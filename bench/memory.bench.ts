@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-console
 /**
- * `deno run -A bench/memory.bench.ts [--size 128MiB] [--rounds 21]`: membench beside plain C, in turns on the same
+ * `deno run -A bench/memory.bench.ts [--size 128MiB] [--rounds 21] [--memory ivshmem:ADDRESS]`: membench beside plain C, in turns on the same
  * memory, and the ratio of their medians, by processor time: the turns of other programs are nobody's. Then what it costs
  * to open and map each kind of memory that this machine has, and for a file the system calls alone.
  * @module
@@ -94,8 +94,22 @@ function bestMs(body: () => void): number {
     return performance.now() - start;
   }));
 }
-for (const word of [`mmap:${gigabyte}`, "anonymous", "huge", "numa:0"]) {
+/** The dax devices of this machine, by the names that membench takes. */
+function daxDevices(): string[] {
+  try {
+    return localMachine.host.list("/sys/bus/dax/devices").map((name) => `dax:/dev/${name}`);
+  } catch (error) {
+    if (error instanceof BusbarError) return [];
+    throw error;
+  }
+}
+
+const more = option("--memory", "");
+const dax = daxDevices();
+if (dax.length === 0) console.log("open a dax device          not run: this machine has none");
+for (const word of [`mmap:${gigabyte}`, "anonymous", "huge", "numa:0", ...dax, ...more === "" ? [] : [more]]) {
   const open = (): void => {
+    // A device is mapped whole, whatever its size.
     using _backend = MemoryBackend.open(parseMemory(word, 1n << 30n), localMachine);
   };
   const name = word.split("/")[0] ?? word;

@@ -9,7 +9,7 @@
 import { BatchedReads } from "./batched_reads.ts";
 import { type Host, ifReadable } from "./host.ts";
 import { linkAt, textOf } from "./host_requests.ts";
-import { describeUse, findProcessUses } from "./process_uses.ts";
+import { describeUse, findProcessUses, type ProcessUse } from "./process_uses.ts";
 
 /** Something that uses a block device. */
 export interface BlockUse {
@@ -50,14 +50,20 @@ function partitionsOf(host: Host, device: string): string[] {
  *
  * @param isClaimed says whether the kernel refuses an exclusive open, which also finds users that leave no other trace
  * (ZFS, bcache); not asked when not given
+ * @param processUses what processes have open, when the caller has looked through them already, block devices included
  */
-export function blockUses(host: Host, names: readonly string[], isClaimed?: (device: string) => boolean): BlockUse[] {
+export function blockUses(
+  host: Host,
+  names: readonly string[],
+  isClaimed?: (device: string) => boolean,
+  processUses?: readonly ProcessUse[],
+): BlockUse[] {
   const uses: BlockUse[] = [];
   if (names.length === 0) return uses;
   const stacks = names.map((name) => stackedDevices(host, name));
   const paths = new Set(stacks.flat().map((device) => `/dev/${device}`));
   // Both look through all processes: once for all devices.
-  const opened = findProcessUses(host, (path) => paths.has(path));
+  const opened = processUses ?? findProcessUses(host, (path) => paths.has(path));
   const tables = mountTables(host);
   for (const devices of stacks) {
     const before = uses.length;

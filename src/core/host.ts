@@ -71,12 +71,16 @@ export interface Host {
   openJournal?(command: string): OpenJournal;
 }
 
+const DECODER = new TextDecoder();
+/** Used for every read: most files hold a few bytes, and a look at a machine reads thousands. */
+const CHUNK = new Uint8Array(65_536);
+
 /** This machine. */
 class LocalHost implements Host {
   readonly name = "this machine";
 
   readText(path: string): string {
-    return new TextDecoder().decode(this.readBytes(path, 0, MAX_READ_BYTES)).replace(/\n$/, "");
+    return DECODER.decode(this.readBytes(path, 0, MAX_READ_BYTES)).replace(/\n$/, "");
   }
 
   readBytes(path: string, offset: number, sizeBytes: number): Uint8Array {
@@ -86,10 +90,9 @@ class LocalHost implements Host {
       const chunks: Uint8Array[] = [];
       let left = sizeBytes;
       while (left > 0) {
-        const chunk = new Uint8Array(Math.min(left, 65_536));
-        const count = file.readSync(chunk);
+        const count = file.readSync(left < CHUNK.length ? CHUNK.subarray(0, left) : CHUNK);
         if (count === null || count === 0) break;
-        chunks.push(chunk.subarray(0, count));
+        chunks.push(CHUNK.slice(0, count));
         left -= count;
       }
       return concatenate(chunks);

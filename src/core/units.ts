@@ -167,3 +167,22 @@ export function formatNumbers(numbers: readonly number[]): string {
   }
   return runs.map(([first, last]) => first === last ? String(first) : `${first}-${last}`).join(",");
 }
+
+/**
+ * Reads the size of a piece of memory as a person writes it. Unlike {@linkcode parseBytes} it wants a unit, because a
+ * forgotten one is a size too small to notice, and a size above zero.
+ *
+ * @throws {BusbarError} `usage`
+ */
+export function parseMemorySize(text: string): bigint {
+  const bytes = parseBytes(text);
+  if (bytes <= 0n) {
+    throw new BusbarError("usage", `'${text}' is no size of memory`, { hint: "write it as in 64MiB or 1GiB" });
+  }
+  if (/^\d+(?:\.\d+)?$/.test(text.trim())) {
+    throw new BusbarError("usage", `'${text}' has no unit`, {
+      hint: "put a unit behind it: B for bytes, KiB, MiB or GiB",
+    });
+  }
+  return bytes;
+}

@@ -8,7 +8,7 @@
 
 import { BusbarError, type ErrorCode } from "../core/error.ts";
 import { type Host, ifReadable } from "../core/host.ts";
-import { formatBytes, parseBytes } from "../core/units.ts";
+import { formatBytes } from "../core/units.ts";
 import { type DaxDevice, listDaxDevices, listNamespaces, readDaxDevice } from "./devdax.ts";
 import type { Files, FileStatus } from "../core/files.ts";
 import { daxOption, type Mount, mountOf, readMounts } from "./mounts.ts";
@@ -418,23 +418,4 @@ class Inspection {
       findings: this.#findings,
     };
   }
-}
-
-/**
- * Reads the size of a piece of memory as a person writes it. Unlike {@linkcode parseBytes} it wants a unit, because a
- * forgotten one is a size too small to notice, and a size above zero.
- *
- * @throws {BusbarError} `usage`
- */
-export function parseMemorySize(text: string): bigint {
-  const bytes = parseBytes(text);
-  if (bytes <= 0n) {
-    throw new BusbarError("usage", `'${text}' is no size of memory`, { hint: "write it as in 64MiB or 1GiB" });
-  }
-  if (/^\d+(?:\.\d+)?$/.test(text.trim())) {
-    throw new BusbarError("usage", `'${text}' has no unit`, {
-      hint: "put a unit behind it: B for bytes, KiB, MiB or GiB",
-    });
-  }
-  return bytes;
 }

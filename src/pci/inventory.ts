@@ -359,7 +359,9 @@ function readUsers(machine: Named): ReadonlyMap<string, readonly string[]> {
   const add = (name: string, who: string): void => void users.set(name, [...users.get(name) ?? [], who]);
   const blocks = all.flatMap((one) => [...namespacesOf(machine, one), ...blockNamesOf(machine, one)]);
   const stacks = new Map<string, string>();
-  for (const use of blockUses(host, [...new Set(blocks)])) {
+  const allBlocks = new Set(ifReadable(() => host.list("/sys/class/block"))?.map((name) => `/dev/${name}`));
+  const opened = findProcessUses(host, (path) => allBlocks.has(path) || nameOfNode(path) !== null);
+  for (const use of blockUses(host, [...new Set(blocks)], undefined, opened)) {
     const block = blocks.find((name) => use.device === name || use.device.startsWith(`${name}p`)) ??
       stacks.get(use.device);
     if (block === undefined) continue;
@@ -375,8 +377,9 @@ function readUsers(machine: Named): ReadonlyMap<string, readonly string[]> {
     const holder = one.kind === "namespace" ? read(machine, one, "holder") : null;
     if (typeof holder === "string" && holder !== "") add(one.name, `${one.name} is held as ${holder}`);
   }
-  for (const use of findProcessUses(host, (path) => nameOfNode(path) !== null)) {
-    add(nameOfNode(use.path) ?? "", describeUse(use));
+  for (const use of opened) {
+    const name = nameOfNode(use.path);
+    if (name !== null) add(name, describeUse(use));
   }
   return users;
 }

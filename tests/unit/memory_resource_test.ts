@@ -4,13 +4,8 @@ import { BusbarError, errnoError } from "../../src/core/error.ts";
 import { examineProcess, parseMappings, processesNamed, readLog } from "../../src/memory/evidence.ts";
 import type { FileKind, Files, FileStatus } from "../../src/core/files.ts";
 import { daxOption, mountOf, readMounts } from "../../src/memory/mounts.ts";
-import {
-  firstError,
-  inspectResource,
-  type MemoryResource,
-  parseMemorySize,
-  resourcePath,
-} from "../../src/memory/resource.ts";
+import { firstError, inspectResource, type MemoryResource, resourcePath } from "../../src/memory/resource.ts";
+import { parseMemorySize } from "../../src/core/units.ts";
 import type { BackendName } from "../../src/memory/settings.ts";
 import { stripAnsiCode } from "@std/fmt/colors";
 import { logLines } from "../../tools/render/memory/dax_config.ts";

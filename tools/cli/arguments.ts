@@ -8,8 +8,7 @@ import { InvalidArgumentError } from "commander";
 
 import { BusbarError } from "../../src/core/error.ts";
 import type { AccessBytes } from "../../src/core/mmio.ts";
-import { parseMemorySize } from "../../src/memory/resource.ts";
-import { formatDurationMs, parseBytes, parseDurationMs, parseUnsigned } from "../../src/core/units.ts";
+import { formatDurationMs, parseBytes, parseDurationMs, parseMemorySize, parseUnsigned } from "../../src/core/units.ts";
 
 /** A run of bytes: `0x1000+64`. */
 export interface ByteRange {

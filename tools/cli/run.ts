@@ -10,7 +10,6 @@ import { BusbarError, type ErrorCode, EXIT_STATUS } from "../../src/core/error.t
 import { findJournals } from "../../src/core/undo/found_journals.ts";
 import { rollBackAll, UndoJournal } from "../../src/core/undo/journal.ts";
 import { type Host, thisMachine } from "../../src/core/host.ts";
-import { closeAgents, registerAgents } from "../../src/remote/mod.ts";
 import { closedObject, type JsonObject } from "../../src/core/layout_json.ts";
 import { hasPrintedJson, note, PipeClosed, print, printJson, setUpColors } from "./output.ts";
 import { shareDefinitions } from "./schema_definitions.ts";
@@ -27,6 +26,9 @@ const SIGNALS: readonly (readonly [Deno.Signal, ErrorCode])[] = [
   ["SIGTERM", "terminated"],
   ["SIGHUP", "hangup"],
 ];
+
+/** Tools that are often typed, and are told of other machines by their arguments alone, not by files. */
+const MACHINES_IN_ARGUMENTS: ReadonlySet<string> = new Set(["list", "dump_bar0", "nvme_identify"]);
 
 const interrupter = new AbortController();
 
@@ -48,10 +50,11 @@ export async function run(command: CommandUnknownOpts, args: readonly string[] =
   prepare(command);
   if (args.includes("--json-schema")) askForNothing(command);
   command.addHelpText("after", () => exampleText(command.name()));
-  registerAgents();
+  const remote = mayNameMachines(command.name(), args) ? await import("../../src/remote/mod.ts") : null;
+  remote?.registerAgents();
   command.hook("preAction", (_, called) => {
     giveStandardOutput(called);
-    if (called.opts()["sudo"] === true) registerAgents({ sudo: true });
+    if (called.opts()["sudo"] === true) remote?.registerAgents({ sudo: true });
   });
   let status: number;
   try {
@@ -62,8 +65,13 @@ export async function run(command: CommandUnknownOpts, args: readonly string[] =
     status = report(error, command, args);
   }
   // What an agent puts back when its connection ends is back before the prompt is.
-  closeAgents();
+  remote?.closeAgents();
   Deno.exit(status);
+}
+
+/** Whether a tool can be told of another machine: what it takes to reach one is only loaded then. */
+function mayNameMachines(tool: string, args: readonly string[]): boolean {
+  return !MACHINES_IN_ARGUMENTS.has(tool) || args.some((arg) => arg.includes("ssh:"));
 }
 
 /** A schema is the same whatever is given, so whoever asks for it needs no arguments. */
