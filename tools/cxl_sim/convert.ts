@@ -10,6 +10,7 @@ import { writeTrace } from "../../src/sim/host/trace_writer.ts";
 import { BINARY_FORMAT, TEXT_FORMATS } from "../../src/sim/trace/formats.ts";
 import { sizeBytes, wholeNumber } from "../cli/arguments.ts";
 import { note, print, printBytes, printJson } from "../cli/output.ts";
+import { ElapsedProgress } from "../cli/progress.ts";
 import { interruption } from "../cli/run.ts";
 import { positiveNumber, safeSize } from "./trace_options.ts";
 
@@ -45,6 +46,8 @@ export const convert: CommandUnknownOpts = new Command("convert")
       host: options.host,
       limitBytes: options.maxInput === undefined ? undefined : safeSize(options.maxInput),
     };
+    // A trace that goes to the terminal is its own progress.
+    using progress = output === "-" ? null : new ElapsedProgress("convert");
     await using trace = await openTrace(input, reading);
     const encoder = new TextEncoder();
     const written = await writeTrace(trace, output, {
@@ -56,6 +59,7 @@ export const convert: CommandUnknownOpts = new Command("convert")
       print: (text) => printBytes(encoder.encode(text)),
       signal: interruption,
     });
+    progress?.[Symbol.dispose]();
     if (written.loses !== "") note(`convert: ${written.format} cannot carry: ${written.loses}`);
     if (options.json) {
       return printJson({

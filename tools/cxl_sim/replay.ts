@@ -12,6 +12,7 @@ import type { RunReport } from "../../src/sim/report_document.ts";
 import { Simulator } from "../../src/sim/simulator.ts";
 import { AccessBatch } from "../../src/sim/trace/batch.ts";
 import { wholeNumber } from "../cli/arguments.ts";
+import { ElapsedProgress } from "../cli/progress.ts";
 import { interruption } from "../cli/run.ts";
 import { type AccessOptions, addAccesses, openAccesses } from "./accesses.ts";
 import { configEcho, configHash } from "./echo.ts";
@@ -51,6 +52,8 @@ export async function replay(
   program: readonly string[],
   settings: Settings,
 ): Promise<Replayed> {
+  // A program has the terminal to itself.
+  using _progress = program.length > 0 ? null : new ElapsedProgress("cxl_sim");
   await using accesses = await openAccesses(options, program, settings.processors);
   const begun = performance.now();
   const config = accesses.filtered ? { ...settings.config, writesStall: false } : settings.config;

@@ -9,6 +9,7 @@ import { BusbarError } from "../../src/core/error.ts";
 import { nearest } from "../../src/core/locator.ts";
 import { TOOLS } from "../manual/catalog.ts";
 import { note, print } from "../cli/output.ts";
+import { ElapsedProgress } from "../cli/progress.ts";
 import { run } from "../cli/run.ts";
 import { DATA_FOLDERS, nativeFiles, ROOT, runProgram } from "./payload.ts";
 
@@ -50,7 +51,9 @@ export const command: CommandUnknownOpts = new Command("compile")
     for (const name of names.length > 0 ? names : PROGRAMS) {
       const output = `${folder}/${name}`;
       note(`compile: ${name}`);
-      const { success, text } = await runProgram(Deno.execPath(), compileArgs(name, output, natives));
+      const progress = new ElapsedProgress(`compile: ${name}`);
+      const { success, text } = await runProgram(Deno.execPath(), compileArgs(name, output, natives))
+        .finally(() => progress[Symbol.dispose]());
       if (!success) throw failure(name, text);
       if (options.list) print(text.trim());
       await tryOut(name, output);

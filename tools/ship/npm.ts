@@ -14,6 +14,7 @@ import { PACKAGE_FOLDER } from "../../ffi/build.ts";
 import { isBusbarError } from "../../src/core/error.ts";
 import { formatBytes } from "../../src/core/units.ts";
 import { note, print } from "../cli/output.ts";
+import { ElapsedProgress } from "../cli/progress.ts";
 import { run } from "../cli/run.ts";
 import { type Arch, ARCHES, fillApp, nativeFiles, ROOT, succeed, TAR_FLAGS } from "./payload.ts";
 
@@ -31,6 +32,7 @@ export const command: CommandUnknownOpts = new Command("npm")
   .option("--list", "print what is in it")
   .action(async (options) => {
     const arches = options.thisProcessor === true ? [Deno.build.arch] : buildable();
+    using progress = new ElapsedProgress("npm");
     const stage = await Deno.makeTempDir({ prefix: "busbar-npm-" });
     try {
       await makePackage(stage, arches);
@@ -39,6 +41,7 @@ export const command: CommandUnknownOpts = new Command("npm")
       await succeed("tar", [...TAR_FLAGS, "--mode=u=rwX,go=rX", "-cf", `${stage}/package.tar`, "-C", stage, "package"]);
       await succeed("gzip", ["-n", "-9", `${stage}/package.tar`]);
       await Deno.copyFile(`${stage}/package.tar.gz`, output);
+      progress[Symbol.dispose]();
       if (options.list) print(await succeed("tar", ["-tzf", output]));
       const { size } = await Deno.stat(output);
       note(`npm: ${formatBytes(size)}, C libraries for ${arches.join(" and ")}`);

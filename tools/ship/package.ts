@@ -13,6 +13,7 @@ import denoJson from "../../deno.json" with { type: "json" };
 import { BusbarError, systemError } from "../../src/core/error.ts";
 import { formatBytes } from "../../src/core/units.ts";
 import { note, print } from "../cli/output.ts";
+import { ElapsedProgress } from "../cli/progress.ts";
 import { run } from "../cli/run.ts";
 import { type Arch, ARCHES, fillApp, otherAgents, ROOT, succeed, TAR_FLAGS } from "./payload.ts";
 import stub from "./stub.sh" with { type: "text" };
@@ -37,6 +38,7 @@ export const command: CommandUnknownOpts = new Command("package")
         hint: `--deno FILE names a Deno ${Deno.version.deno} for ${arch}`,
       });
     }
+    using progress = new ElapsedProgress("package");
     const stage = await Deno.makeTempDir({ prefix: "busbar-package-" });
     try {
       await fill(`${stage}/app`, arch, options.deno ?? Deno.execPath());
@@ -44,6 +46,7 @@ export const command: CommandUnknownOpts = new Command("package")
       await Deno.mkdir(options.output, { recursive: true });
       const output = `${await Deno.realPath(options.output)}/busbar-${denoJson.version}-linux-${arch}`;
       await join(`${stage}/app.tar.gz`, script, output);
+      progress[Symbol.dispose]();
       if (options.list) print(await succeed("tar", ["-tf", `${stage}/app.tar`]));
       const { size } = await Deno.stat(output);
       note(`package: ${formatBytes(size)}, contents ${id}`);
