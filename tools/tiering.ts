@@ -1,13 +1,16 @@
 /**
- * `tiering show|apply|restore|experiment|workload`: memory tiers, and the settings that move pages between them.
+ * `tiering show|apply|restore|experiment|workload|weights`: memory tiers, and the settings that move pages between them.
  * @module
  */
 
 import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
 
+import { isBusbarError } from "../src/core/error.ts";
 import { thisMachine } from "../src/core/host.ts";
 import { UndoJournal } from "../src/core/undo/journal.ts";
+import type { Restored } from "../src/core/undo/roll_back.ts";
 import { runCommand } from "../src/memory/child_process.ts";
+import { WEIGHTS_KEPT } from "../src/memory/interleave_weights.ts";
 import { applyProfile, readTierState, TIERING_KEPT } from "../src/memory/tiers.ts";
 import { HOST_OPTION, hostFrom, SUDO_OPTION } from "./cli/machine.ts";
 import { note, print, printJson } from "./cli/output.ts";
@@ -16,6 +19,7 @@ import { tieringSchema, tierJson, tierLines } from "./render/memory/tiering.ts";
 import { withoutWord, withSchema } from "./cli/subcommand.ts";
 import { interruption, openJournal, raiseExitStatus, run } from "./cli/run.ts";
 import { experiment } from "./tiering/experiment.ts";
+import { weights } from "./tiering/weights.ts";
 import { workload } from "./tiering/workload.ts";
 
 function show(options: { readonly json?: true | undefined; readonly host?: string | undefined }): void {
@@ -55,10 +59,10 @@ const apply: CommandUnknownOpts = new Command("apply")
   });
 
 const restore: CommandUnknownOpts = new Command("restore")
-  .description("Put back every setting that tiering apply changed.")
+  .description("Put back every setting that tiering apply changed, and the weights of tiering weights --apply.")
   .option("--json", "print one JSON document")
   .action((options) => {
-    for (const one of UndoJournal.restoreKept(TIERING_KEPT)) {
+    for (const one of restoreBoth()) {
       if (one.outcome === "restored" || one.outcome === "unchanged") continue;
       note(
         one.outcome === "changed"
@@ -70,6 +74,22 @@ const restore: CommandUnknownOpts = new Command("restore")
     show(options);
   });
 
+/** Puts back the profile and the weights, whichever there are. @throws {BusbarError} `absent` when there are neither */
+function restoreBoth(): Restored[] {
+  const lacking: unknown[] = [];
+  const restored = [TIERING_KEPT, WEIGHTS_KEPT].flatMap((name) => {
+    try {
+      return UndoJournal.restoreKept(name);
+    } catch (error) {
+      if (!isBusbarError(error, "absent")) throw error;
+      lacking.push(error);
+      return [];
+    }
+  });
+  if (lacking.length === 2) throw lacking[0];
+  return restored;
+}
+
 /** The command line of `tiering`. */
 export const command: CommandUnknownOpts = withoutWord(withSchema(new Command("tiering"), tieringSchema), "show")
   .description("Memory tiers, and the settings that move pages between them.")
@@ -78,6 +98,7 @@ export const command: CommandUnknownOpts = withoutWord(withSchema(new Command("t
   .addCommand(apply)
   .addCommand(experiment)
   .addCommand(workload)
+  .addCommand(weights)
   .addCommand(restore);
 
 if (import.meta.main) await run(command);

@@ -67,6 +67,15 @@ export {
   type TierProfile,
   type TierState,
 } from "./tiers.ts";
+export {
+  applyWeights,
+  type InterleaveState,
+  type NodeBandwidth,
+  nodeBandwidths,
+  type NodeWeight,
+  readInterleave,
+  weightsOf,
+} from "./interleave_weights.ts";
 export { countedBetween, type CounterValues, readCounters } from "./counters.ts";
 
 // DAMON.

@@ -39,6 +39,7 @@ import {
 } from "../../tools/render/memory/dax_config.ts";
 import { benchLines, comparison, environmentLines, machineLine } from "../../tools/render/memory/membench.ts";
 import { benchCurves, benchHtml, benchPage } from "../../tools/render/memory/membench_curves.ts";
+import { weightLines } from "../../tools/render/memory/interleave_weights.ts";
 import { matrixMethodLines, matrixPage, nodeMatrixLines } from "../../tools/render/memory/matrix.ts";
 import { namespaceListLines } from "../../tools/render/memory/namespaces.ts";
 import { columnNotes, counterTable, TABLE_FORMATS } from "../../tools/render/memory/numa_stats.ts";
@@ -458,6 +459,16 @@ export const RENDERERS: Readonly<Record<string, Readonly<Record<string, Renderer
     benchHtml: {
       file: (next) =>
         benchHtml(environmentLines(made(environment(next)), made(benchOptions)), made(benchResults(next)), next()),
+    },
+  },
+  "memory/interleave_weights.ts": {
+    weightLines: {
+      text: (next) => {
+        const node = { node: 0, fromNode: 0, readBytesPerSecond: 1, writeBytesPerSecond: 1, bytesPerSecond: 1 };
+        const weights = [{ ...node, weight: 1, share: 1, wantedShare: 1 }];
+        const current = { weights: new Map([[0, next()]]), auto: { path: next(), value: next() }, reason: null };
+        return [...weightLines(weights, current), ...weightLines(weights, { ...current, reason: next() })];
+      },
     },
   },
   "memory/matrix.ts": {

@@ -67,7 +67,17 @@ Deno.test("a default is shown as it would be typed: never as the program keeps i
 });
 
 /** Options that name a file or folder to be read, or to be used by a guest. */
-const READ_OPTIONS = ["--input", "--diff", "--trace", "--config", "--curve", "--damon-plan", "--counters", "--log"]
+const READ_OPTIONS = [
+  "--input",
+  "--diff",
+  "--trace",
+  "--config",
+  "--curve",
+  "--damon-plan",
+  "--counters",
+  "--log",
+  "--from",
+]
   .concat([
     "--file",
     "--table",

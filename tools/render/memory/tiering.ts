@@ -11,6 +11,7 @@ import type { ExperimentRun } from "../../../src/memory/experiment.ts";
 import type { UpdatesDone } from "../../../src/memory/workload.ts";
 import { TIER_SETTINGS, type TierState } from "../../../src/memory/tiers.ts";
 import { documentSchema } from "../../cli/run.ts";
+import { WEIGHTS_SCHEMA } from "./interleave_weights.ts";
 import { counterTable, type TableFormat } from "./numa_stats.ts";
 import { columns } from "../../cli/table.ts";
 
@@ -177,5 +178,6 @@ export function tieringSchema(): JsonObject {
     }),
     EXPERIMENT_SCHEMA,
     ...WORKLOAD_SCHEMAS,
+    WEIGHTS_SCHEMA,
   ]);
 }
