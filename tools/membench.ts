@@ -95,9 +95,9 @@ export const command: CommandUnknownOpts = new Command("membench")
     const results = await measure(words, options.size, options.write === true, bench, () => {
       if (!options.json) print(about.join("\n"));
     });
-    const cache = environment.largestCache;
-    if (options.svg !== undefined) writeOutput(options.svg, await benchCurves(results, cache));
-    if (options.html !== undefined) writeOutput(options.html, await benchHtml(about, results, cache));
+    const { caches } = environment;
+    if (options.svg !== undefined) writeOutput(options.svg, await benchCurves(results, caches));
+    if (options.html !== undefined) writeOutput(options.html, await benchHtml(about, results, caches));
     if (options.json) return printJson(benchJson(environment, bench, results));
     print(benchLines(results).join("\n"));
     const share = smallestCpuShare(results, bench.threads);

@@ -7,6 +7,14 @@ import { BatchedReads } from "../core/batched_reads.ts";
 import { type Host, ifReadable } from "../core/host.ts";
 import { textOf } from "../core/host_requests.ts";
 
+/** A cache of the first processor that holds data. */
+export interface CacheSize {
+  /** Its level, and what it holds where that is data alone: `L1d`, `L3`. */
+  readonly name: string;
+  /** Bytes. */
+  readonly sizeBytes: number;
+}
+
 /** A machine, as far as its memory's speed depends on it. Null is what it does not tell. */
 export interface BenchEnvironment {
   /** The processor's model. */
@@ -25,6 +33,8 @@ export interface BenchEnvironment {
   readonly governor: string | null;
   /** The level of the largest cache and its size: `L3 32768K`. */
   readonly largestCache: string | null;
+  /** The first processor's caches of data; empty where the machine does not tell. */
+  readonly caches: readonly CacheSize[];
 }
 
 /** Reads it, in one batch. */
@@ -36,7 +46,7 @@ export function environmentOf(machine: Host): BenchEnvironment {
     ...["/proc/cpuinfo", `${cpu}/online`, "/proc/sys/kernel/osrelease", "/sys/devices/system/node/online"].map(textOf),
     textOf(`${thp}/shmem_enabled`),
     textOf(`${cpu}/cpu0/cpufreq/scaling_governor`),
-    { call: "readTree", path: `${cpu}/cpu0/cache`, depth: 1, files: ["level", "size"] },
+    { call: "readTree", path: `${cpu}/cpu0/cache`, depth: 1, files: ["level", "size", "type"] },
   ]);
   const read = (path: string): string | null => ifReadable(() => host.readText(path).trim());
   const cpuinfo = read("/proc/cpuinfo");
@@ -52,7 +62,15 @@ export function environmentOf(machine: Host): BenchEnvironment {
     hugePages: chosen(read(`${thp}/shmem_enabled`)),
     governor: read(`${cpu}/cpu0/cpufreq/scaling_governor`),
     largestCache: cache === null ? null : `L${read(`${cache}/level`)} ${read(`${cache}/size`)}`,
+    caches: caches.flatMap((name) => cacheFrom((file) => read(`${cpu}/cpu0/cache/${name}/${file}`))),
   };
+}
+
+function cacheFrom(read: (file: string) => string | null): CacheSize[] {
+  const [level, type] = [read("level"), read("type")];
+  const kibibytes = /^(\d+)K$/.exec(read("size") ?? "")?.[1];
+  if (level === null || !/^\d$/.test(level) || kibibytes === undefined || type === "Instruction") return [];
+  return [{ name: `L${level}${type === "Data" ? "d" : ""}`, sizeBytes: Number(kibibytes) * 1024 }];
 }
 
 /** Bytes of the largest cache; null where the machine does not tell. */

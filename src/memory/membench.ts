@@ -64,6 +64,8 @@ export interface LatencyPoint {
   readonly medianNs: number;
   /** The best sample. */
   readonly bestNs: number;
+  /** The worst sample. */
+  readonly worstNs: number;
   /** Share of its processor that the thread had: below 1 other programs ran, and the times are too long. */
   readonly cpuShare: number;
 }
@@ -76,6 +78,10 @@ export interface LoadedPoint {
   readonly bytesPerSecond: number;
   /** The median latency meanwhile. */
   readonly medianNs: number;
+  /** The best sample of it. */
+  readonly bestNs: number;
+  /** The worst sample of it. */
+  readonly worstNs: number;
 }
 
 /** Random updates. */
@@ -237,7 +243,7 @@ class Bench {
       const samples = await this.#samples(() => chase.slice(this.#cpu(0)));
       const times = samples.map((sample) => sample.nanoseconds / sample.count);
       const { cpuShare } = rateOf(samples);
-      points.push({ workingSetBytes, medianNs: median(times), bestNs: Math.min(...times), cpuShare });
+      points.push({ workingSetBytes, ...spreadOf(times), cpuShare });
     }
     return points;
   }
@@ -365,7 +371,7 @@ class Bench {
       points.push({
         delay,
         bytesPerSecond: addRates(rates.map(rateOf)).perSecond,
-        medianNs: median(times.map((sample) => sample.nanoseconds / sample.count)),
+        ...spreadOf(times.map((sample) => sample.nanoseconds / sample.count)),
       });
     }
     return points;
@@ -394,6 +400,10 @@ function workingSets(sizeBytes: number, strideBytes: number): number[] {
   const sets: number[] = [];
   for (let set = 16 * 1024; set < sizeBytes; set *= 4) if (set >= 2 * strideBytes) sets.push(set);
   return [...sets, sizeBytes];
+}
+
+function spreadOf(times: readonly number[]): Pick<LatencyPoint, "medianNs" | "bestNs" | "worstNs"> {
+  return { medianNs: median(times), bestNs: Math.min(...times), worstNs: Math.max(...times) };
 }
 
 function rateOf(samples: readonly Slice[]): Rate {

@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 
 import type { Chart } from "../../tools/render/chart/chart.ts";
+import { environmentOf } from "../../src/memory/bench_environment.ts";
 import type { BenchResult } from "../../src/memory/membench.ts";
 import { benchCurves } from "../../tools/render/memory/membench_curves.ts";
+import { MadeUpMachine } from "./machines.ts";
 import { withNeeds } from "../needs.ts";
 import { drawCharts } from "../../tools/render/chart/draw.ts";
 
@@ -109,11 +111,44 @@ Deno.test({
   },
 });
 
-Deno.test("membench's curves mark the largest cache where the working sets reach on both sides of it", async () => {
-  const point = (workingSetBytes: number): object => ({ workingSetBytes, medianNs: 5, bestNs: 4, cpuShare: 1 });
-  const result = { name: "anonymous", latency: [point(1 << 20), point(256 << 20)], loaded: null };
-  const curves = async (cache: string | null): Promise<string> =>
-    await benchCurves([result] as unknown as readonly BenchResult[], cache);
-  assertStringIncludes(await curves("L3 32768K"), "L3 32 MiB");
-  for (const cache of ["L3 1048576K", "L3 <b>", null]) assert(!(await curves(cache)).includes("L3"), `${cache}`);
+const POINT = { medianNs: 50, bestNs: 40, worstNs: 90, cpuShare: 1 };
+const MEASURED = {
+  name: "anonymous",
+  latency: [{ ...POINT, workingSetBytes: 1 << 14 }, { ...POINT, workingSetBytes: 256 << 20 }],
+  loaded: [{ ...POINT, delay: 0, bytesPerSecond: 1e9 }],
+};
+
+Deno.test("membench's curves mark each cache that the working sets reach on both sides of, and no other", async () => {
+  const svg = await benchCurves([MEASURED] as unknown as readonly BenchResult[], [
+    { name: "L1d", sizeBytes: 48 << 10 },
+    { name: "L2", sizeBytes: 2 << 20 },
+    { name: "L3", sizeBytes: 1 << 30 },
+  ]);
+  for (const text of ["L1d 48 KiB", "L2 2 MiB"]) assertStringIncludes(svg, text);
+  assert(!svg.includes("L3"));
+  assertStringIncludes(svg, "prefers-color-scheme: dark");
+});
+
+Deno.test("membench's points have a line from their best sample to their worst", async () => {
+  const svg = await benchCurves([MEASURED] as unknown as readonly BenchResult[], []);
+  const spreads = svg.split('aria-label="rule"').slice(1).map((part) => part.split("</g>")[0]?.match(/<line/g)?.length);
+  assertEquals(spreads, [2, 1], "two working sets, one load");
+});
+
+Deno.test("the machine's caches of data are read with their levels; what is odd is left out", () => {
+  const machine = new MadeUpMachine();
+  const caches: readonly (readonly [level: string, type: string, size: string])[] = [
+    ["1", "Data", "48K"],
+    ["1", "Instruction", "32K"],
+    ["2", "Unified", "2048K"],
+    ["3", "Unified", "much"],
+  ];
+  for (const [i, [level, type, size]] of caches.entries()) {
+    const folder = `/sys/devices/system/cpu/cpu0/cache/index${i}`;
+    machine.file(`${folder}/level`, `${level}\n`).file(`${folder}/type`, `${type}\n`).file(
+      `${folder}/size`,
+      `${size}\n`,
+    );
+  }
+  assertEquals(environmentOf(machine).caches, [{ name: "L1d", sizeBytes: 49152 }, { name: "L2", sizeBytes: 2097152 }]);
 });

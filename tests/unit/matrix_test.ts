@@ -175,7 +175,7 @@ async function report(nodes: MatrixNodes): Promise<MatrixReport> {
   return {
     environment: {
       ...{ processor: "P", cpus: "0-6", isVirtual: false, kernel: "6.12", nodes: "0-3", hugePages: unknown },
-      ...{ governor: unknown, largestCache: unknown },
+      ...{ governor: unknown, largestCache: unknown, caches: [] },
     },
     nodes,
     method: OPTIONS,

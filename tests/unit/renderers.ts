@@ -179,12 +179,15 @@ const benchResults = (next: Next): unknown[] =>
     kind: next(),
     sizeBytes: 1 << 20,
     persistence: next(),
-    latency: [1, 2, 3].map((i) => ({ workingSetBytes: 4096 << i, medianNs: 10 * i * (n + 1) })),
+    latency: [1, 2, 3].map((i) => ({
+      workingSetBytes: 4096 << i,
+      ...{ medianNs: 10 * i * (n + 1), bestNs: 9 * i * (n + 1), worstNs: 12 * i * (n + 1) },
+    })),
     bandwidth: { copy: rate, read: rate, write: rate },
     durable: rate,
     gups: rate,
     hotGups: null,
-    loaded: [1, 2, 3].map((i) => ({ bytesPerSecond: i * 1e9, medianNs: 100 * i })),
+    loaded: [1, 2, 3].map((i) => ({ bytesPerSecond: i * 1e9, medianNs: 100 * i, bestNs: 90 * i, worstNs: 200 * i })),
   }));
 
 const environment = (next: Next): Record<string, unknown> => ({
@@ -454,11 +457,14 @@ export const RENDERERS: Readonly<Record<string, Readonly<Record<string, Renderer
     benchLines: { text: (next) => benchLines(made(benchResults(next))) },
   },
   "memory/membench_curves.ts": {
-    benchCurves: { file: (next) => benchCurves(made(benchResults(next)), next()) },
+    benchCurves: { file: (next) => benchCurves(made(benchResults(next)), [{ name: next(), sizeBytes: 12_000 }]) },
     benchPage: { file: (next) => benchPage("title", [next()], []) },
     benchHtml: {
       file: (next) =>
-        benchHtml(environmentLines(made(environment(next)), made(benchOptions)), made(benchResults(next)), next()),
+        benchHtml(environmentLines(made(environment(next)), made(benchOptions)), made(benchResults(next)), [{
+          name: next(),
+          sizeBytes: 12_000,
+        }]),
     },
   },
   "memory/interleave_weights.ts": {

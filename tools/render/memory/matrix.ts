@@ -106,7 +106,7 @@ export function matrixJson({ environment, nodes, method, cells }: MatrixReport):
   const spread = (value: Spread): Json => ({ ...value });
   return {
     schema: "membench-matrix/1",
-    environment: { ...environment },
+    environment: { ...environment, caches: environment.caches.map((one) => ({ ...one })) },
     method: { ...method, sizeBytes: String(method.sizeBytes), readPercents: [...method.readPercents] },
     processorNodes: nodes.processors.map(({ node, cpus }) => ({ node, cpus: [...cpus] })),
     memoryNodes: nodes.memories.map(({ node, totalBytes }) => ({ node, totalBytes: String(totalBytes) })),

@@ -110,7 +110,7 @@ export function benchJson(
   const { benchmarks, durationMs, strideBytes, threads, cpus, blockBytes } = options;
   return {
     schema: "membench/1",
-    environment: { ...environment },
+    environment: { ...environment, caches: environment.caches.map((one) => ({ ...one })) },
     method: { benchmarks: [...benchmarks], durationMs, strideBytes, threads, cpus: [...cpus], blockBytes },
     results: results.map((result): Json => ({
       name: result.name,
@@ -141,6 +141,10 @@ export function environmentSchema(): JsonObject {
     hugePages: textOrNull,
     governor: textOrNull,
     largestCache: textOrNull,
+    caches: {
+      type: "array",
+      items: closedObject({ name: { type: "string" }, sizeBytes: { type: "integer", minimum: 1 } }),
+    },
   });
 }
 
@@ -158,12 +162,14 @@ export function membenchSchema(): JsonObject {
     kind: { type: "string" },
     sizeBytes: { type: "string", pattern: "^[0-9]+$" },
     persistence: { enum: ["cache flush", "msync", "none"] },
-    latency: orNull(list({ workingSetBytes: integer, medianNs: number, bestNs: number, cpuShare: number })),
+    latency: orNull(
+      list({ workingSetBytes: integer, medianNs: number, bestNs: number, worstNs: number, cpuShare: number }),
+    ),
     bandwidth: orNull(closedObject(Object.fromEntries(kinds.map((kind) => [kind, closedObject(rate)])))),
     durable: orNull(closedObject(rate)),
     gups: orNull(updates),
     hotGups: orNull(updates),
-    loaded: orNull(list({ delay: integer, bytesPerSecond: number, medianNs: number })),
+    loaded: orNull(list({ delay: integer, bytesPerSecond: number, medianNs: number, bestNs: number, worstNs: number })),
   };
   return documentSchema("membench", [closedObject({
     schema: { const: "membench/1" },

@@ -6,6 +6,7 @@
 import { stripAnsiCode } from "@std/fmt/colors";
 
 import { formatBytes } from "../../../src/core/units.ts";
+import type { CacheSize } from "../../../src/memory/bench_environment.ts";
 import type { BenchResult } from "../../../src/memory/membench.ts";
 import type { Chart, RuleLayer } from "../chart/chart.ts";
 import { INK, INK_DARK, PAPER, PAPER_DARK } from "../chart/colors.ts";
@@ -16,19 +17,22 @@ import { benchLines } from "./membench.ts";
 /**
  * Both charts, one above the other; a chart without points is left out.
  *
- * @param cache level and size of the largest cache, as in `L3 32768K`: where it lies among the working sets; null where not known
+ * @param caches their sizes: where they lie among the working sets
  */
-export async function benchCurves(results: readonly BenchResult[], cache: string | null): Promise<string> {
-  return await drawCharts(benchCharts(results, cacheRule(results, cache)));
+export async function benchCurves(results: readonly BenchResult[], caches: readonly CacheSize[]): Promise<string> {
+  return await drawCharts(benchCharts(results, cacheRules(results, caches)));
 }
 
-/** A line at the size of a cache, where the working sets reach on both sides of it. */
-function cacheRule(results: readonly BenchResult[], cache: string | null): RuleLayer[] {
-  const [, level, kibibytes] = /^(L\d) (\d+)K$/.exec(cache ?? "") ?? [];
-  const value = Number(kibibytes ?? NaN) * 1024;
+/** A line at the size of each cache, where the working sets reach on both sides of it. */
+function cacheRules(results: readonly BenchResult[], caches: readonly CacheSize[]): RuleLayer[] {
   const sizes = results.flatMap(({ latency }) => (latency ?? []).map(({ workingSetBytes }) => workingSetBytes));
-  if (level === undefined || !(value > Math.min(...sizes) && value < Math.max(...sizes))) return [];
-  return [{ kind: "rule", axis: "x", value, name: `${level} ${formatBytes(value)}` }];
+  const [smallest, largest] = [Math.min(...sizes), Math.max(...sizes)];
+  return caches.filter(({ sizeBytes }) => sizeBytes > smallest && sizeBytes < largest).map(({ name, sizeBytes }) => ({
+    kind: "rule",
+    axis: "x",
+    value: sizeBytes,
+    name: `${name} ${formatBytes(sizeBytes)}`,
+  }));
 }
 
 function benchCharts(results: readonly BenchResult[], rules: readonly RuleLayer[]): Chart[] {
@@ -50,6 +54,7 @@ function benchCharts(results: readonly BenchResult[], rules: readonly RuleLayer[
           kind: "line" as const,
           name,
           points: (latency ?? []).map((point) => [point.workingSetBytes, point.medianNs] as const),
+          spread: (latency ?? []).map(({ bestNs, worstNs }) => [bestNs, worstNs] as const),
         })),
       ],
     },
@@ -61,6 +66,7 @@ function benchCharts(results: readonly BenchResult[], rules: readonly RuleLayer[
         kind: "line",
         name,
         points: (loaded ?? []).map((point) => [point.bytesPerSecond / 1e9, point.medianNs] as const),
+        spread: (loaded ?? []).map(({ bestNs, worstNs }) => [bestNs, worstNs] as const),
       })),
     },
   ];
@@ -77,9 +83,9 @@ function workingSets(results: readonly BenchResult[]): number[] {
 export async function benchHtml(
   environment: readonly string[],
   results: readonly BenchResult[],
-  cache: string | null,
+  caches: readonly CacheSize[],
 ): Promise<string> {
-  const charts = benchCharts(results, cacheRule(results, cache));
+  const charts = benchCharts(results, cacheRules(results, caches));
   return await benchPage("membench", [...environment, "", ...benchLines(results)], charts);
 }
 
