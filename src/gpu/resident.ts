@@ -77,6 +77,8 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
   readonly #rings: ResidentRing[] = [];
   /** By ring and place. */
   readonly #waiting: (Waiting | null)[][] = [];
+  /** By ring: the places that nobody uses. */
+  readonly #free: number[][] = [];
   readonly #resources: Disposable[] = [];
   readonly #freeAtEnd: (() => void)[] = [];
   readonly #drain = new AbortController();
@@ -151,7 +153,7 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
       return kernel;
     } catch (error) {
       await kernel.#ended;
-      kernel.#free();
+      kernel.#freeAll();
       throw error;
     }
   }
@@ -183,6 +185,7 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
       ringBlocks.set(ring.block, warp * RING_BLOCK.sizeBytes);
       this.#rings.push(ring);
       this.#waiting.push(Array.from({ length: places }, () => null));
+      this.#free.push(Array.from({ length: places }, (_, i) => places - 1 - i));
     }
     const pieceBytes = 2 ** Math.ceil(Math.log2(Math.max(this.transferBytes, driver.pageBytes)));
     const pieces = this.#own(Arena.allocate(driver, gpu, "pinned", warps * shape.lanes * pieceBytes));
@@ -372,11 +375,11 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
     if (error !== null) throw error;
   }
 
-  /** A ring whose next place is free, each in turn. */
+  /** A ring that has a free place, each in turn. */
   #freeRing(): number | null {
     for (let i = 0; i < this.#rings.length; i++) {
-      const which = (this.#turn + i) % this.#rings.length, ring = this.#rings[which];
-      if (ring !== undefined && this.#waiting[which]?.[ring.nextPlace] === null) return which;
+      const which = (this.#turn + i) % this.#rings.length;
+      if ((this.#free[which]?.length ?? 0) > 0) return which;
     }
     return null;
   }
@@ -391,8 +394,8 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
       this.#isTold = true;
       return Promise.reject(this.#over);
     }
-    const which = this.#freeRing(), ring = which === null ? undefined : this.#rings[which];
-    if (which === null || ring === undefined) {
+    const which = this.#freeRing() ?? 0, ring = this.#rings[which], place = this.#free[which]?.pop();
+    if (ring === undefined || place === undefined) {
       const { name } = this.direct.driver;
       return Promise.reject(
         new BusbarError("busy", `${name}: ${this.#inFlight} requests are in flight: ${what} finds no free place`, {
@@ -403,10 +406,9 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
       );
     }
     this.#turn = (which + 1) % this.#rings.length;
-    const place = ring.nextPlace;
     return new Promise<T>((resolve, reject) => {
       prepare(ring, place);
-      const number = ring.post(request);
+      const number = ring.post(place, request);
       const end = (completion: ResidentCompletion): void => {
         try {
           resolve(collect(completion, ring, place));
@@ -429,11 +431,12 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
       if (ring === undefined) continue;
       for (const [place, waiting] of places.entries()) {
         if (waiting === null) continue;
-        const completion = ring.completionOf(waiting.number);
+        const completion = ring.completionOf(place, waiting.number);
         if (completion === null) continue;
         // The bytes are taken before anybody else gets the place.
         waiting.end(completion, place);
         places[place] = null;
+        this.#free[which]?.push(place);
         this.#inFlight--;
         count++;
       }
@@ -684,7 +687,7 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
     throw this.#over;
   }
 
-  #free(): void {
+  #freeAll(): void {
     if (this.#isRunning) return;
     for (const one of this.#resources.splice(0).toReversed()) one[Symbol.dispose]();
   }
@@ -694,7 +697,7 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
     try {
       if (this.#resources.length > 0) await this.stop();
     } finally {
-      this.#free();
+      this.#freeAll();
     }
   }
 }

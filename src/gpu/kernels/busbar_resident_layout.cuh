@@ -25,7 +25,7 @@ enum bb_resident_outcome {
   BB_RESIDENT_OUTCOME_READ_ONLY = 7,
 };
 
-/* A request, written by the host; its number, modulo the ring, finds its place. */
+/* A request, written by the host; its number, modulo the ring, finds it. */
 struct __align__(16) bb_resident_request {
   unsigned int number; /* its number plus 1, which is written last */
   unsigned int operation; /* bb_resident_operation */
@@ -33,11 +33,11 @@ struct __align__(16) bb_resident_request {
   unsigned int blocks; /* read and write: how many blocks */
   unsigned int memory; /* list: which bb_resident_memory its bytes go to; 0 is the data area of the request's place */
   unsigned int segments; /* list: how many of the place's segments */
-  unsigned int reserved; /* 0 */
+  unsigned int place; /* where its data area, its segments and its completion are; more than mask: the low bits of it */
 };
 static_assert(sizeof(bb_resident_request) == 32, "bb_resident_request");
 
-/* What came of a request, at the same place of a second ring. */
+/* What came of the request of a place. */
 struct __align__(16) bb_resident_completion {
   unsigned int number; /* the request's number plus 1, which is written last */
   unsigned int outcome; /* bb_resident_outcome: the first that was not good */

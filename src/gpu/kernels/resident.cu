@@ -8,7 +8,8 @@
  * end the kernel; requests in flight then stay without a completion.
  *
  * Memory ordering. The host writes a request, and the data and segments that belong to it, before the request's number; the
- * number is loaded with acquire at system scope. A completion, and the data before it, are stored before its number, which
+ * number is loaded with acquire at system scope. A request is read once, when it is taken: then the host may write another
+ * one over it. There are no more requests in flight than places, so one that is not taken is never written over. A completion, and the data before it, are stored before its number, which
  * is a release at system scope. Lanes that share a request count it down with acquire and release, so the last one's release
  * covers what all of them moved.
  */
@@ -197,7 +198,7 @@ static __device__ bb_u32 take_requests(const bb_resident *job, const bb_resident
   if ((int)bb_lane() > first) takes = false;
   bb_u32 segments = 0, memory = 0;
   if (takes) {
-    one->place = number & ring->mask;
+    one->place = bb_load_relaxed(&request->place) & ring->mask;
     one->status = 0;
     one->begun_ns = bb_now_ns();
     if (operation == BB_RESIDENT_OPERATION_LIST) {

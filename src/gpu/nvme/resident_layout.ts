@@ -11,7 +11,7 @@ import { block, type BlockLayout, blocksHeader, enumText } from "./layout.ts";
 /** A request, in a ring in pinned host memory. */
 export const REQUEST_BLOCK: BlockLayout = block(
   "bb_resident_request",
-  "A request, written by the host; its number, modulo the ring, finds its place.",
+  "A request, written by the host; its number, modulo the ring, finds it.",
   [
     ["number", 4, "its number plus 1, which is written last"],
     ["operation", 4, "bb_resident_operation"],
@@ -19,14 +19,14 @@ export const REQUEST_BLOCK: BlockLayout = block(
     ["blocks", 4, "read and write: how many blocks"],
     ["memory", 4, "list: which bb_resident_memory its bytes go to; 0 is the data area of the request's place"],
     ["segments", 4, "list: how many of the place's segments"],
-    ["reserved", 4, "0"],
+    ["place", 4, "where its data area, its segments and its completion are; more than mask: the low bits of it"],
   ],
 );
 
 /** What came of a request, in pinned host memory. */
 export const COMPLETION_BLOCK: BlockLayout = block(
   "bb_resident_completion",
-  "What came of a request, at the same place of a second ring.",
+  "What came of the request of a place.",
   [
     ["number", 4, "the request's number plus 1, which is written last"],
     ["outcome", 4, "bb_resident_outcome: the first that was not good"],

@@ -56,6 +56,7 @@ const REQUEST = {
   blocks: fieldNamed(REQUEST_BLOCK, "blocks").offset,
   memory: fieldNamed(REQUEST_BLOCK, "memory").offset,
   segments: fieldNamed(REQUEST_BLOCK, "segments").offset,
+  place: fieldNamed(REQUEST_BLOCK, "place").offset,
 } as const;
 
 const COMPLETION = {
@@ -132,11 +133,6 @@ export class ResidentRing implements Disposable {
     return bytes;
   }
 
-  /** The place of the next request. Whether it is free, its user knows. */
-  get nextPlace(): number {
-    return this.#next & (this.#sizes.places - 1);
-  }
-
   /** The data area of a place. */
   dataOf(place: number): Uint8Array<ArrayBuffer> {
     const { dataBytes } = this.#sizes;
@@ -150,23 +146,24 @@ export class ResidentRing implements Disposable {
     return this.#bytes.subarray(at, at + sizeBytes);
   }
 
-  /** Writes a request into the next place, whose data and segments are there. Returns its number. */
-  post({ operation, lba = 0n, blocks = 0, memory = 0, segments = 0 }: ResidentRequest): number {
-    const number = this.#next, at = this.nextPlace * REQUEST_BLOCK.sizeBytes;
+  /** Writes a request, whose place has its data and segments and is free. Returns its number. */
+  post(place: number, { operation, lba = 0n, blocks = 0, memory = 0, segments = 0 }: ResidentRequest): number {
+    const number = this.#next, at = (number & (this.#sizes.places - 1)) * REQUEST_BLOCK.sizeBytes;
     this.#next = number + 1 >>> 0;
     this.#view.setUint32(at + REQUEST.operation, operation, true);
     this.#view.setBigUint64(at + REQUEST.lba, lba, true);
     this.#view.setUint32(at + REQUEST.blocks, blocks, true);
     this.#view.setUint32(at + REQUEST.memory, memory, true);
     this.#view.setUint32(at + REQUEST.segments, segments, true);
+    this.#view.setUint32(at + REQUEST.place, place, true);
     // Sequentially consistent: the kernel, which loads it with acquire, sees what was written before.
     Atomics.store(this.#words, (at + REQUEST.number) / 4, number + 1);
     return number;
   }
 
-  /** What came of a request; null while it is in flight. */
-  completionOf(number: number): ResidentCompletion | null {
-    const at = this.#completions + (number & (this.#sizes.places - 1)) * COMPLETION_BLOCK.sizeBytes;
+  /** What came of the request with this number at a place; null while it is in flight. */
+  completionOf(place: number, number: number): ResidentCompletion | null {
+    const at = this.#completions + place * COMPLETION_BLOCK.sizeBytes;
     if (Atomics.load(this.#words, (at + COMPLETION.number) / 4) >>> 0 !== number + 1 >>> 0) return null;
     return {
       outcome: this.#view.getUint32(at + COMPLETION.outcome, true),
