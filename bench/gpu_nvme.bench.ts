@@ -11,6 +11,7 @@ import { cpuUsage } from "node:process";
 import { openGpu } from "../src/gpu/cuda.ts";
 import type { DirectOptions, DirectResult } from "../src/gpu/nvme/direct_job.ts";
 import { NvmeDirect } from "../src/gpu/nvme_direct.ts";
+import { type RequestRates, requestRates } from "../src/gpu/resident_rates.ts";
 import { NvmeController } from "../src/nvme/driver/controller.ts";
 import { runIoJob } from "../src/nvme/jobs/io_job.ts";
 
@@ -121,4 +122,45 @@ for (const mode of ["thread", "warp", "grid"] as const) {
     perRing.toFixed(1)
   } commands a doorbell`;
   line(`submission by ${mode}`, figure, cost, null);
+}
+
+/** Requests a second by a launch for each, and by a kernel that stays: the best of some tries of each way. */
+async function byRequests(): Promise<RequestRates[]> {
+  await using controller = await NvmeController.open(DRIVE, { drive: true, lentQueues: 1 });
+  const namespace = await controller.namespace(1).geometry();
+  const places = await Promise.all(Array.from({ length: 256 }, async (_, i) => {
+    const lba = BigInt(i * 37 * TRANSFER_BLOCKS), bytes = new Uint8Array(TRANSFER_BLOCKS * namespace.blockBytes);
+    await controller.namespace(1).read(lba, bytes);
+    return { lba, bytes };
+  }));
+  const maxTransferBytes = await controller.maxTransferBytes();
+  using gpu = openGpu(`soft:cuda?memory=64MiB&threads=1`);
+  await using direct = await NvmeDirect.open(controller.driver, gpu, { mode: "warp", depth: 32 });
+  const job = { namespace, maxTransferBytes, transferBlocks: TRANSFER_BLOCKS, places, depth: 32 };
+  const rates: RequestRates[] = [];
+  for (let i = 0; i < TRIES; i++) {
+    for (
+      const [way, one] of (await requestRates(direct, { ...job, durationMs: DURATION_MS, timeoutMs: 10_000 })).entries()
+    ) {
+      if (one.wrong > 0) throw new Error(`${one.wrong} requests brought other bytes`);
+      const best = rates[way];
+      if (best === undefined || one.requests / one.elapsedMs > best.requests / best.elapsedMs) rates[way] = one;
+    }
+  }
+  return rates;
+}
+
+const requests = await byRequests();
+const launched = requests[0];
+for (const { way, inFlight, requests: count, elapsedMs, latency, cpuSeconds } of requests) {
+  const rate = count / elapsedMs * 1000;
+  const times = launched === undefined
+    ? ""
+    : `${(rate / (launched.requests / launched.elapsedMs * 1000)).toFixed(1)} × launches`;
+  const half = `${(latency.percentile(50) / 1000).toFixed(1)} µs for half of them`;
+  console.log(
+    `requests by ${way}, ${inFlight} in flight`.padEnd(34) +
+      ` ${Math.round(rate)} /s`.padStart(12) +
+      `  ${(cpuSeconds / count * 1e6).toFixed(1)} µs of processor  ${half}  ${times}`,
+  );
 }

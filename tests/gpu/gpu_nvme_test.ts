@@ -6,6 +6,7 @@ import { BusbarError } from "../../src/core/error.ts";
 import { Cuda } from "../../src/gpu/cuda.ts";
 import { openCudaDriver } from "../../src/gpu/driver.ts";
 import { NvmeDirect } from "../../src/gpu/nvme_direct.ts";
+import { ResidentKernel } from "../../src/gpu/resident.ts";
 import { BlockPattern } from "../../src/nvme/jobs/pattern.ts";
 import { openController } from "../soft/nvme_device.ts";
 
@@ -54,3 +55,26 @@ for (
     },
   });
 }
+
+const residentTitle = "a kernel that stays on silicon writes and reads a software controller by requests";
+Deno.test({
+  name: reason === null ? residentTitle : `${residentTitle} (not run: ${reason})`,
+  ignore: reason !== null,
+  sanitizeResources: false,
+  sanitizeOps: false,
+  fn: async () => {
+    await using one = await openController("size=16MiB", { lentQueues: 1 });
+    using gpu = Cuda.open(0, openCudaDriver(""));
+    await using direct = await NvmeDirect.open(one.driver, gpu, { registersAreMemory: true });
+    const namespace = await one.controller.namespace(1).geometry();
+    const pattern = new BlockPattern(12, namespace.blockBytes);
+    const maxTransferBytes = await one.controller.maxTransferBytes();
+    await using resident = await ResidentKernel.start(direct, namespace, maxTransferBytes, { mayWrite: true });
+    for (let lba = 0n; lba < 2048n; lba += 8n) {
+      const bytes = new Uint8Array(4096);
+      pattern.fill(bytes, lba);
+      await resident.write(lba, bytes);
+      assertEquals(pattern.check(await resident.read(lba, 8), lba), null);
+    }
+  },
+});

@@ -60,6 +60,9 @@ Deno.test("bad input is one line, a remedy and its exit status", async () => {
     [["soft:nvme", "read", "--depth", "64"], 2, "usage", "a warp keeps at most 32 commands in flight"],
     [["soft:nvme?mqes=31", "read", "--depth", "200", "--mode", "grid"], 2, "usage", "queues have 32 entries"],
     [["soft:nvme?queues=2", "read", "--queues", "4"], 2, "usage", "queues are lent"],
+    [["soft:nvme", "resident", "--mode", "thread"], 2, "usage", "requests are served by warps"],
+    [["soft:nvme", "resident", "--tier", "2"], 2, "usage", "requests bring data to host memory"],
+    [["soft:nvme", "resident", "--html", "/tmp/x.html"], 2, "usage", "resident draws no charts"],
     [["soft:nvme", "cat", "/file", "--svg", "/tmp/x.svg"], 2, "usage", "cat draws no charts"],
     [["soft:nvme?ms=8", "read"], 3, "unsupported", "its blocks have metadata"],
     [["soft:nvme", "read", "--gpu", noMap(800)], 3, "permission", "(800 "],
@@ -106,6 +109,22 @@ Deno.test("paths measures every way that there is, and says of each other one wh
   ]);
   assertEquals(noCopy.code, 1, noCopy.stdout);
   assertStringIncludes(noCopy.stderr, "(700 ");
+});
+
+Deno.test("a kernel that stays and launches are compared, and each request's bytes are checked", async () => {
+  for (const more of [[], ["--mode", "grid", "--depth", "48", "--block-size", "512"]]) {
+    const args = ["soft:nvme?size=1MiB", "resident", "--duration", "30ms", "--random", "5", "--json", ...more];
+    const { code, stdout, stderr } = await runTool("gpu_nvme", args);
+    assertEquals(code, 0, stderr);
+    const document = JSON.parse(stdout);
+    assertEquals(schemaErrors(schema, document), "");
+    const depth = more.length === 0 ? 32 : 48;
+    assertEquals(
+      document.ways.map(({ way, inFlight, wrong }: Record<string, unknown>) => [way, inFlight, wrong]),
+      [["launch", 1, 0], ["resident", 1, 0], ["resident", depth, 0]],
+    );
+    for (const { requests } of document.ways) assert(requests > 0);
+  }
 });
 
 Deno.test("figures are drawn: ways as bars, times of commands as histograms", async () => {

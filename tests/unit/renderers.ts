@@ -27,6 +27,7 @@ import { gpuNvmeLines, methodLines } from "../../tools/render/gpu/gpu_nvme.ts";
 import { gpuNvmeHtml, gpuNvmeSvg, pathsCharts } from "../../tools/render/gpu/gpu_nvme_charts.ts";
 import { catLines, loadLines } from "../../tools/render/gpu/gpu_nvme_files.ts";
 import { pathsLines, pathsMethodLines } from "../../tools/render/gpu/gpu_nvme_paths.ts";
+import { residentMethodLines } from "../../tools/render/gpu/gpu_nvme_resident.ts";
 import { countedLines, ptxLines } from "../../tools/render/gpu/soft_cuda.ts";
 import { eventLine, healthLines } from "../../tools/render/health/health.ts";
 import { damonLines } from "../../tools/render/memory/damon_config.ts";
@@ -351,6 +352,9 @@ export const RENDERERS: Readonly<Record<string, Readonly<Record<string, Renderer
   "gpu/gpu_nvme_paths.ts": {
     pathsMethodLines: { text: (next) => pathsMethodLines(made({ ...direct(next), durationMs: 1 })) },
     pathsLines: { text: (next) => pathsLines(ways(next)) },
+  },
+  "gpu/gpu_nvme_resident.ts": {
+    residentMethodLines: { text: (next) => residentMethodLines(made({ ...direct(next), durationMs: 1, places: 1 })) },
   },
   "gpu/gpu_nvme_files.ts": {
     catLines: {
@@ -757,6 +761,7 @@ export const NO_STRANGERS_TEXT: Readonly<Record<string, readonly string[]>> = {
   "chart/colors.ts": ["seriesColor"],
   "fleet/fleet_text.ts": ["silentGroups"],
   "gpu/gpu_nvme_charts.ts": ["timesCharts"],
+  "gpu/gpu_nvme_resident.ts": ["residentLines"],
   "markup.ts": ["withoutControls", "escapeMarkup"],
   "memory/damon_config.ts": ["damonRequest"],
   "memory/matrix.ts": ["matrixPicture"],
