@@ -8,6 +8,7 @@ import { cpuUsage } from "node:process";
 
 import { Histogram } from "../core/histogram.ts";
 import type { NamespaceGeometry } from "../nvme/tables/identity.ts";
+import { FileKernels } from "./nvme/file_kernels.ts";
 import type { NvmeDirect } from "./nvme_direct.ts";
 import { ResidentKernel } from "./resident.ts";
 
@@ -99,27 +100,32 @@ async function measured(
  * Reads by a launch for each request, then by requests to a kernel that stays: one in flight, as launches on one queue are,
  * and `depth` in flight.
  *
- * @throws {BusbarError} as {@linkcode NvmeDirect.run} and {@linkcode ResidentKernel.read} do
+ * @throws {BusbarError} as {@linkcode FileKernels.gather} and {@linkcode ResidentKernel.read} do
  */
 export async function requestRates(direct: NvmeDirect, job: RequestRatesJob): Promise<RequestRates[]> {
   const { namespace, transferBlocks, depth, timeoutMs, signal } = job;
   const rates: RequestRates[] = [];
-  const into = new Uint8Array(transferBlocks * namespace.blockBytes);
-  const launch: Read = async ({ lba }) => {
-    const range = { namespace, lba, blocks: BigInt(transferBlocks), transferBlocks, timeoutMs, signal };
-    await direct.run({ ...range, operation: "read", onRead: (_lba, bytes) => into.set(bytes) });
-    return into;
-  };
-  rates.push(await measured("launch", 1, job, launch));
+  const sizeBytes = transferBlocks * namespace.blockBytes;
+  {
+    // The leanest launch that there is: no times of commands are collected.
+    using kernels = new FileKernels(direct, namespace, job.maxTransferBytes);
+    using arena = kernels.allocate("pinned", sizeBytes);
+    const launch: Read = async ({ lba }) => {
+      const run = { offset: Number(lba) * namespace.blockBytes, destination: 0, sizeBytes };
+      await kernels.gather([run], arena, { timeoutMs, signal });
+      return await arena.read(0, sizeBytes);
+    };
+    rates.push(await measured("launch", 1, job, launch));
+  }
   await using resident = await ResidentKernel.start(direct, namespace, job.maxTransferBytes, {
     places: 2 ** Math.ceil(Math.log2(depth)),
-    dataBytes: 2 ** Math.ceil(Math.log2(transferBlocks * namespace.blockBytes)),
+    dataBytes: 2 ** Math.ceil(Math.log2(sizeBytes)),
     timeoutMs,
     signal,
   });
   const memory: Uint8Array<ArrayBuffer>[] = [];
   const read: Read = async ({ lba }) => {
-    const mine = memory.pop() ?? new Uint8Array(transferBlocks * namespace.blockBytes);
+    const mine = memory.pop() ?? new Uint8Array(sizeBytes);
     const bytes = await resident.read(lba, transferBlocks, { into: mine });
     // Compared before anything else runs.
     memory.push(mine);

@@ -70,7 +70,6 @@ export const EXAMPLES: Readonly<Record<string, readonly (readonly [purpose: stri
     ["write a pattern by kernels, and verify it", "gpu_nvme soft:nvme write --pattern 7 --write"],
     ["compare all ways from a drive to the GPU", "gpu_nvme soft:nvme paths --html ways.html"],
     ["measure random reads for two seconds", "gpu_nvme soft:nvme bench --random --duration 2s"],
-    ["compare a kernel that stays with a launch for each request", "gpu_nvme soft:nvme resident --duration 2s"],
   ],
   health: [
     ["look at all devices every ten seconds", "health --watch"],
