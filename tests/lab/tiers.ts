@@ -8,6 +8,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { Deadline, waitFor } from "../../src/core/deadline.ts";
 import { thisMachine } from "../../src/core/host.ts";
 import { readTierState } from "../../src/memory/tiers.ts";
+import { matrixSchema } from "../../tools/render/memory/matrix.ts";
 import { tieringSchema } from "../../tools/render/memory/tiering.ts";
 import { runTool, toolArgs } from "../soft/tool.ts";
 import { schemaErrors } from "../unit/schema.ts";
@@ -108,6 +109,16 @@ interface DamonState {
   readonly owner: string;
   readonly kdamonds: readonly { readonly schemes: readonly { readonly appliedBytes: string }[] }[];
 }
+
+/** Memory of node 0 is three times as fast as that of node 1. */
+const MATRIX = JSON.stringify({
+  schema: "membench-matrix/1",
+  memoryNodes: [{ node: 0 }, { node: 1 }],
+  cells: [[0, 30e9], [1, 10e9]].map(([memoryNode, median]) => ({
+    ...{ processorNode: 0, memoryNode, reason: null },
+    bandwidth: [100, 0].map((readPercent) => ({ readPercent, bytesPerSecond: { median } })),
+  })),
+});
 
 /** Registers the tests. */
 export function tiersTests(lab: Lab): void {
@@ -220,6 +231,96 @@ export function tiersTests(lab: Lab): void {
   function settings(): unknown {
     return readTierState(thisMachine).settings.map(({ setting, value }) => [setting.name, value]);
   }
+
+  lab.test(
+    "the matrix measures both memories from the only processors: while it does, numa_maps shows its pages on that node",
+    async () => {
+      const args = ["matrix", "--size", "8MiB", "--duration", "1ms", "--reads", "100,0", "--json"];
+      await using child = new Deno.Command(Deno.execPath(), {
+        args: toolArgs("membench", args),
+        stdin: "null",
+        stdout: "piped",
+        stderr: "piped",
+      }).spawn();
+      let isOver = false;
+      const ended = child.output().finally(() => isOver = true);
+      const seen = new Set<string>();
+      while (!isOver) {
+        const maps = await read(`/proc/${child.pid}/numa_maps`).catch(() => "");
+        for (const [, node, place] of maps.matchAll(/ bind:(\d) .*dirty=2048 .*\bN(\d)=2048\b/g)) {
+          seen.add(`${node} on ${place}`);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      const { code, stdout, stderr } = await ended;
+      assertEquals(code, 0, new TextDecoder().decode(stderr));
+      assertEquals([...seen].sort(), ["0 on 0", "1 on 1"]);
+      const document = JSON.parse(new TextDecoder().decode(stdout));
+      assertEquals(schemaErrors(matrixSchema(), document), "");
+      // As numactl -H has them: both processors on node 0, node 1 memory only.
+      assertMatch(await output("numactl", "-H"), /^node 0 cpus: 0 1\s*$/m);
+      assertEquals(document.processorNodes, [{ node: 0, cpus: [0, 1] }]);
+      assertEquals(document.memoryNodes.map(({ node }: { node: number }) => node), [0, 1]);
+      assertEquals(document.leftOut, [{ node: 1, reason: "no processors" }]);
+      for (const { processorNode, latencyNs, bandwidth, reason } of document.cells) {
+        assertEquals([processorNode, bandwidth.length, reason], [0, 2, null]);
+        assert(
+          latencyNs.min > 0 &&
+            bandwidth.every((one: { bytesPerSecond: { min: number } }) => one.bytesPerSecond.min > 0),
+        );
+      }
+    },
+    { timeoutMs: 120_000, isLong: true },
+  );
+
+  lab.test(
+    "weights of a matrix are applied: the kernel interleaves pages in their ratio, and restore puts back what was there",
+    async () => {
+      const folder = "/sys/kernel/mm/mempolicy/weighted_interleave";
+      const state = async (): Promise<string[]> =>
+        await Promise.all(
+          (await list(folder)).sort().map(async (name) => `${name} ${await read(`${folder}/${name}`)}`),
+        );
+      const before = await state();
+      await Deno.writeTextFile("/tmp/matrix.json", MATRIX);
+      const args = ["weights", "--from", "/tmp/matrix.json", "--apply", "--json"];
+      let applied = await runTool("tiering", args);
+      if (before.some((line) => line.endsWith(" true"))) {
+        // This machine's firmware tells no bandwidths, so the kernel could not go back to its own weights.
+        assertEquals(applied.code, 3, applied.stdout);
+        assertStringIncludes(applied.stderr, "could not be put back into automatic mode");
+        assertEquals(await state(), before);
+        applied = await runTool("tiering", [...args, "--force"]);
+      }
+      assertEquals(applied.code, 0, applied.stderr);
+      const document = JSON.parse(applied.stdout);
+      assertEquals(schemaErrors(tieringSchema(), document), "");
+      assertEquals(document.nodes.map(({ weight, current }: Record<string, unknown>) => [weight, current]), [[3, "3"], [
+        1,
+        "1",
+      ]]);
+      assertEquals(await read(`${folder}/node0`), "3");
+      // set_mempolicy(MPOL_WEIGHTED_INTERLEAVE), 4000 pages.
+      const script = `
+import ctypes, mmap
+area = mmap.mmap(-1, 4000 * 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+area.madvise(15)
+assert ctypes.CDLL(None).syscall(238, 6, ctypes.byref(ctypes.c_ulong(3)), 65) == 0
+for page in range(4000): area[page * 4096] = 1
+for line in open("/proc/self/numa_maps"):
+    if "anon=4000 " in line or "anon=4001 " in line: print(line)
+`;
+      const maps = await output("python3", "-c", script);
+      const pages = [0, 1].map((node) => Number(new RegExp(`\\bN${node}=(\\d+)`).exec(maps)?.[1] ?? NaN));
+      assert(Math.abs((pages[0] ?? NaN) - 3000) < 20 && Math.abs((pages[1] ?? NaN) - 1000) < 20, maps);
+      await tool("restore", "--kept", "tiering-weights");
+      assertEquals(
+        (await state()).filter((line) => line.startsWith("node")),
+        before.filter((line) => line.startsWith("node")),
+      );
+    },
+    { timeoutMs: 120_000, isLong: true },
+  );
 
   lab.test(
     "the guide's tables from one command: its workloads in its cases, DAMON by cgroup as well as global",
