@@ -15,7 +15,7 @@ import { NVME_REGISTERS } from "../src/nvme/tables/registers.ts";
 import { openPciDevice } from "../src/pci/open_device.ts";
 import { CLASS_NVME, type PciFunction } from "../src/pci/function.ts";
 import { openWritableBar, readRegister, writeRegister } from "../src/pci/register_access.ts";
-import { accessBytes, barIndex, timeOption, unsigned } from "./cli/arguments.ts";
+import { accessBytes, barIndex, suggesting, timeOption, unsigned } from "./cli/arguments.ts";
 import { note, print, printJson, printSchema } from "./cli/output.ts";
 import { accessJson, accessLines, accessSchema, type RegisterAccess } from "./render/pci/register_access.ts";
 import { documentSchema, interruption, run } from "./cli/run.ts";
@@ -75,7 +75,12 @@ export const command: CommandUnknownOpts = new Command("mmio")
   .description("Read or write one register in a BAR, or wait until it has a value. One access of exactly its width.")
   .argument("[device]", "PCI address, soft:NAME, or file:RECORDING (read only)")
   .addArgument(new Argument("[action]", "what to do").choices(["read", "write", "poll"] as const))
-  .argument("[register]", "its offset (0x24), or its name where a table knows it (AQA of an NVMe controller)")
+  .addArgument(
+    suggesting(
+      new Argument("[register]", "its offset (0x24), or its name where a table knows it (AQA of an NVMe controller)"),
+      NVME_REGISTERS.rows.map(({ name }) => name),
+    ),
+  )
   .argument("[value]", "what to write, or to wait for")
   .option("--bar <n>", "which BAR", barIndex, 0)
   .option("--width <bytes>", "width of the access; the register's own, or 4", accessBytes)

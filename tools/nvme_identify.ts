@@ -3,7 +3,7 @@
  * @module
  */
 
-import { Command, type CommandUnknownOpts } from "@commander-js/extra-typings";
+import { Command, type CommandUnknownOpts, Option } from "@commander-js/extra-typings";
 
 import { BusbarError, systemError } from "../src/core/error.ts";
 import { parseLocator } from "../src/core/locator.ts";
@@ -12,7 +12,7 @@ import { type FetchedPage, fetchPage, fetchReport, type NvmeReport } from "../sr
 import { pageFileName, readPageFiles } from "../src/nvme/jobs/page_file.ts";
 import { NVME_PAGES, type NvmePage, pageNamed } from "../src/nvme/tables/pages.ts";
 import { onlyWith } from "./cli/applicable.ts";
-import { wholeNumber } from "./cli/arguments.ts";
+import { suggesting, wholeNumber } from "./cli/arguments.ts";
 import { writeOutput } from "./cli/files.ts";
 import { type AccessPath, type Detail, reportLines } from "./render/nvme/nvme_identify.ts";
 import { nvmeIdentifySchema, reportJson } from "./render/nvme/nvme_identify_json.ts";
@@ -32,7 +32,12 @@ export const command: CommandUnknownOpts = new Command("nvme_identify")
   .option("--logs", "the logs too")
   .option("--features", "the features too")
   .option("--all", "every field of every page, not only an overview")
-  .option("--page <name>", "only this page, every field: id-ctrl, smart, … (--page help lists them)")
+  .addOption(
+    suggesting(
+      new Option("--page <name>", "only this page, every field: id-ctrl, smart, … (--page help lists them)"),
+      NVME_PAGES.map(({ name }) => name),
+    ),
+  )
   .option("--raw <file>", "with --page: write its bytes to a file, as nvme -o binary does; - is standard output")
   .option("--save <folder>", "write every page that was read to a file in this folder")
   .option("--no-iommu", "drive an unbound controller although nothing keeps it from other memory")

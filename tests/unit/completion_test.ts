@@ -37,6 +37,10 @@ const TYPED: readonly (readonly [string, readonly string[]])[] = [
     ...["dump_bar0", "--save", "FOLDER/some-file", "--bar", "2", "--force"],
   ]],
   ["busbar completion fi»", ["completion", "fish"]],
+  ["busbar nvme_identify --page sma»", ["nvme_identify", "--page", "smart"]],
+  ["busbar mmio soft:nvme re» AQ»", ["mmio", "soft:nvme", "read", "AQA"]],
+  ["busbar nvme_io soft:nvme ben»", ["nvme_io", "soft:nvme", "bench"]],
+  ["busbar membench matr» --rea»", ["membench", "matrix", "--reads"]],
 ];
 
 /** Types into a shell on a terminal of its own (script(1)) and returns what a function `busbar` was called with. */

@@ -25,7 +25,7 @@ _NAME_list() { # KIND WORD
 
 _NAME() {
   # Bash splits words at : and =, which addresses and options have in them; so the line is split again, at blanks.
-  local line=${COMP_LINE:0:COMP_POINT} path=/ position=0 dashes= wanted= value= word kinds current prefix=
+  local line=${COMP_LINE:0:COMP_POINT} path=/ position=0 dashes= wanted= value= word= kinds current prefix= kind=
   local -a words
   read -ra words <<<"$line"
   [[ $line == *[[:blank:]] ]] && words+=("")
@@ -48,10 +48,12 @@ _NAME() {
   done
   COMPREPLY=()
   if [[ $wanted ]]; then
+    kind=${wanted#\?}
     mapfile -t COMPREPLY < <(_NAME_list "${wanted#\?}" "$current")
     [[ $wanted == \?* ]] || kinds=none
   elif [[ ! $dashes && $current == -*=* ]]; then
     value=${_NAME_values["$path ${current%%=*}"]}
+    kind=${value#\?}
     prefix=${current%%=*}=
     current=${current#*=}
     mapfile -t COMPREPLY < <(_NAME_list "${value#\?}" "$current")
@@ -67,7 +69,8 @@ _NAME() {
       word=${kinds[position]}
       [[ ! $word && ${#kinds[@]} != 0 && ${kinds[${#kinds[@]} - 1]} == *\* ]] && word=${kinds[${#kinds[@]} - 1]}
       [[ $word == command\* && $position -ge ${#kinds[@]} ]] && word=file
-      mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(_NAME_list "${word%\*}" "$current")
+      kind=${word%\*}
+      mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(_NAME_list "$kind" "$current")
     fi
   fi
   # Readline replaces what comes behind the last of these.
@@ -78,7 +81,9 @@ _NAME() {
     prefix=${current%"${current##*:}"}
     COMPREPLY=("${COMPREPLY[@]#"$prefix"}")
   fi
-  # A file name goes on, and so do file: and an option that ends with =.
+  # A file name goes on, and so do file: and an option that ends with =. A word of the tool's own does not, although
+  # there may be a folder of that name.
+  [[ $kind == =* || " ${_NAME_commands["$path"]} " == *" ${COMPREPLY[0]} "* ]] && return 0
   [[ ${#COMPREPLY[@]} == 1 && ( -d ${COMPREPLY[0]} || ${COMPREPLY[0]} == *: ) ]] && compopt -o nospace
   [[ ${#COMPREPLY[@]} == 1 && -d ${COMPREPLY[0]} ]] && COMPREPLY=("${COMPREPLY[0]}/")
   return 0
