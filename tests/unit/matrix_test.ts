@@ -204,6 +204,9 @@ Deno.test("a matrix as text, JSON, heat maps and a page: every number, its sprea
   assertEquals(svg.match(/>unknown</g)?.length, 6, "both processors, three quantities");
   assert(!/NaN|undefined|Infinity/.test(svg));
   const page = await matrixPage(made);
+  // On a telephone text and pictures scroll in their own boxes, and stay large enough to read.
+  assertMatch(page, /pre, \.charts \{ overflow-x: auto \} svg \{[^}]*min-width: 560px/);
+  assertMatch(page, /<div class="charts"><svg [^]*<\/svg>\s*<\/div>/);
   for (const part of ["membench matrix", "GB/s, 100 % reads", "</svg>", "prefers-color-scheme: dark"]) {
     assertStringIncludes(page, part);
   }

@@ -96,10 +96,10 @@ export async function benchPage(title: string, text: readonly string[], charts: 
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>${title}</title>
 <style>:root { color-scheme: light dark }
 body { font-family: sans-serif; max-width: 60em; margin: 2em auto; padding: 0 12px; background: ${PAPER}; color: ${INK} }
-pre { overflow-x: auto } svg { max-width: 100%; height: auto }
+pre, .charts { overflow-x: auto } svg { width: 100%; max-width: 720px; min-width: 560px; height: auto }
 @media screen and (prefers-color-scheme: dark) { body { background: ${PAPER_DARK}; color: ${INK_DARK} } }</style>
 <h1>${title}</h1>
 <pre>${lines.join("\n")}</pre>
-${await drawCharts(charts)}</html>
+<div class="charts">${await drawCharts(charts)}</div></html>
 `;
 }
