@@ -203,6 +203,9 @@ Deno.test("a matrix as text, JSON, heat maps and a page: every number, its sprea
   assertEquals(maps.map((map) => map.match(/<rect/g)?.length), [4, 4, 4], "a map for each quantity, known cells only");
   assertEquals(svg.match(/>unknown</g)?.length, 6, "both processors, three quantities");
   assert(!/NaN|undefined|Infinity/.test(svg));
+  for (const legend of ["latency, ns: light 10, dark 20", "bandwidth, GB/s: light 2, dark 6"]) {
+    assertStringIncludes(svg, legend);
+  }
   const page = await matrixPage(made);
   // On a telephone text and pictures scroll in their own boxes, and stay large enough to read.
   assertMatch(page, /pre, \.charts \{ overflow-x: auto \} svg \{[^}]*min-width: 560px/);

@@ -60,6 +60,8 @@ interface Quantity {
   readonly title: string;
   readonly of: (cell: MatrixCell) => Spread | null;
   readonly text: (value: number) => string;
+  /** What it is divided by to have the unit of the title. */
+  readonly unit: number;
 }
 
 function quantities({ method }: MatrixReport): Quantity[] {
@@ -67,11 +69,12 @@ function quantities({ method }: MatrixReport): Quantity[] {
   return [
     ...method.strideBytes === null
       ? []
-      : [{ title: "latency, ns", of: (cell: MatrixCell): Spread | null => cell.latencyNs, text: nanoseconds }],
+      : [{ title: "latency, ns", of: (cell: MatrixCell): Spread | null => cell.latencyNs, text: nanoseconds, unit: 1 }],
     ...method.readPercents.map((percent, i) => ({
       title: `bandwidth, GB/s, ${percent} % reads`,
       of: (cell: MatrixCell): Spread | null => cell.bandwidth?.[i] ?? null,
       text: (value: number): string => (value / 1e9).toFixed(2),
+      unit: 1e9,
     })),
   ];
 }
@@ -158,7 +161,7 @@ export function matrixSchema(): JsonObject {
 
 function matrixCharts(report: MatrixReport): Chart[] {
   const { processors, memories } = report.nodes;
-  return quantities(report).map(({ title, of, text }) => ({
+  return quantities(report).map(({ title, of, text, unit }) => ({
     title,
     x: { title: "memory", scale: "band" },
     y: { title: "processors", scale: "band" },
@@ -173,7 +176,7 @@ function matrixCharts(report: MatrixReport): Chart[] {
           return {
             x: `node ${memory.node}`,
             y: `node ${node}`,
-            value: spread?.median ?? null,
+            value: spread === null ? null : spread.median / unit,
             text: spread === null ? "unknown" : text(spread.median),
           };
         })
