@@ -12,7 +12,7 @@ import { failsWith } from "./nvme_device.ts";
 
 withGpuLibraries();
 
-const SEEDS = Number(Deno.env.get("BUSBAR_WEAK_SEEDS") ?? 100);
+const SEEDS = Number(Deno.env.get("BUSBAR_WEAK_SEEDS") ?? 350);
 /** Of which one at least must fail without the fence. */
 const MOST_SEEDS = 40;
 
