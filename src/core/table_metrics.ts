@@ -20,7 +20,11 @@ export interface TableMetrics {
   counter(name: string, help: string, field: string, times?: bigint): TableMetric;
 }
 
-/** @param prefix what the names begin with: `busbar_nvme` */
+/**
+ * Makers of metrics of one kind of device.
+ *
+ * @param prefix what the names begin with: `busbar_nvme`
+ */
 export function tableMetrics(prefix: string): TableMetrics {
   return {
     gauge: (name, help, read) => ({ name: `${prefix}_${name}`, type: "gauge", help, read }),
