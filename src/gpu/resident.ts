@@ -12,23 +12,20 @@ import type { FileMap } from "./files/file_map.ts";
 import type { CatResult, TakeBytes } from "./cat_file.ts";
 import residentPtx from "./kernels/resident.ptx" with { type: "text" };
 import { type LoadedModel, loadModel, type LoadModelOptions } from "./load_model.ts";
-import type { PinnedBuffer } from "./memory.ts";
 import { Arena, type ArenaPlace } from "./nvme/arena.ts";
 import { SEGMENT_BLOCK } from "./nvme/file_layout.ts";
 import { type FileKernelOptions, fileTransferBytes, type RunReader } from "./nvme/file_kernels.ts";
 import { DEFAULT_TIMEOUT_MS } from "./nvme/job_block.ts";
 import { BlockView } from "./nvme/layout.ts";
 import { requestError } from "./nvme/resident_errors.ts";
-import { MEMORY_BLOCK, RESIDENT_BLOCK, RESIDENT_OPERATIONS, RING_BLOCK } from "./nvme/resident_layout.ts";
+import { LIST_SEGMENTS, ResidentFiles } from "./nvme/resident_files.ts";
+import { RESIDENT_BLOCK, RESIDENT_OPERATIONS, RING_BLOCK } from "./nvme/resident_layout.ts";
+import { MEMORIES, ResidentMemories } from "./nvme/resident_memories.ts";
 import { type ResidentCompletion, type ResidentRequest, ResidentRing } from "./nvme/resident_ring.ts";
-import { type ByteRun, planSegments, runsOf, type SegmentPlan } from "./nvme/segments.ts";
+import type { ByteRun, SegmentPlan } from "./nvme/segments.ts";
 import type { NvmeDirect } from "./nvme_direct.ts";
 
 const OPERATION = "serve requests by a kernel that stays";
-/** Segments that one request may have: 8 MiB of 128 KiB each. */
-const LIST_SEGMENTS = 64;
-/** Rows of the table of memories. The first one is not used. */
-const MEMORIES = 17;
 const USUAL_PLACES = 64;
 const USUAL_DATA_BYTES = 64 << 10;
 const USUAL_IDLE_NS = 20_000;
@@ -84,8 +81,8 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
   readonly #drain = new AbortController();
   readonly #now = new AbortController();
   readonly #silenceMs: number;
-  #memories: PinnedBuffer | null = null;
-  readonly #memoryUsers: { arena: Arena; users: number }[] = [];
+  readonly #files: ResidentFiles;
+  #memories: ResidentMemories | null = null;
   #ended: Promise<void> = Promise.resolve();
   #isRunning = false;
   #isPolling = false;
@@ -130,6 +127,17 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
     this.namespace = namespace;
     this.dataBytes = dataBytes;
     this.#options = options;
+    this.#files = new ResidentFiles({
+      name: driver.name,
+      namespace,
+      pageBytes: driver.pageBytes,
+      dataBytes,
+      transferBytes: this.transferBytes,
+      places: places * shape.blocks * shape.threads / 32,
+      hasRoom: () => this.#freeRing() !== null,
+      room: () => this.room(),
+      list: (memory, segments, table, collect) => this.#list(memory, segments, table, collect),
+    });
     this.#silenceMs = this.timeoutMs * (1 + Math.ceil(LIST_SEGMENTS / shape.lanes)) + SILENCE_MS;
   }
 
@@ -189,8 +197,7 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
     }
     const pieceBytes = 2 ** Math.ceil(Math.log2(Math.max(this.transferBytes, driver.pageBytes)));
     const pieces = this.#own(Arena.allocate(driver, gpu, "pinned", warps * shape.lanes * pieceBytes));
-    const memories = this.#own(gpu.allocatePinned(MEMORIES * MEMORY_BLOCK.sizeBytes));
-    memories.bytes.fill(0);
+    const memories = this.#own(ResidentMemories.allocate(gpu, driver.name));
     this.#memories = memories;
     const rings = this.#own(gpu.allocate(ringBlocks.length));
     await rings.write(ringBlocks);
@@ -499,29 +506,8 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
    * as {@linkcode read}
    */
   async gather(runs: readonly ByteRun[], arena: Arena, options: FileKernelOptions = {}): Promise<SegmentPlan> {
-    this.#checkRuns(runs, arena.sizeBytes);
-    const plan = this.#plan(runs, arena.iova !== 0n);
-    const memory = this.#useMemory(arena);
-    try {
-      const posted: Promise<void>[] = [];
-      let failed = false;
-      const size = SEGMENT_BLOCK.sizeBytes;
-      for (let at = 0; at < plan.count && !failed && options.signal?.aborted !== true; at += LIST_SEGMENTS) {
-        await this.room();
-        const count = Math.min(LIST_SEGMENTS, plan.count - at);
-        const table = plan.table.subarray(at * size, (at + count) * size);
-        const list = this.#list(memory, count, table, () => {});
-        list.catch(() => failed = true);
-        posted.push(list);
-      }
-      // The arena may go away when this returns: nothing may be on its way there.
-      await Promise.allSettled(posted);
-      await Promise.all(posted);
-      options.signal?.throwIfAborted();
-      return plan;
-    } finally {
-      this.#leaveMemory(memory);
-    }
+    if (this.#memories === null) throw this.#closedError("the kernel was not started");
+    return await this.#files.gather(runs, arena, this.#memories, options);
   }
 
   /**
@@ -530,37 +516,7 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
    * @throws {BusbarError} as {@linkcode gather}
    */
   async cat(map: FileMap, take: TakeBytes, options: FileKernelOptions = {}): Promise<CatResult> {
-    const { sizeBytes } = map.key;
-    let commands = 0, zeroBytes = 0;
-    const pieces: Promise<Uint8Array>[] = [];
-    const post = (at: number): Promise<Uint8Array> => {
-      const length = Math.min(this.dataBytes, sizeBytes - at);
-      const runs = runsOf(map.extents, at, length, 0);
-      this.#checkRuns(runs, length);
-      const plan = this.#plan(runs, true);
-      commands += plan.count;
-      zeroBytes += plan.zeroBytes;
-      return this.#listToPlace(plan, length);
-    };
-    try {
-      const ahead = Math.min(this.places, MOST_AHEAD);
-      for (let at = 0; at < sizeBytes || pieces.length > 0;) {
-        options.signal?.throwIfAborted();
-        while (at < sizeBytes && pieces.length < ahead) {
-          if (pieces.length > 0 && this.#freeRing() === null) break;
-          await this.room();
-          const piece = post(at);
-          piece.catch(() => {});
-          pieces.push(piece);
-          at += this.dataBytes;
-        }
-        const first = pieces.shift();
-        if (first !== undefined) await take(await first);
-      }
-      return { sizeBytes, commands, zeroBytes, metadataReads: 0 };
-    } finally {
-      await Promise.allSettled(pieces);
-    }
+    return await this.#files.cat(map, take, options);
   }
 
   /**
@@ -569,24 +525,6 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
    */
   async load(map: FileMap, options: LoadModelOptions = {}): Promise<LoadedModel> {
     return await loadModel(this, map, options);
-  }
-
-  /** A data area takes as many segments as one request has: more come one request after the other. */
-  async #listToPlace(plan: SegmentPlan, sizeBytes: number): Promise<Uint8Array> {
-    if (plan.count <= LIST_SEGMENTS) {
-      return await this.#list(0, plan.count, plan.table, (data) => data.slice(0, sizeBytes));
-    }
-    const whole = new Uint8Array(sizeBytes), size = SEGMENT_BLOCK.sizeBytes;
-    for (let at = 0; at < plan.count; at += LIST_SEGMENTS) {
-      const count = Math.min(LIST_SEGMENTS, plan.count - at);
-      const table = plan.table.subarray(at * size, (at + count) * size);
-      const first = new BlockView(SEGMENT_BLOCK, table), last = new BlockView(SEGMENT_BLOCK, table, (count - 1) * size);
-      const from = Number(first.get("destination"));
-      const to = Number(last.get("destination")) + last.number("bytes");
-      await this.room();
-      await this.#list(0, count, table, (data) => whole.set(data.subarray(from, to), from));
-    }
-    return whole;
   }
 
   #list<T>(
@@ -602,60 +540,6 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
       this.#check("Read of a list", completion);
       return collect(ring.dataOf(place));
     });
-  }
-
-  #plan(runs: readonly ByteRun[], isReachable: boolean): SegmentPlan {
-    const { pageBytes } = this.direct.driver;
-    return planSegments(runs, {
-      blockBytes: this.namespace.blockBytes,
-      pageBytes,
-      transferBytes: this.transferBytes,
-      isReachable,
-    });
-  }
-
-  #checkRuns(runs: readonly ByteRun[], arenaBytes: number): void {
-    const capacity = Number(this.namespace.blocks) * this.namespace.blockBytes;
-    for (const { offset, destination, sizeBytes } of runs) {
-      const isInside = destination >= 0 && sizeBytes >= 0 && destination + sizeBytes <= arenaBytes &&
-        (offset === null || (offset >= 0 && offset + sizeBytes <= capacity));
-      if (!isInside) throw this.#rangeError(`${sizeBytes} bytes at ${offset}`);
-    }
-  }
-
-  /** The row of an arena in the table of memories. */
-  #useMemory(arena: Arena): number {
-    const users = this.#memoryUsers, memories = this.#memories;
-    let row = users.findIndex((one) => one.users > 0 && one.arena === arena);
-    if (row < 0) {
-      row = users.findIndex(({ users }) => users === 0);
-      if (row < 0) row = users.length;
-      if (row + 1 >= MEMORIES || memories === null) {
-        throw new BusbarError("busy", `${this.direct.driver.name}: ${row} arenas are being read into`, {
-          operation: OPERATION,
-          path: this.direct.driver.name,
-          hint: "wait for one of them",
-        });
-      }
-      users[row] = { arena, users: 0 };
-      // A request that names the row is posted after this, with what orders it.
-      new BlockView(MEMORY_BLOCK, memories.bytes, (row + 1) * MEMORY_BLOCK.sizeBytes).set({
-        address: arena.address,
-        iova: arena.iova,
-        list: arena.list,
-        bytes: arena.sizeBytes,
-      });
-    }
-    const one = users[row];
-    if (one !== undefined) one.users++;
-    return row + 1;
-  }
-
-  #leaveMemory(memory: number): void {
-    const one = this.#memoryUsers[memory - 1];
-    if (one === undefined || --one.users > 0 || this.#memories === null || !this.#isRunning) return;
-    const row = new BlockView(MEMORY_BLOCK, this.#memories.bytes, memory * MEMORY_BLOCK.sizeBytes);
-    row.set({ address: 0n, iova: 0n, list: 0n, bytes: 0n });
   }
 
   /* ---- the end ----------------------------------------------------------------------------------------------------- */
@@ -704,5 +588,3 @@ export class ResidentKernel implements AsyncDisposable, RunReader {
 
 /** The reason of a stop that was asked for. */
 const STOPPED: unique symbol = Symbol("stopped");
-/** Pieces of a file that are read before they are taken. */
-const MOST_AHEAD = 32;
