@@ -41,7 +41,21 @@ const TYPED: readonly (readonly [string, readonly string[]])[] = [
   ["busbar mmio soft:nvme re» AQ»", ["mmio", "soft:nvme", "read", "AQA"]],
   ["busbar nvme_io soft:nvme ben»", ["nvme_io", "soft:nvme", "bench"]],
   ["busbar membench matr» --rea»", ["membench", "matrix", "--reads"]],
+  ["busbar cxl_region destroy re»", ["cxl_region", "destroy", "region0"]],
+  ["busbar cxl_region create mem0 mem1» --dr»", ["cxl_region", "create", "mem0", "mem15", "--dry-run"]],
+  ["busbar bind vfio nvm»", ["bind", "vfio", "nvme0"]],
 ];
+
+/** A script whose kernel has these things, and no others. */
+async function withKernel(folder: string, script: string): Promise<string> {
+  const things = [
+    ...["bus/cxl/devices/mem0", "bus/cxl/devices/mem15", "bus/cxl/devices/region0", "bus/cxl/devices/root0"],
+    ...["bus/dax/devices/dax1.0", "bus/nd/devices/region2", "bus/nd/devices/namespace2.0", "bus/nd/devices/ndbus0"],
+    ...["bus/pci/devices/0000:01:00.0", "class/nvme/nvme0"],
+  ];
+  for (const thing of things) await Deno.mkdir(`${folder}/sys/${thing}`, { recursive: true });
+  return script.replaceAll("/sys/", `${folder}/sys/`);
+}
 
 /** Types into a shell on a terminal of its own (script(1)) and returns what a function `busbar` was called with. */
 async function typeInto(folder: string, command: string, setUp: string): Promise<string[][]> {
@@ -78,20 +92,27 @@ function expected(folder: string): string[][] {
 }
 
 test(["bash", "script"], "bash completes what is typed on a terminal", async (folder) => {
-  await Deno.writeTextFile(`${folder}/busbar.bash`, bashCompletion(await describeProgram(TOOLS), MACHINES));
+  await Deno.writeTextFile(
+    `${folder}/busbar.bash`,
+    await withKernel(folder, bashCompletion(await describeProgram(TOOLS), MACHINES)),
+  );
   const shell = "bash --noprofile --norc -i";
   assertEquals(await typeInto(folder, shell, `source ${folder}/busbar.bash`), expected(folder));
 });
 
 test(["zsh", "script"], "zsh completes what is typed on a terminal", async (folder) => {
-  await Deno.writeTextFile(`${folder}/_busbar`, zshCompletion(await describeProgram(TOOLS), MACHINES));
+  await Deno.writeTextFile(
+    `${folder}/_busbar`,
+    await withKernel(folder, zshCompletion(await describeProgram(TOOLS), MACHINES)),
+  );
   const setUp = `fpath=(${folder} $fpath); autoload -U compinit; compinit -u -d ${folder}/dump`;
   assertEquals(await typeInto(folder, "zsh -f -i", setUp), expected(folder));
 });
 
 /** What bash lists for a line that ends with a Tab. */
 async function bashLists(folder: string, line: string): Promise<string[]> {
-  await Deno.writeTextFile(`${folder}/busbar.bash`, bashCompletion(await describeProgram(TOOLS), MACHINES));
+  const completion = await withKernel(folder, bashCompletion(await describeProgram(TOOLS), MACHINES));
+  await Deno.writeTextFile(`${folder}/busbar.bash`, completion);
   const script = `source ${folder}/busbar.bash; compopt() { :; }; COMP_LINE=$1 COMP_POINT=\${#1}; _busbar
 printf '%s\\n' "\${COMPREPLY[@]}"`;
   const { stdout } = await new Deno.Command("bash", { args: ["--norc", "-c", script, "bash", line] }).output();
@@ -107,6 +128,13 @@ test(["bash"], "bash lists tools, subcommands, options and the words that an arg
   assertEquals(await bashLists(folder, "busbar completion "), ["bash", "fish", "zsh"]);
   assertEquals(await bashLists(folder, "busbar nvme_io soft:nvme "), ["bench", "read", "verify", "write"]);
   assertEquals(await bashLists(folder, "busbar dump_bar0 --watch --js"), ["--json", "--json-schema"]);
+  assertEquals(
+    await bashLists(folder, "busbar bind vfio "),
+    ["01:00.0", "0000:01:00.0", "file:", "nvme0", "soft:nvme"].sort(),
+  );
+  assertEquals(await bashLists(folder, "busbar cxl_region offline "), ["dax1.0", "region0"]);
+  assertEquals(await bashLists(folder, "busbar dax_config namespace create "), ["namespace2.0", "region2"]);
+  assertEquals(await bashLists(folder, "busbar dax_config namespace destroy namespace2.0 --erase "), ["namespace2.0"]);
   assertEquals(await bashLists(folder, "busbar lab run nvme -- --"), [""], "behind -- there are no options of ours");
   for (const [path, { options }] of allCommands(program)) {
     const names = options.flatMap(({ names }) => names);
@@ -115,7 +143,10 @@ test(["bash"], "bash lists tools, subcommands, options and the words that an arg
 });
 
 test(["fish"], "fish lists them too, each with what it does", async (folder) => {
-  await Deno.writeTextFile(`${folder}/busbar.fish`, fishCompletion(await describeProgram(TOOLS), MACHINES));
+  await Deno.writeTextFile(
+    `${folder}/busbar.fish`,
+    await withKernel(folder, fishCompletion(await describeProgram(TOOLS), MACHINES)),
+  );
   const lists = async (line: string): Promise<string[]> => {
     const script = `source ${folder}/busbar.fish; complete -C '${line}'`;
     const { stdout } = await new Deno.Command("fish", { args: ["--no-config", "-c", script], env: { HOME: folder } })
@@ -128,6 +159,7 @@ test(["fish"], "fish lists them too, each with what it does", async (folder) => 
   ]);
   assertEquals(await lists("busbar lab run nvme-"), ["nvme-zoo"]);
   assertEquals(await lists("busbar completion b"), ["bash"]);
+  assertEquals(await lists("busbar cxl_region offline "), ["dax1.0", "region0"]);
 });
 
 Deno.test("every tool has a manual page that names all its subcommands and options", async () => {

@@ -8,7 +8,16 @@ import type { Argument, CommandUnknownOpts, Option } from "@commander-js/extra-t
 import { formatBytes, formatDurationMs } from "../../src/core/units.ts";
 
 /** What may stand at a place of the command line, as far as a shell can list it. */
-export type Kind = "file" | "folder" | "device" | "machine" | "command" | "any" | { readonly words: readonly string[] };
+export type Kind =
+  | "file"
+  | "folder"
+  | "device"
+  | "machine"
+  | "command"
+  | "any"
+  | { readonly words: readonly string[] }
+  /** Names of files that begin like these paths: what the kernel calls its things. */
+  | { readonly prefixes: readonly string[] };
 
 /** An option. */
 export interface OptionDescription {
@@ -61,6 +70,11 @@ const KINDS: Readonly<Record<string, Kind>> = {
   gpu: "device",
   machine: "machine",
   command: "command",
+  memdev: { prefixes: ["/sys/bus/cxl/devices/mem"] },
+  region: { prefixes: ["/sys/bus/cxl/devices/region"] },
+  "region-or-dax": { prefixes: ["/sys/bus/cxl/devices/region", "/sys/bus/dax/devices/dax"] },
+  "region-or-namespace": { prefixes: ["/sys/bus/nd/devices/region", "/sys/bus/nd/devices/namespace"] },
+  namespace: { prefixes: ["/sys/bus/nd/devices/namespace"] },
 };
 
 const HELP: OptionDescription = {

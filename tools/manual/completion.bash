@@ -1,3 +1,11 @@
+# Names of files that begin like these paths.
+_NAME_names() { # PREFIX...
+  local prefix path
+  for prefix; do
+    for path in "$prefix"*; do [[ -e $path ]] && printf '%s\n' "${path##*/}"; done
+  done
+}
+
 # What may stand for a kind of word, one in each line.
 _NAME_list() { # KIND WORD
   case $1 in
@@ -13,13 +21,14 @@ _NAME_list() { # KIND WORD
     file:*) compgen -P file: -f -- "${2#file:}" ;;
     /*) compgen -f -- "$2" ;;
     *)
-      compgen -W "$(ls /sys/bus/pci/devices 2>/dev/null) soft:nvme file:" -- "$2"
+      compgen -W "$(ls /sys/bus/pci/devices /sys/class/nvme 2>/dev/null | grep -v :$) soft:nvme file:" -- "$2"
       # Domain 0000 may be left out.
       compgen -W "$(cd /sys/bus/pci/devices 2>/dev/null && printf '%s\n' 0000:* | sed -n 's/^0000:\(.\)/\1/p')" -- "$2"
       ;;
     esac
     ;;
   =*) compgen -W "${1//[=,]/ }" -- "$2" ;;
+  @*) compgen -W "$(_NAME_names ${1//[@,]/ })" -- "$2" ;;
   esac
 }
 

@@ -24,5 +24,14 @@ function __NAME_nth
 end
 function __NAME_devices
     set -l addresses (command ls /sys/bus/pci/devices 2>/dev/null)
-    printf '%s\n' $addresses (string replace -r '^0000:' '' -- $addresses) soft:nvme file:
+    set -l names (command ls /sys/class/nvme 2>/dev/null)
+    printf '%s\n' $addresses (string replace -r '^0000:' '' -- $addresses) $names soft:nvme file:
+end
+# Names of files that begin like these paths.
+function __NAME_names
+    for prefix in $argv
+        for path in $prefix*
+            string replace -r '.*/' '' -- $path
+        end
+    end
 end

@@ -44,5 +44,6 @@ export function bashCompletion(program: CommandDescription, machines: readonly s
 }
 
 function kindText(kind: Kind): string {
-  return typeof kind === "string" ? kind : `=${kind.words.join(",")}`;
+  if (typeof kind === "string") return kind;
+  return "words" in kind ? `=${kind.words.join(",")}` : `@${kind.prefixes.join(",")}`;
 }

@@ -18,7 +18,10 @@ export function fishCompletion(program: CommandDescription, machines: readonly s
     command: "-a '(__fish_complete_subcommand)' -F",
     any: "",
   };
-  const list = (kind: Kind): string => typeof kind === "string" ? lists[kind] : `-a ${quoted(kind.words.join(" "))}`;
+  const list = (kind: Kind): string => {
+    if (typeof kind === "string") return lists[kind];
+    return `-a ${quoted("words" in kind ? kind.words.join(" ") : `(__${name}_names ${kind.prefixes.join(" ")})`)}`;
+  };
   const lines = [`complete -c ${name} -f`];
   for (const [path, command] of allCommands(program)) {
     const where = command.commands.length > 0 ? "just" : "in";

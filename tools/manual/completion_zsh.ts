@@ -18,7 +18,11 @@ export function zshCompletion(program: CommandDescription, machines: readonly st
     command: "_command_names -e",
     any: " ",
   };
-  const action = (kind: Kind): string => typeof kind === "string" ? actions[kind] : `(${kind.words.join(" ")})`;
+  const action = (kind: Kind): string => {
+    if (typeof kind === "string") return actions[kind];
+    // A blank before it: the function gets no options of compadd.
+    return "words" in kind ? `(${kind.words.join(" ")})` : ` _${name}_names ${kind.prefixes.join(" ")}`;
+  };
   const functions = allCommands(program).map(([path, command]) => functionOf(path, command, action));
   return `#compdef ${name}\n# zsh completion for ${name}, made by: busbar completion zsh\n\n` +
     `${devices.replaceAll("NAME", name)}\n${functions.join("\n")}\n` +

@@ -35,7 +35,8 @@ function table({ arguments: parameters, options }: CommandDescription): string[]
     ...parameters.map(({ name, description }) => [`\`${name}\``, description]),
     ...options.map(({ names, description, value, defaultValue }) => {
       const argument = value === null ? "" : value.required ? ` <${value.placeholder}>` : ` [${value.placeholder}]`;
-      const choices = typeof value?.kind === "object" ? `one of ${value.kind.words.join(", ")}` : null;
+      const kind = value?.kind;
+      const choices = typeof kind === "object" && "words" in kind ? `one of ${kind.words.join(", ")}` : null;
       const notes = [choices, defaultValue === null ? null : `default: ${defaultValue}`].filter((one) => one !== null);
       return [
         `\`${names.join("`, `")}${argument}\``,
