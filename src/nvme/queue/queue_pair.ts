@@ -376,11 +376,12 @@ export class QueuePair implements Disposable {
   /** Tells those whose time is over. Their identifiers stay taken: the controller may still answer. */
   #expire(now: number): void {
     const waiting = this.#waiting.slice(this.#waitingAt);
+    const timed = waiting.slice(0, this.#timedTo - this.#waitingAt);
     const late = [...this.#flights, ...waiting].filter((flight) => flight !== null && flight.endMs <= now);
     const kept = waiting.filter((flight) => flight.endMs > now);
     this.#clearWaiting();
     this.#waiting.push(...kept);
-    this.#timedTo = kept.length;
+    this.#timedTo = timed.filter((flight) => flight.endMs > now).length;
     this.#earliestEndMs = Infinity;
     for (const flight of [...this.#flights, ...kept]) {
       if (flight !== null && flight.endMs > now) this.#earliestEndMs = Math.min(this.#earliestEndMs, flight.endMs);
