@@ -27,11 +27,12 @@ const chosen = suites.filter((suite) => wanted.length === 0 || isWanted(suite));
 installNeeds(chosen.map(({ name }) => name), (line) => console.log(line));
 
 // Lab tests keep one processor at work, the other suites another, so they run side by side; what the lab's print is shown in
-// its turn. When the other suites are done, they take files of the lab's as well.
+// its turn. When the other suites are done, they take files of the lab's as well. Long tests wait so often, for a kernel, a
+// cluster or a time limit, that two files of the lab's have room beside them from the start.
 const lab = chosen.length > 1 ? chosen.find(({ name }) => name === "lab" || name === "full-lab") : undefined;
 const folder = Deno.makeTempDirSync({ prefix: "busbar-tests-" });
 const files = lab === undefined ? null : new FileQueue(lab, extra, folder);
-const besides = files?.run() ?? null;
+const besides = files?.run(isFull ? 2 : 1) ?? null;
 
 const results: SuiteResult[] = [];
 for (const suite of chosen.filter((suite) => suite !== lab)) {
@@ -39,7 +40,7 @@ for (const suite of chosen.filter((suite) => suite !== lab)) {
   results.push(await runSuite(suite, extra));
 }
 if (files !== null) {
-  await Promise.all([besides, files.run()]);
+  await Promise.all([besides, ...isFull ? [] : [files.run(1)]]);
   console.log(`\n=== ${files.suite.name}`);
   for (const path of files.logs) {
     using log = await Deno.open(path);

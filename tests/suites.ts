@@ -59,10 +59,14 @@ export function fullSuites(): Suite[] {
 /** The same tests on another kernel take eight minutes more than test:full has: BUSBAR_CURRENT_KERNEL=1 runs them too. */
 const BY_HAND = /^(?:tiers|dax|cxl)-current\.full\.test\.ts$/;
 
-/** These count the guests that run, and so run while nobody else boots one; then the longest, so that none is last. */
-const FIRST = ["commands", "mechanism", "setup", "example", "nvme", "nvme-strict"].map((name) =>
-  `tests/lab/${name}.full.test.ts`
-);
+/** These count the guests that run, and so run while nobody else boots one. */
+const ALONE = longLabFiles("commands", "mechanism", "setup", "example");
+/** Then the longest, so that none is last. */
+const FIRST = [...ALONE, ...longLabFiles("nvme", "nvme-strict")];
+
+function longLabFiles(...names: readonly string[]): string[] {
+  return names.map((name) => `tests/lab/${name}.full.test.ts`);
+}
 
 function inOrder(files: readonly string[]): string[] {
   return [...FIRST.filter((file) => files.includes(file)), ...files.filter((file) => !FIRST.includes(file))];
@@ -202,9 +206,15 @@ export class FileQueue {
     this.#waiting = suite.missing === null ? argumentsOf(suite) : [];
   }
 
-  /** Runs one file after the other until none waits. */
-  async run(): Promise<void> {
-    for (let file = this.#waiting.shift(); file !== undefined; file = this.#waiting.shift()) {
+  /** Runs files until none waits, so many at once; those that have to be alone before. */
+  async run(atOnce: number): Promise<void> {
+    await this.#runWhile((file) => ALONE.includes(file));
+    await Promise.all(Array.from({ length: atOnce }, () => this.#runWhile(() => true)));
+  }
+
+  async #runWhile(isWanted: (file: string) => boolean): Promise<void> {
+    for (let [file] = this.#waiting; file !== undefined && isWanted(file); [file] = this.#waiting) {
+      this.#waiting.shift();
       const log = `${this.#folder}/${file.replaceAll("/", "-")}` as const;
       this.#parts.push(await runSuite({ ...this.suite, args: [file] }, this.#extra, log as `/${string}`));
       this.#seconds = (performance.now() - this.#started) / 1000;
