@@ -48,11 +48,14 @@ class Server implements AsyncDisposable {
   async open(name: string): Promise<Type2Gpu> {
     const end = performance.now() + 20_000;
     for (;;) {
+      let gpu: Type2Gpu | null = null;
       try {
-        const gpu = openType2(`type2:${this.folder}/${name}`);
+        gpu = openType2(`type2:${this.folder}/${name}`);
         await gpu.begin();
         return gpu;
       } catch (error) {
+        // Its process may end while this client is being opened.
+        gpu?.[Symbol.dispose]();
         if (performance.now() > end) throw error;
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
