@@ -24,7 +24,7 @@ nvmeAdminTests(lab);
 gpuFilesTest(lab, "a fragmented file of 40 MiB with holes", (40 << 20) + 77);
 gpuNvmePathsTest(lab);
 gpuNvmeDataTest(lab, "64 MiB for each way", 64 << 20);
-gpuNvmeDataTest(lab, "256 MiB", 2 ** 28, { ways: [{ mode: "grid", queues: 4 }], transferBytes: 512 << 10 });
+gpuNvmeDataTest(lab, "1 GiB", 2 ** 30, { ways: [{ mode: "grid", queues: 4 }], transferBytes: 512 << 10 });
 vfioDataTest(lab, "1 GiB", 2 ** 30);
 vfioInterruptsTest(lab, "16 MiB", 16 << 20);
 driveEndTest(lab, "loop", "SIGINT");
