@@ -26,7 +26,9 @@ export interface Listed {
 async function listed(): Promise<Listed[]> {
   const document = JSON.parse(await output(Deno.execPath(), ...toolArgs("list", ["--json"])));
   assertEquals(schemaErrors(inventorySchema(), document), "");
-  assertEquals(document.problems, []);
+  // The kernel gives an ordinary user the first 64 bytes of configuration space, and list says so.
+  const isKnown = (problem: string): boolean => Deno.uid() !== 0 && problem.endsWith("only 64 bytes were read");
+  assertEquals(document.problems.filter((problem: string) => !isKnown(problem)), []);
   return document.devices;
 }
 
