@@ -14,7 +14,7 @@ withGpuLibraries();
 
 const SEEDS = Number(Deno.env.get("BUSBAR_WEAK_SEEDS") ?? 350);
 /** Of which one at least must fail without the fence. */
-const MOST_SEEDS = 40;
+const MOST_SEEDS = 300;
 
 residentDataTest({ mode: "warp", queues: 2, depth: 14 });
 residentDataTest({ mode: "warp", depth: 1 });
