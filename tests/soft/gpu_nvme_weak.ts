@@ -53,6 +53,15 @@ export async function firstFailingSeed(
   first: number,
   count: number,
 ): Promise<number | null> {
-  for (let seed = first; seed < first + count; seed++) if (!(await passes(mode, ptx, seed))) return seed;
+  return await firstSeedWithout((seed) => passes(mode, ptx, seed), first, count);
+}
+
+/** The first seed from `first` on with which something does not pass; null when it passes with all of `count`. */
+export async function firstSeedWithout(
+  passes: (seed: number) => Promise<boolean>,
+  first: number,
+  count: number,
+): Promise<number | null> {
+  for (let seed = first; seed < first + count; seed++) if (!(await passes(seed))) return seed;
   return null;
 }

@@ -13,6 +13,7 @@ import { NvmeDirect } from "../../src/gpu/nvme_direct.ts";
 import { ResidentKernel, type ResidentOptions } from "../../src/gpu/resident.ts";
 import { Random } from "../unit/random.ts";
 import { type DirectController, openDirect, softGpu } from "./gpu_nvme_device.ts";
+import { firstSeedWithout } from "./gpu_nvme_weak.ts";
 import { noise, openController } from "./nvme_device.ts";
 
 /** The committed kernel. */
@@ -161,6 +162,5 @@ export async function firstFailingSeed(
   first: number,
   count: number,
 ): Promise<number | null> {
-  for (let seed = first; seed < first + count; seed++) if (!(await passes(mode, ptx, seed))) return seed;
-  return null;
+  return await firstSeedWithout((seed) => passes(mode, ptx, seed), first, count);
 }

@@ -29,6 +29,7 @@ class Server implements AsyncDisposable {
       env: { BUSBAR_SOFT_CUDA: "watchdog_ms=0&log=none" },
       stdout: "piped",
       stderr: "piped",
+      detached: true,
     }).spawn();
     this.#errors = new Response(this.#child.stderr).text();
   }
@@ -78,9 +79,9 @@ class Server implements AsyncDisposable {
     return found;
   }
 
-  /** Ends the server. @returns its exit status and what it wrote to standard error */
+  /** Ends the server as a terminal does: its whole process group. @returns its exit status and what it wrote to standard error */
   async end(signal: Deno.Signal): Promise<{ code: number; errors: string }> {
-    this.#child.kill(signal);
+    Deno.kill(-this.#child.pid, signal);
     const { code } = await this.#child.status;
     return { code, errors: await this.#errors };
   }
@@ -133,8 +134,9 @@ Deno.test("a kernel over the limit ends its guest's process alone; that guest ge
   const after = server.processes();
   assertEquals(after.get("b"), before.get("b"));
   assert(after.get("a") !== before.get("a"));
-  const { code, errors } = await server.end("SIGTERM");
-  assertEquals(code, 143, errors);
+  const { code, errors } = await server.end("SIGINT");
+  assertEquals(code, 130, errors);
+  assertEquals(errors.match(/ended by/g)?.length, 1, errors);
   assertStringIncludes(errors, "/a: a kernel ran longer than 300 ms; its device starts anew, empty");
   assertEquals(errors.match(/a kernel ran longer/g)?.length, 1, errors);
   assertEquals(namesIn(server.folder), []);

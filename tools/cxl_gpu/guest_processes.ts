@@ -52,7 +52,9 @@ export class GuestProcess implements AsyncDisposable {
     const [program = "", ...args] = this.#command;
     let child: Deno.ChildProcess;
     try {
-      child = new Deno.Command(program, { args, stdin: "piped", stdout: "piped", stderr: "inherit" }).spawn();
+      // In a session of its own: Ctrl-C is for the server, which ends its guests and says so once.
+      child = new Deno.Command(program, { args, stdin: "piped", stdout: "piped", stderr: "inherit", detached: true })
+        .spawn();
     } catch (cause) {
       throw systemError(cause, "run", program);
     }
