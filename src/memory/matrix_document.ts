@@ -4,7 +4,7 @@
  */
 
 import { parseJson } from "../core/documents.ts";
-import { BusbarError } from "../core/error.ts";
+import { BusbarError, type ErrorCode, isBusbarError } from "../core/error.ts";
 import { readInputText } from "../core/input.ts";
 import type { BandwidthCell } from "./interleave_weights.ts";
 
@@ -22,18 +22,24 @@ export interface BandwidthMatrix {
 
 /** Reads a file of `membench matrix --json`. @throws {BusbarError} `absent`, `malformed` */
 export function readMatrixFile(path: string): BandwidthMatrix {
-  const text = readInputText(path, { limitBytes: LIMIT_BYTES, what: "a matrix", operation: "read a matrix" });
-  return matrixFrom(parseJson(text, path), path);
+  try {
+    const text = readInputText(path, { limitBytes: LIMIT_BYTES, what: "a matrix", operation: "read a matrix" });
+    return matrixFrom(parseJson(text, path), path);
+  } catch (error) {
+    if (!isBusbarError(error) || error.hint !== null) throw error;
+    throw matrixError(error.code, error.message, path, error);
+  }
+}
+
+function matrixError(code: ErrorCode, message: string, path: string, cause?: unknown): BusbarError {
+  const hint = "membench matrix --json >matrix.json makes one";
+  return new BusbarError(code, message, { operation: "read a matrix", path, hint, cause });
 }
 
 /** Checks a document of `membench matrix --json`. @throws {BusbarError} `malformed` with the first mistake */
 export function matrixFrom(document: unknown, path: string): BandwidthMatrix {
   const wrong = (what: string): never => {
-    throw new BusbarError("malformed", `${path}: ${what}`, {
-      operation: "read a matrix",
-      path,
-      hint: "membench matrix --json >matrix.json makes one",
-    });
+    throw matrixError("malformed", `${path}: ${what}`, path);
   };
   const object = (value: unknown, what: string): Record<string, unknown> =>
     typeof value === "object" && value !== null && !Array.isArray(value)

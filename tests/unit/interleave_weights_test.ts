@@ -12,7 +12,7 @@ import {
   readInterleave,
   weightsOf,
 } from "../../src/memory/interleave_weights.ts";
-import { matrixFrom } from "../../src/memory/matrix_document.ts";
+import { matrixFrom, readMatrixFile } from "../../src/memory/matrix_document.ts";
 import { weightLines, weightsJson } from "../../tools/render/memory/interleave_weights.ts";
 import { tieringSchema } from "../../tools/render/memory/tiering.ts";
 import { schemaErrors } from "./schema.ts";
@@ -238,4 +238,14 @@ Deno.test("the table says what each weight stands for and how far off it is; the
   assert(
     weightLines(made.slice(0, 1), readInterleave(new TiersMachine())).join("\n").includes("nothing to interleave"),
   );
+});
+
+Deno.test("a file that is no JSON, or is not there, is an error that says how a matrix is made", async () => {
+  const folder = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${folder}/garbage`, "garbage\n");
+  for (const [name, code] of [["garbage", "malformed"], ["none", "absent"]]) {
+    const error = assertThrows(() => readMatrixFile(`${folder}/${name}`), BusbarError);
+    assertEquals([error.code, error.hint], [code, "membench matrix --json >matrix.json makes one"]);
+  }
+  await Deno.remove(folder, { recursive: true });
 });
